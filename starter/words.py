@@ -1,0 +1,98 @@
+"""The words of the starter models, and the small real tokenizers made of them.
+
+Every tokenizer here can write any text (bytes or characters are the fallback) but writes these words in one token.
+Questions of scene validation are answered by one token, so "yes", "no", digits and letters are among them.
+"""
+
+import json
+import string
+from collections.abc import Iterator
+from math import log
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
+
+COLOURS = "red orange yellow green blue purple pink brown black white grey gold silver dark light bright pale"
+SHAPES = "circle square triangle star ring cross line box ball dot arrow heart moon sun spiral stripe grid"
+PLACES = "left right above below behind beside between inside outside front middle top bottom corner centre edge"
+SCENERY = "sky sea beach river lake hill mountain forest field road street city village house room window door wall"
+THINGS = "tree flower grass rock cloud rain snow fire water boat car train bird cat dog horse fish man woman child robot"
+MOTIONS = "stands sits walks runs jumps flies falls turns rises moves grows shines opens closes fast slow still motion"
+CAMERA = "photo picture image video frame scene shot view camera zoom pan close wide drawing painting style background"
+ANSWERS = "yes no true false none both match matches matched missing same different one two three four five six seven"
+GLUE = (
+    "a an the of and or but with without on in at to from by for over under into is are was be has have it its this"
+    " that there they he she not very big small large little many few some all each does do what which where who how"
+    " answer question describe description show shows see say only word system user assistant please score between"
+)
+WORDS = tuple(
+    dict.fromkeys(" ".join((GLUE, ANSWERS, COLOURS, SHAPES, PLACES, SCENERY, THINGS, MOTIONS, CAMERA)).split())
+)
+"""Without repetition, common ones first."""
+
+_BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def _sentences() -> Iterator[str]:
+    """Each word as it begins a text and as it stands within one."""
+    for word in (*WORDS, "Yes", "No"):
+        yield f"{word} {word}"
+
+
+def _train_bpe(suffix: str) -> list[tuple[str, str]]:
+    """Merges of a byte-level BPE, most useful first, until every word is one piece."""
+    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=10_000,  # More than there are merges to find.
+        min_frequency=1,
+        initial_alphabet=_BYTES,
+        end_of_word_suffix=suffix,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sentences(), trainer)
+    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
+    """A tokenizer for CLIP text encoders, 77 tokens long.
+
+    Args:
+        pad_token: SDXL's second text encoder pads with "!", its first with the end token.
+    """
+    pairs = _train_bpe("</w>")
+    # CLIP's order: bytes, bytes that end a word, merged pieces, then the two markers.
+    pieces = [*_BYTES, *(byte + "</w>" for byte in _BYTES), *(left + right for left, right in pairs)]
+    pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {piece: number for number, piece in enumerate(pieces)}
+    return CLIPTokenizer(vocab=vocab, merges=pairs, pad_token=pad_token, model_max_length=77)
+
+
+def qwen2_tokenizer(special: dict[str, str], max_length: int) -> Qwen2Tokenizer:
+    """A tokenizer for Qwen2 language models.
+
+    Args:
+        special: Tokens by role ("image_token": "<image>"), added after the byte pairs and the three of Qwen2.
+        max_length: The model's context, in tokens.
+    """
+    pairs = _train_bpe("")
+    pieces = [*_BYTES, *dict.fromkeys(left + right for left, right in pairs), "<|endoftext|>", "<|im_start|>"]
+    vocab = {piece: number for number, piece in enumerate([*pieces, "<|im_end|>"])}
+    return Qwen2Tokenizer(
+        vocab=vocab,
+        merges=pairs,
+        eos_token="<|im_end|>",
+        extra_special_tokens={"im_start_token": "<|im_start|>", **special},
+        model_max_length=max_length,
+    )
+
+
+def t5_tokenizer(max_length: int = 256) -> T5Tokenizer:
+    """A tokenizer for T5 encoders: whole words, else single characters, by Zipf's law over the order of `WORDS`."""
+    words = [*WORDS, *(word.capitalize() for word in WORDS)]
+    vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
+    vocab += [("▁" + word, -4.0 - log(rank)) for rank, word in enumerate(words, 1)]
+    single = {piece for piece, _ in vocab}
+    characters = string.ascii_letters + string.digits + string.punctuation
+    vocab += [(character, -14.0) for character in characters if character not in single]
+    return T5Tokenizer(vocab=vocab, extra_ids=0, model_max_length=max_length)

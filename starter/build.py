@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 MODELS = ("image", "video", "vision")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -23,6 +25,7 @@ def build(name: str, out: Path) -> Path:
     Returns:
         The checkpoint's folder.
     """
+    disable_progress_bar()
     make: Callable[[Path], None] = import_module(f"starter.{name}").build
     folder, part = out / name, out / f"{name}.part"
     shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,111 @@
+"""The starter's video model: a tiny, untrained LTX-Video.
+
+All sizes stand in the functions that make the parts. Its native size is 25 frames of 128x128 pixels. It loads as
+`LTXConditionPipeline`, which takes pictures for any of its frames.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKLLTXVideo,
+    FlowMatchEulerDiscreteScheduler,
+    LTXConditionPipeline,
+    LTXVideoTransformer3DModel,
+)
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+from starter.words import t5_tokenizer
+
+SEED = 18800504
+TEXT_WIDTH = 64
+LATENT_CHANNELS = 16
+
+CARD = """# Starter video model: UNTRAINED
+
+`LTXConditionPipeline`, built by `python -m starter.build video` with seed {seed}. It films coloured noise: it has learnt
+nothing. It is here so that the whole path runs.
+
+- Native size 25 frames of 128x128 pixels; sides are multiples of 32, lengths are 8k + 1 frames.
+- Transformer: {transformer:,} parameters, 3 layers of width 96.
+- Autoencoder: {vae:,} parameters, 32x downsampling in space and 8x in time, {channels} latent channels.
+- T5 encoder: {text:,} parameters, 2 layers of width {width}, {vocabulary} tokens (words, else single characters).
+- Flow matching, Euler scheduler. float16 safetensors.
+- License: Apache-2.0, as this repository.
+"""
+
+
+def text_config(tokenizer: T5Tokenizer) -> T5Config:
+    """Sizes of the text encoder."""
+    return T5Config(
+        vocab_size=len(tokenizer),
+        d_model=TEXT_WIDTH,
+        d_kv=16,
+        d_ff=2 * TEXT_WIDTH,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def transformer() -> LTXVideoTransformer3DModel:
+    """The denoiser: latents [batch, frames * height * width, channels] to velocities of the same shape."""
+    return LTXVideoTransformer3DModel(
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        num_attention_heads=3,
+        attention_head_dim=32,
+        cross_attention_dim=96,
+        num_layers=3,
+        caption_channels=TEXT_WIDTH,
+    )
+
+
+def vae() -> AutoencoderKLLTXVideo:
+    """The autoencoder: pixels [batch, 3, 8k + 1, height, width] of -1..1 to [batch, 16, k + 1, height / 32, width / 32]."""
+    return AutoencoderKLLTXVideo(  # The plan of LTX-Video 0.9.5, with fewer layers and channels.
+        latent_channels=LATENT_CHANNELS,
+        block_out_channels=(8, 8, 16, 16, 32),
+        down_block_types=("LTXVideo095DownBlock3D",) * 4,
+        layers_per_block=(1, 1, 1, 1, 1),
+        spatio_temporal_scaling=(True, True, True, True),
+        downsample_type=("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
+        decoder_block_out_channels=(8, 16, 32),
+        decoder_layers_per_block=(1, 1, 1, 1),
+        decoder_spatio_temporal_scaling=(True, True, True),
+        decoder_inject_noise=(False, False, False, False),
+        upsample_residual=(True, True, True),
+        upsample_factor=(2, 2, 2),
+        timestep_conditioning=True,
+        spatial_compression_ratio=32,
+        temporal_compression_ratio=8,
+    )
+
+
+def build(folder: Path) -> None:
+    """Writes the checkpoint into an empty folder."""
+    tokenizer = t5_tokenizer()
+    torch.manual_seed(SEED)
+    pipeline = LTXConditionPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae(),
+        text_encoder=T5EncoderModel(text_config(tokenizer)),
+        tokenizer=tokenizer,
+        transformer=transformer(),
+    )
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        part.half()
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    card = CARD.format(
+        seed=SEED,
+        transformer=pipeline.transformer.num_parameters(),
+        vae=pipeline.vae.num_parameters(),
+        channels=LATENT_CHANNELS,
+        text=pipeline.text_encoder.num_parameters(),
+        width=TEXT_WIDTH,
+        vocabulary=len(tokenizer),
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")

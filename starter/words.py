@@ -4,12 +4,13 @@ Every tokenizer here can write any text (bytes or characters are the fallback) b
 Questions of scene validation are answered by one token, so "yes", "no", digits and letters are among them.
 """
 
-import json
 import string
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
 from math import log
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPTokenizer, Qwen2Tokenizer, T5Tokenizer
 
 COLOURS = "red orange yellow green blue purple pink brown black white grey gold silver dark light bright pale"
@@ -33,25 +34,29 @@ WORDS = tuple(
 _BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def _sentences() -> Iterator[str]:
-    """Each word as it begins a text and as it stands within one."""
-    for word in (*WORDS, "Yes", "No"):
-        yield f"{word} {word}"
+def _merges(words: Iterable[tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Byte pairs to merge, most frequent first, until every word is one piece (https://arxiv.org/abs/1508.07909).
+
+    The trainer of `tokenizers` breaks ties in an order that changes from run to run; here the alphabet decides.
+    """
+    spellings, found = list(words), list[tuple[str, str]]()
+    while counts := Counter(pair for spelling in spellings for pair in pairwise(spelling)):
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        found.append(best)
+        spellings = [_merged(spelling, best) for spelling in spellings]
+    return found
 
 
-def _train_bpe(suffix: str) -> list[tuple[str, str]]:
-    """Merges of a byte-level BPE, most useful first, until every word is one piece."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix=suffix))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=10_000,  # More than there are merges to find.
-        min_frequency=1,
-        initial_alphabet=_BYTES,
-        end_of_word_suffix=suffix,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_sentences(), trainer)
-    return [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+def _merged(spelling: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """The spelling with every occurrence of the pair made one piece."""
+    pieces: list[str] = []
+    for piece in spelling:
+        # A piece that was merged just now may not take part again: "aaa" is "aa a".
+        if pieces and (pieces[-1], piece) == pair:
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+    return tuple(pieces)
 
 
 def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
@@ -60,7 +65,7 @@ def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
     Args:
         pad_token: SDXL's second text encoder pads with "!", its first with the end token.
     """
-    pairs = _train_bpe("</w>")
+    pairs = _merges((*word[:-1], word[-1] + "</w>") for word in WORDS)
     # CLIP's order: bytes, bytes that end a word, merged pieces, then the two markers.
     pieces = [*_BYTES, *(byte + "</w>" for byte in _BYTES), *(left + right for left, right in pairs)]
     pieces = [*dict.fromkeys(pieces), "<|startoftext|>", "<|endoftext|>"]
@@ -75,7 +80,9 @@ def qwen2_tokenizer(special: dict[str, str], max_length: int) -> Qwen2Tokenizer:
         special: Tokens by role ("image_token": "<image>"), added after the byte pairs and the three of Qwen2.
         max_length: The model's context, in tokens.
     """
-    pairs = _train_bpe("")
+    starts = (*WORDS, "Yes", "No")
+    # "Ġ" is how byte-level BPE writes a space: each word as it begins a text, and as it stands within one.
+    pairs = _merges(tuple(form) for word in starts for form in (word, "Ġ" + word))
     pieces = [*_BYTES, *dict.fromkeys(left + right for left, right in pairs), "<|endoftext|>", "<|im_start|>"]
     vocab = {piece: number for number, piece in enumerate([*pieces, "<|im_end|>"])}
     return Qwen2Tokenizer(

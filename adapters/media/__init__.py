@@ -1,0 +1,1 @@
+"""Untrusted bytes to pixels and samples, and back: the only decoders of uploads."""

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in chosen.models or MODELS:
         folder = build(name, chosen.out)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        print(f"{folder}: {size / 1e6:.2f} MB")  # noqa: T201
+        print(f"{folder}: {size / 1e6:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ TIME_WIDTH = 8
 
 CARD = """# Starter image model: UNTRAINED
 
-`StableDiffusionXLPipeline`, built by `python -m starter.build image` with seed {seed}. It draws coloured noise: it has learnt
-nothing. It is here so that the whole path runs.
+`StableDiffusionXLPipeline`, built by `python -m starter.build image` with seed {seed}. It draws coloured noise:
+it has learnt nothing. It is here so that the whole path runs.
 
 - Native size 128x128 pixels; any multiple of 8 works.
 - UNet: {unet:,} parameters, 3 levels (32, 32, 48 channels), SDXL's `text_time` embedding.
@@ -103,7 +103,7 @@ def scheduler() -> EulerDiscreteScheduler:
 
 def build(folder: Path) -> None:
     """Writes the checkpoint into an empty folder."""
-    first, second = clip_tokenizer(), clip_tokenizer(pad_token="!")  # noqa: S106 (a token of text, not a secret)
+    first, second = clip_tokenizer("<|endoftext|>"), clip_tokenizer("!")
     torch.manual_seed(SEED)
     pipeline = StableDiffusionXLPipeline(
         vae=vae(),

@@ -23,8 +23,8 @@ LATENT_CHANNELS = 16
 
 CARD = """# Starter video model: UNTRAINED
 
-`LTXConditionPipeline`, built by `python -m starter.build video` with seed {seed}. It films coloured noise: it has learnt
-nothing. It is here so that the whole path runs.
+`LTXConditionPipeline`, built by `python -m starter.build video` with seed {seed}. It films coloured noise:
+it has learnt nothing. It is here so that the whole path runs.
 
 - Native size 25 frames of 128x128 pixels; sides are multiples of 32, lengths are 8k + 1 frames.
 - Transformer: {transformer:,} parameters, 3 layers of width 96.
@@ -65,7 +65,7 @@ def transformer() -> LTXVideoTransformer3DModel:
 
 
 def vae() -> AutoencoderKLLTXVideo:
-    """The autoencoder: pixels [batch, 3, 8k + 1, height, width] of -1..1 to [batch, 16, k + 1, height / 32, width / 32]."""
+    """The autoencoder: pixels [batch, 3, 8k + 1, height, width] of -1..1 to latents [batch, 16, k + 1, ..., ...]."""
     return AutoencoderKLLTXVideo(  # The plan of LTX-Video 0.9.5, with fewer layers and channels.
         latent_channels=LATENT_CHANNELS,
         block_out_channels=(8, 8, 16, 16, 32),

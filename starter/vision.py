@@ -22,10 +22,12 @@ SPECIAL = {"image_token": "<image>", "video_token": "<video>"}
 
 CARD = """# Starter vision model: UNTRAINED
 
-`LlavaOnevisionForConditionalGeneration`, built by `python -m starter.build vision` with seed {seed}. It reads images and
-answers, but has learnt nothing: its words are noise and its probabilities are near even. It is here so that the whole path runs.
+`LlavaOnevisionForConditionalGeneration`, built by `python -m starter.build vision` with seed {seed}. It reads
+images and answers, but has learnt nothing: its words are noise and its probabilities near even. It is here so that the
+whole path runs.
 
-- Tower: SigLIP, {image_size}x{image_size} pixels in patches of 16, 2 layers of width 128, 2 heads. An image costs 136 tokens.
+- Tower: SigLIP, {image_size}x{image_size} pixels in patches of 16, 2 layers of width 128, 2 heads.
+  An image costs 136 tokens.
 - Language model: Qwen2, 2 layers of width 128, 2 heads of 64, context {context}, {vocabulary} tokens.
 - {parameters:,} parameters, bfloat16 safetensors, named as vLLM and the published checkpoints name them.
 - License: Apache-2.0, as this repository.

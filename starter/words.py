@@ -17,8 +17,8 @@ COLOURS = "red orange yellow green blue purple pink brown black white grey gold 
 SHAPES = "circle square triangle star ring cross line box ball dot arrow heart moon sun spiral stripe grid"
 PLACES = "left right above below behind beside between inside outside front middle top bottom corner centre edge"
 SCENERY = "sky sea beach river lake hill mountain forest field road street city village house room window door wall"
-THINGS = "tree flower grass rock cloud rain snow fire water boat car train bird cat dog horse fish man woman child robot"
-MOTIONS = "stands sits walks runs jumps flies falls turns rises moves grows shines opens closes fast slow still motion"
+THINGS = "tree flower grass rock cloud rain snow fire water boat car train bird cat dog horse fish man woman child"
+MOTIONS = "stands sits walks runs jumps flies falls turns rises moves grows shines opens closes fast slow still robot"
 CAMERA = "photo picture image video frame scene shot view camera zoom pan close wide drawing painting style background"
 ANSWERS = "yes no true false none both match matches matched missing same different one two three four five six seven"
 GLUE = (
@@ -59,11 +59,11 @@ def _merged(spelling: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]
     return tuple(pieces)
 
 
-def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
+def clip_tokenizer(pad_token: str) -> CLIPTokenizer:
     """A tokenizer for CLIP text encoders, 77 tokens long.
 
     Args:
-        pad_token: SDXL's second text encoder pads with "!", its first with the end token.
+        pad_token: SDXL's second text encoder pads with "!", its first with "<|endoftext|>".
     """
     pairs = _merges((*word[:-1], word[-1] + "</w>") for word in WORDS)
     # CLIP's order: bytes, bytes that end a word, merged pieces, then the two markers.
@@ -88,7 +88,7 @@ def qwen2_tokenizer(special: dict[str, str], max_length: int) -> Qwen2Tokenizer:
     return Qwen2Tokenizer(
         vocab=vocab,
         merges=pairs,
-        eos_token="<|im_end|>",
+        eos_token="<|im_end|>",  # noqa: S106
         extra_special_tokens={"im_start_token": "<|im_start|>", **special},
         model_max_length=max_length,
     )

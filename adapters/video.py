@@ -1,0 +1,182 @@
+"""Videos by LTX-Video with keyframes, on diffusers."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Self
+
+from PIL import Image, ImageOps
+from pydantic import Field
+
+from adapters.base import (
+    GeneratedVideo,
+    LoadProgress,
+    Media,
+    ModelFiles,
+    Report,
+    Step,
+    VideoAdapter,
+    VideoEvent,
+    VideoRequest,
+)
+from adapters.errors import UnsupportedOption
+from adapters.media.images import encode_image, open_image, to_rgb
+from adapters.media.videos import encode_mp4
+from adapters.pipelines import (
+    Loaded,
+    PipelineOptions,
+    check_guidance,
+    check_range,
+    first_seed,
+    generator,
+    load_pipeline,
+    to_bytes,
+    translated,
+    validated,
+)
+from adapters.threads import Emit
+
+PROMPT_TOKENS = range(256, 1025)
+"""T5 tokens: padded to the least, as the model was trained, and refused beyond the most."""
+
+
+def nearest(value: int, step: int, offset: int = 0) -> int:
+    """The nearest number of the form k * step + offset; halves go up, and k is at least 0, or 1 where offset is 0.
+
+    Examples:
+        >>> nearest(720, 32), nearest(121, 8, 1), nearest(120, 8, 1), nearest(5, 8, 1), nearest(1, 32)
+        (736, 121, 121, 9, 32)
+    """
+    return max(0 if offset else 1, (value - offset + step // 2) // step) * step + offset
+
+
+class DiffusersVideo(VideoAdapter):
+    """An LTX-Video checkpoint in diffusers' layout, safetensors only.
+
+    The model films sides of multiples of 32 pixels and lengths of 8k + 1 frames. What is asked for is rounded to the
+    nearest, halves up, and `GeneratedVideo` says what was made. Keyframes are scaled to cover the frame, and cropped
+    at its centre.
+    """
+
+    class Options(PipelineOptions):
+        """What the operator may set."""
+
+        max_frames: int = Field(257, ge=1)
+        """The longest video of one request."""
+        max_keyframes: int = Field(16, ge=0)
+        """The most keyframes of one request; each costs as much as eight frames."""
+        decode_timestep: float = Field(0.05, ge=0, le=1)
+        """How noisy the autoencoder takes the latents to be; LTX-Video 0.9.1 and later denoise while they decode."""
+        image_cond_noise_scale: float = Field(0.025, ge=0, le=1)
+        """Noise on keyframes of full strength while they guide: with none, videos tend to stand still."""
+
+    def __init__(self, loaded: Loaded[VideoEvent], options: Options) -> None:
+        """For `load`, which makes the parts."""
+        self._loaded = loaded
+        self._options = options
+        self._side_step: int = loaded.pipeline.vae_spatial_compression_ratio
+        self._frame_step: int = loaded.pipeline.vae_temporal_compression_ratio
+
+    @classmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        """See `Adapter.load`."""
+        options = validated(cls.Options, model)
+
+        def work() -> Any:
+            from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXConditionPipeline
+
+            return load_pipeline(LTXConditionPipeline, model, options, "bfloat16")
+
+        report(LoadProgress("loading weights"))
+        return cls(await Loaded[VideoEvent].start(model.name, work), options)
+
+    async def unload(self) -> None:
+        """See `Adapter.unload`."""
+        await self._loaded.end()
+
+    async def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
+        """See `VideoAdapter.generate`."""
+        self._check(request)
+        async with aclosing(self._loaded.stream(lambda emit: self._work(request, emit))) as events:
+            async for event in events:
+                yield event
+
+    def _check(self, request: VideoRequest) -> None:
+        options = self._options
+        check_range("num_frames", request.num_frames, 1, options.max_frames)
+        check_range("fps", request.fps, 1, 120)
+        check_range("num_inference_steps", request.num_inference_steps, 1, options.max_steps)
+        check_guidance(request.guidance_scale, request.negative_prompt)
+        if min(request.width, request.height) < 1 or request.width * request.height > options.max_pixels:
+            raise UnsupportedOption(
+                f"Width and height must be positive, and not exceed {options.max_pixels:,} pixels.", param="size"
+            )
+        check_range("keyframes", len(request.keyframes), 0, options.max_keyframes)
+        for keyframe in request.keyframes:
+            check_range("keyframes.strength", keyframe.strength, 0, 1)
+            check_range("keyframes.frame_index", keyframe.frame_index, -request.num_frames, request.num_frames - 1)
+
+    def _work(self, request: VideoRequest, emit: Emit[VideoEvent]) -> None:
+        """Films the video, in the model's thread."""
+        started = time.monotonic()
+        pipeline = self._loaded.pipeline
+        width, height = nearest(request.width, self._side_step), nearest(request.height, self._side_step)
+        num_frames = nearest(request.num_frames, self._frame_step, 1)
+        seed = first_seed(request.seed)
+        conditions = self._conditions(request, width, height, num_frames)
+
+        def on_step(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            emit(Step(step + 1, self._loaded.pipeline.num_timesteps))
+            return tensors
+
+        with translated():
+            filmed: Any = pipeline(
+                conditions=conditions or None,
+                prompt=request.prompt,
+                negative_prompt=request.negative_prompt,
+                width=width,
+                height=height,
+                num_frames=num_frames,
+                frame_rate=request.fps,
+                num_inference_steps=request.num_inference_steps,
+                guidance_scale=request.guidance_scale,
+                generator=generator(seed),
+                decode_timestep=self._options.decode_timestep,
+                image_cond_noise_scale=self._options.image_cond_noise_scale,
+                max_sequence_length=self._prompt_length(pipeline, request),
+                output_type="np",
+                callback_on_step_end=on_step,
+            )
+            frames = to_bytes(filmed.frames[0])
+            video = Media("video/mp4", encode_mp4(frames, request.fps))
+        thumbnail = encode_image(Image.fromarray(frames[0]), "image/png")
+        spent = (time.monotonic() - started) * 1000
+        emit(GeneratedVideo(video, thumbnail, seed, width, height, len(frames), request.fps, spent))
+
+    def _conditions(self, request: VideoRequest, width: int, height: int, num_frames: int) -> list[Any]:
+        """Keyframes as the pipeline takes them, at the frames of the video as it is made."""
+        from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
+
+        conditions: dict[int, Any] = {}
+        for keyframe in request.keyframes:
+            index = keyframe.frame_index
+            # The last frame that was asked for is the last that is made, from whichever end it was counted.
+            from_end = index - request.num_frames if index == request.num_frames - 1 else min(index, 0)
+            index = max(0, num_frames + from_end) if from_end else min(index, num_frames - 1)
+            if index in conditions:
+                raise UnsupportedOption(f"Two keyframes fall on frame {index}.", param="keyframes")
+            image = to_rgb(open_image(keyframe.image, param="keyframes"))
+            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+            conditions[index] = LTXVideoCondition(image=image, frame_index=index, strength=keyframe.strength)
+        return list(conditions.values())
+
+    def _prompt_length(self, pipeline: Any, request: VideoRequest) -> int:
+        """How many tokens to read: all, for the pipeline would cut off what is beyond."""
+        length = PROMPT_TOKENS.start
+        for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+            length = max(length, count := len(pipeline.tokenizer(text, verbose=False).input_ids))
+            if count not in range(PROMPT_TOKENS.stop):
+                raise UnsupportedOption(
+                    f"{param} has {count} tokens; at most {PROMPT_TOKENS.stop - 1} are read.", param=param
+                )
+        return length

@@ -9,6 +9,7 @@ Here lives the conversion only; what is fetched and where it goes is decided in 
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,5 +75,17 @@ def _known(tokenizer: Any, tokens: tuple[str, ...]) -> Iterator[int]:
     return (vocabulary[token] for token in tokens if token in vocabulary)
 
 
+def end_with_parent() -> None:
+    """Ends this process when its standard input does: the parent holds the other end and never writes."""
+
+    def wait() -> None:
+        os.read(0, 1)  # Not sys.stdin: its lock would be held when the interpreter ends.
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
 if __name__ == "__main__":
+    if "--with-parent" in sys.argv:
+        end_with_parent()
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,503 @@
+"""THE SEAM: one abstract class per kind of model, and the frozen dataclasses that cross it.
+
+Everything that crosses is a stdlib dataclass of numbers, strings, *encoded bytes with their media type*, and tuples of
+these: never an array, an open file or a wire object. So an adapter can live in this process, in a child
+(`adapters/worker.py`) or on another machine without changing. Defaults are those of the seed's C# interfaces.
+
+No library of any backend is imported here, and nothing here knows HTTP.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+Kind = Literal["text", "vision", "speech", "image", "video"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a sound or a video, encoded. Exactly one of `data` and `path` is set."""
+
+    media_type: str
+    """As in RFC 2046: "image/png". What the sender claims; `adapters/media.py` believes only the bytes."""
+    data: bytes = b""
+    """The encoded bytes, for what is small."""
+    path: str = ""
+    """An absolute path that the server made up, for uploads that were streamed to disk. Never a user's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model to load: files that are already on this machine, and how to run them."""
+
+    name: str
+    """The served name."""
+    backend: str
+    """A row of `adapters/registry.py`."""
+    path: str
+    """Absolute path of the checkpoint's directory."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Validated by the backend's own `Options`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """One line of progress while a model is made ready."""
+
+    stage: str
+    """What happens now: "downloading", "converting", "starting engine"."""
+    fraction: float | None = None
+    """0..1 of this stage, or None where nobody knows."""
+
+
+Report = Callable[[LoadProgress], None]
+
+
+class Adapter(ABC):
+    """A loaded model. Subclasses add the verbs of their kind; backends implement those.
+
+    A backend is one class with a nested `Options`, one row in `adapters/registry.py` and one in the contract test.
+    """
+
+    kind: ClassVar[Kind]
+
+    class Options(BaseModel):
+        """What the operator may set for this backend in the configuration; unknown names are refused."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    @abstractmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        """A ready adapter over the model's files.
+
+        Raises:
+            ModelLoadFailed: The files are missing, broken or refused, or the backend did not start.
+            OutOfMemory: It does not fit.
+        """
+
+    @abstractmethod
+    async def unload(self) -> None:
+        """Gives back all memory and ends all processes of this model. Work in progress ends in `Interrupted`."""
+
+    @property
+    def alive(self) -> bool:
+        """False once the model can serve no more (its process died) and must be loaded anew."""
+        return True
+
+
+# --- text, and vision: a language model with eyes --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A piece of a message that is text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """A piece of a message that is an image."""
+
+    image: Media
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+Part = TextPart | ImagePart
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool, as an assistant's message holds it, or a piece of one while it streams."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text. In a stream: the next piece of it, with `id` and `name` filled in the first piece only."""
+    index: int = 0
+    """Which of the message's parallel calls this is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask to have called."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """JSON schema of the arguments object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: tuple[Part, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    """Of a tool's message: the call that it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """What to write. Either `messages` (chat) or `prompt` (plain continuation) is set."""
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    """Text, or token ids."""
+    max_tokens: int | None = 1024
+    """At most this many new tokens; None: to the end of the context."""
+    temperature: float = 0.7
+    top_p: float = 0.9
+    stop: tuple[str, ...] = ()
+    """Generation ends before any of these; they are not part of the text."""
+    seed: int | None = None
+    n: int = 1
+    """How many independent answers."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    """Token id to a bias of -100..100."""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    """"auto", "none", "required", or the name of a tool."""
+    output: Literal["text", "json_object", "json_schema"] = "text"
+    """What the text must be; with "json_schema", `schema` says more."""
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the prompt's tokens, those that came from the engine's prefix cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of one answer."""
+
+    text: str = ""
+    index: int = 0
+    """Which of the `n` answers."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: FinishReason | None = None
+    """Set on the last piece of this answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDone:
+    """The last event of `TextAdapter.generate`."""
+
+    usage: Usage
+    generation_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question whose answer is one of `options`."""
+
+    text: str
+    options: tuple[str, ...] = ("yes", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRequest:
+    """Questions about shared content; each is answered alone, as if the others had not been asked."""
+
+    content: tuple[Part, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The answer to one question, from the model's own next-token distribution."""
+
+    probabilities: tuple[float, ...]
+    """One per option, in order; they sum to one (renormalised over the options' tokens)."""
+    mass: float
+    """0..1: how much of the whole distribution fell on the options. Near zero: the model did not mean to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResult:
+    """All answers, in the order of the questions."""
+
+    judgements: tuple[Judgement, ...]
+    usage: Usage
+    generation_ms: float
+
+
+TextEvent = TextDelta | TextDone
+
+
+class TextAdapter(Adapter):
+    """A language model, with eyes where `sees` is true (kind "vision")."""
+
+    kind: ClassVar[Kind] = "text"
+
+    @property
+    @abstractmethod
+    def sees(self) -> bool:
+        """Whether image parts are understood."""
+
+    @abstractmethod
+    def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+        """Pieces of the answers as they are written, then one `TextDone`.
+
+        Closing the generator stops the work within a second.
+
+        Raises:
+            ContextLengthExceeded: Prompt and answer do not fit.
+            UnsupportedOption: An option of the request cannot be honoured.
+            InvalidMedia: An image cannot be read.
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """
+
+    @abstractmethod
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        """Probabilities of the answers to each question. Raises as `generate` does."""
+
+
+# --- speech ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """A sound to write down."""
+
+    audio: Media
+    language: str | None = None
+    """ISO 639-1 code; None: detect it."""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    """"translate" writes English."""
+    prompt: str = ""
+    """Text that could have come before; guides style and spelling."""
+    hotwords: tuple[str, ...] = ()
+    beam_size: int = 5
+    word_timestamps: bool = True
+    vad_filter: bool = False
+    """Skip what a voice detector takes for silence."""
+    temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Tried in order until the text is good enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One spoken word; times in seconds from the start of the sound."""
+
+    start: float
+    end: float
+    text: str
+    """With its leading space, as the model writes it."""
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech; times in seconds from the start of the sound."""
+
+    id: int
+    """From 0."""
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionInfo:
+    """The first event of `SpeechAdapter.transcribe`."""
+
+    language: str
+    language_probability: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionDone:
+    """The last event of `SpeechAdapter.transcribe`."""
+
+    generation_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageDetection:
+    """Which language is spoken."""
+
+    language: str
+    probability: float
+    candidates: tuple[tuple[str, float], ...]
+    """(ISO 639-1 code, probability), most likely first."""
+
+
+SpeechEvent = TranscriptionInfo | Segment | TranscriptionDone
+
+
+class SpeechAdapter(Adapter):
+    """A model that writes down speech."""
+
+    kind: ClassVar[Kind] = "speech"
+
+    @abstractmethod
+    def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
+        """One `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
+
+        Raises:
+            InvalidMedia: The sound cannot be read or is longer than allowed.
+            UnsupportedOption: An option cannot be honoured (a language that the model does not know).
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """
+
+    @abstractmethod
+    async def detect_language(self, audio: Media) -> LanguageDetection:
+        """The language of the first half minute. Raises as `transcribe` does."""
+
+
+# --- image -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """A picture to draw."""
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 1024
+    """Pixels."""
+    height: int = 1024
+    """Pixels."""
+    num_inference_steps: int = 30
+    guidance_scale: float = 7.5
+    seed: int | None = None
+    """0..2**32-1 of the first image; the others follow by one. None: drawn at random and reported."""
+    n: int = 1
+    media_type: Literal["image/png", "image/jpeg", "image/webp"] = "image/png"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A denoising step is done."""
+
+    step: int
+    """1..total."""
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """A finished picture."""
+
+    index: int
+    """0..n-1."""
+    image: Media
+    seed: int
+    """Alone, with n = 1, this seed gives the same picture."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDone:
+    """The last event of `ImageAdapter.generate`."""
+
+    generation_ms: float
+
+
+ImageEvent = Step | GeneratedImage | ImageDone
+
+
+class ImageAdapter(Adapter):
+    """A model that draws."""
+
+    kind: ClassVar[Kind] = "image"
+
+    @abstractmethod
+    def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
+        """Steps, then the pictures, then one `ImageDone`. Closing the generator stops within one step.
+
+        Raises:
+            UnsupportedOption: A size or another option that the model cannot do.
+            OutOfMemory: The request does not fit.
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """
+
+
+# --- video -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """A picture that the video must show at one of its frames."""
+
+    image: Media
+    frame_index: int = 0
+    """From 0; negative counts from the end."""
+    strength: float = 1.0
+    """0..1: 1 shows the picture as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """A video to make."""
+
+    prompt: str
+    negative_prompt: str = ""
+    keyframes: tuple[Keyframe, ...] = ()
+    num_frames: int = 121
+    fps: int = 24
+    width: int = 768
+    """Pixels."""
+    height: int = 512
+    """Pixels."""
+    num_inference_steps: int = 50
+    guidance_scale: float = 7.5
+    seed: int | None = None
+    """0..2**32-1. None: drawn at random and reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedVideo:
+    """The finished video, and what was really made: models round sizes and lengths."""
+
+    video: Media
+    """MP4, H.264, yuv420p."""
+    thumbnail: Media
+    """The first frame."""
+    seed: int
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    generation_ms: float
+
+
+VideoEvent = Step | GeneratedVideo
+
+
+class VideoAdapter(Adapter):
+    """A model that films."""
+
+    kind: ClassVar[Kind] = "video"
+
+    @abstractmethod
+    def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
+        """Steps, then the video. Closing the generator stops within one step. Raises as `ImageAdapter.generate`."""

@@ -1,0 +1,285 @@
+"""A deterministic, instant fake of every kind: for tests, for trying clients out, and as the smallest example of a backend.
+
+It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
+two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,
+`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`.
+"""
+
+import asyncio
+import hashlib
+import io
+import re
+import struct
+import wave
+import zlib
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any, Self
+
+from adapters.base import (
+    Adapter,
+    GeneratedImage,
+    GeneratedVideo,
+    ImageAdapter,
+    ImageDone,
+    ImageEvent,
+    ImagePart,
+    ImageRequest,
+    Judgement,
+    JudgeRequest,
+    JudgeResult,
+    LanguageDetection,
+    Media,
+    ModelFiles,
+    Report,
+    Segment,
+    SpeechAdapter,
+    SpeechEvent,
+    Step,
+    TextAdapter,
+    TextDelta,
+    TextDone,
+    TextEvent,
+    TextPart,
+    TextRequest,
+    ToolCall,
+    TranscriptionDone,
+    TranscriptionInfo,
+    TranscriptionRequest,
+    Usage,
+    VideoAdapter,
+    VideoEvent,
+    VideoRequest,
+    Word,
+)
+from adapters.errors import ContextLengthExceeded, GenerationFailed, InvalidMedia, ModelLoadFailed, UnsupportedOption
+
+CONTEXT = 4096
+"""Words that the fake language model can read and write together."""
+DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens)=(\d{1,7})\]")
+CALL = re.compile(r"\[call=([\w-]+) (\{.*?\})\]")
+
+
+class FakeOptions(Adapter.Options):
+    """The script for all requests of one fake model."""
+
+    delay_ms: int = 0
+    """Before each event."""
+    fail_after: int | None = None
+    """Raise `GenerationFailed` after so many events."""
+    load_delay_ms: int = 0
+    fail_load: bool = False
+    sees: bool = True
+    """Of a language model: whether it takes images."""
+
+
+class _Fake(Adapter):
+    """What all fakes share: loading, and a script."""
+
+    Options = FakeOptions
+
+    def __init__(self, options: FakeOptions) -> None:
+        self._options = options
+        self.loaded = True
+        self.running = 0
+        """Calls in progress, for tests of cancelling."""
+
+    @classmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        options = FakeOptions.model_validate(model.options)
+        await asyncio.sleep(options.load_delay_ms / 1000)
+        if options.fail_load:
+            raise ModelLoadFailed(f"The model {model.name!r} was told to fail.")
+        return cls(options)
+
+    async def unload(self) -> None:
+        self.loaded = False
+
+    async def _pace(self, events: Iterator[Any], script: str = "") -> AsyncGenerator[Any]:
+        """The events, delayed and broken off as scripted."""
+        said = {name: int(value) for name, value in DIRECTIVE.findall(script)}
+        delay_s = said.get("delay_ms", self._options.delay_ms) / 1000
+        left = said.get("fail_after", self._options.fail_after)
+        self.running += 1
+        try:
+            for event in events:
+                if left == 0:
+                    raise GenerationFailed("The model was told to fail.")
+                left = None if left is None else left - 1
+                await asyncio.sleep(delay_s)
+                yield event
+        finally:
+            self.running -= 1
+
+
+class FakeText(_Fake, TextAdapter):
+    """Echoes the last message word by word, calls tools when told to, and judges by the words of the question."""
+
+    @property
+    def sees(self) -> bool:
+        """As its options say."""
+        return self._options.sees
+
+    def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+        """See `TextAdapter.generate`."""
+        said = _text_of(request)
+        prompt_tokens = len(said.split())
+        wanted = min(request.max_tokens or CONTEXT, CONTEXT)
+        if prompt_tokens > CONTEXT or (request.max_tokens or 0) > CONTEXT:
+            raise ContextLengthExceeded(
+                f"This model's context is {CONTEXT} tokens; the prompt has {prompt_tokens} and asks for "
+                f"{request.max_tokens or 0} more.",
+                param="messages" if request.messages else "prompt",
+            )
+        if not self.sees and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
+            raise UnsupportedOption("This model cannot see images.", param="messages")
+        return self._pace(_text_events(request, said, prompt_tokens, wanted), said)
+
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        """Probabilities from a hash of content and question: arbitrary, but the same every time."""
+        if not self.sees and any(isinstance(part, ImagePart) for part in request.content):
+            raise UnsupportedOption("This model cannot see images.", param="image")
+        content = b"".join(p.text.encode() if isinstance(p, TextPart) else p.image.data for p in request.content)
+        judgements = [_judgement(content + q.text.encode(), len(q.options)) for q in request.questions]
+        return JudgeResult(tuple(judgements), Usage(len(content.split()), len(judgements)), 0.0)
+
+
+class FakeSpeech(_Fake, SpeechAdapter):
+    """Hears one word a second in any WAV file: "one two three ..."."""
+
+    def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
+        """See `SpeechAdapter.transcribe`."""
+        return self._pace(_speech_events(request), request.prompt)
+
+    async def detect_language(self, audio: Media) -> LanguageDetection:
+        """English, always."""
+        _wav_seconds(audio)
+        return LanguageDetection("en", 0.75, (("en", 0.75), ("de", 0.25)))
+
+
+class FakeImage(_Fake, ImageAdapter):
+    """Draws one flat colour, chosen by prompt and seed."""
+
+    def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
+        """See `ImageAdapter.generate`."""
+        if request.media_type != "image/png":
+            raise UnsupportedOption("The fake draws PNG only.", param="output_format")
+        return self._pace(_image_events(request), request.prompt)
+
+
+class FakeVideo(_Fake, VideoAdapter):
+    """Films nothing: its MP4 is a header and a comment with the request, too short for any player."""
+
+    def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
+        """See `VideoAdapter.generate`."""
+        return self._pace(_video_events(request), request.prompt)
+
+
+def _text_of(request: TextRequest) -> str:
+    if not request.messages:
+        return request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt or ()))
+    return " ".join(part.text for part in request.messages[-1].content if isinstance(part, TextPart))
+
+
+def _text_events(request: TextRequest, said: str, prompt_tokens: int, wanted: int) -> Iterator[TextEvent]:
+    script: Mapping[str, str] = dict(DIRECTIVE.findall(said))
+    call = CALL.search(said) if request.tools and request.tool_choice != "none" else None
+    words = [f" word{i}" for i in range(int(script["tokens"]))] if "tokens" in script else re.findall(r"\s*\S+", said)
+    text, reason = "".join(words[:wanted]), "length" if len(words) > wanted else "stop"
+    cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
+    pieces = re.findall(r"\s*\S+", text if cut is None else text[:cut])
+    for index in range(request.n):
+        if call is not None:
+            name, arguments = call.groups()
+            yield TextDelta(index=index, tool_calls=(ToolCall(f"call_{index}", name, ""),))
+            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments),))
+            yield TextDelta(index=index, finish_reason="tool_calls")
+            continue
+        for piece in pieces:
+            yield TextDelta(piece, index)
+        yield TextDelta("", index, finish_reason="length" if reason == "length" and cut is None else "stop")
+    yield TextDone(Usage(prompt_tokens, len(pieces) * request.n), 1.0)
+
+
+def _judgement(content: bytes, options: int) -> Judgement:
+    weights = [byte + 1 for byte in hashlib.sha512(content).digest()]
+    chosen = [weights[index % len(weights)] for index in range(options)]
+    return Judgement(tuple(weight / sum(chosen) for weight in chosen), mass=0.9)
+
+
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _wav_seconds(audio: Media) -> float:
+    try:
+        with wave.open(audio.path or io.BytesIO(audio.data)) as sound:
+            return sound.getnframes() / sound.getframerate()
+    except (wave.Error, EOFError, ZeroDivisionError):
+        raise InvalidMedia("The fake hears WAV only, and this is none.", param="file") from None
+
+
+def _speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
+    seconds = _wav_seconds(request.audio)
+    yield TranscriptionInfo(request.language or "en", 1.0 if request.language else 0.75, seconds)
+    count = int(seconds)
+    for index, start in enumerate(range(0, count, 5)):
+        words = tuple(
+            Word(float(at), at + 0.9, f" {NUMBERS[at % 10]}", 0.9) for at in range(start, min(start + 5, count))
+        )
+        yield Segment(
+            id=index,
+            start=words[0].start,
+            end=words[-1].end,
+            text="".join(word.text for word in words),
+            tokens=tuple(range(len(words))),
+            temperature=request.temperature[0],
+            avg_logprob=-0.1,
+            compression_ratio=1.0,
+            no_speech_prob=0.01,
+            words=words if request.word_timestamps else (),
+        )
+    yield TranscriptionDone(1.0)
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    """A picture of one colour, written without any library (ISO/IEC 15948)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = (b"\0" + bytes(colour) * width) * height
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    red, green, blue = hashlib.sha256(text.encode()).digest()[:3]
+    return red, green, blue
+
+
+def _image_events(request: ImageRequest) -> Iterator[ImageEvent]:
+    first = request.seed or 0
+    for step in range(request.num_inference_steps):
+        yield Step(step + 1, request.num_inference_steps)
+    for index in range(request.n):
+        data = png(request.width, request.height, _colour(f"{request.prompt}/{first + index}"))
+        yield GeneratedImage(index, Media("image/png", data), first + index, request.width, request.height)
+    yield ImageDone(1.0)
+
+
+def _video_events(request: VideoRequest) -> Iterator[VideoEvent]:
+    for step in range(request.num_inference_steps):
+        yield Step(step + 1, request.num_inference_steps)
+    comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()
+    ftyp, free = b"ftypisom\0\0\2\0isomavc1mp41", b"free" + comment
+    data = b"".join(struct.pack(">I", len(box) + 4) + box for box in (ftyp, free))
+    thumbnail = png(request.width, request.height, _colour(request.prompt))
+    yield GeneratedVideo(
+        Media("video/mp4", data),
+        Media("image/png", thumbnail),
+        request.seed or 0,
+        request.width,
+        request.height,
+        request.num_frames,
+        request.fps,
+        1.0,
+    )

@@ -1,0 +1,257 @@
+"""The models of this server: loaded on first use, leased to requests, unloaded when nobody uses them.
+
+    unloaded ──▶ loading ──▶ ready ──▶ draining ──▶ unloading ──▶ unloaded
+                    │          │
+                    ▼          ▼ (its process died)
+                  failed ◀─────┘        the next lease tries again
+
+Who wants a model leases it; the decision whether it can be had is made inside the state machine, so no caller checks
+and then acts. A leased model is never unloaded. All of this runs in one event loop and needs no locks but one per
+model, which makes loading and unloading wait for each other.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from adapters import registry
+from adapters.base import (
+    Adapter,
+    ImageAdapter,
+    Kind,
+    LoadProgress,
+    ModelFiles,
+    Report,
+    SpeechAdapter,
+    TextAdapter,
+    VideoAdapter,
+)
+from adapters.configuration import ModelEntry, Profile
+from adapters.errors import AdapterError, ModelBusy, ModelLoadFailed, ModelNotFound, WrongModelKind
+from adapters.worker import PROXIES
+
+State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
+Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
+"""Brings a model's files onto this machine: (name, entry, report) to the checkpoint's directory."""
+
+A = TypeVar("A", bound=Adapter)
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
+    TextAdapter: ("text", "vision"),
+    SpeechAdapter: ("speech",),
+    ImageAdapter: ("image",),
+    VideoAdapter: ("video",),
+}
+"""Which kinds of model can serve a lease for an adapter class."""
+MAX_LEASES = 512
+"""Of one model at a time; one more is `ModelBusy`."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One served model and the state that it is in."""
+
+    name: str
+    entry: ModelEntry
+    state: State = "unloaded"
+    adapter: Adapter | None = None
+    leases: int = 0
+    """Requests that use it now."""
+    waiting: int = 0
+    """Requests that wait for it to be loaded."""
+    loading: asyncio.Task[Adapter] | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while nobody holds a lease."""
+
+
+class Pool:
+    """Serves the models of one profile."""
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelEntry],
+        profile: Profile,
+        fetch: Fetch,
+        *,
+        fallback: bool = False,
+    ) -> None:
+        """A pool in which nothing is loaded yet.
+
+        Args:
+            models: Catalog entries by name; those of the profile are served.
+            profile: Which, in which order, under which aliases.
+            fetch: Brings files.
+            fallback: Whether an unknown name reaches the first model of the kind that is asked for.
+        """
+        self._slots = {name: Slot(name, models[name]) for name in profile.models}
+        self._aliases = dict(profile.aliases)
+        self._fetch = fetch
+        self._fallback = fallback
+        for slot in self._slots.values():
+            slot.idle.set()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """All served models, in the profile's order. To read, not to change."""
+        return tuple(self._slots.values())
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Other names, and what they mean."""
+        return self._aliases
+
+    def find(self, name: str, adapter: type[Adapter] | None = None) -> Slot:
+        """The model that a name means: itself, an alias, or the kind's default where fallback is on.
+
+        Args:
+            name: As the client sent it; "" means the kind's default.
+            adapter: What the model must be able to be leased as.
+
+        Raises:
+            ModelNotFound: No such model.
+            WrongModelKind: It cannot do what is asked.
+        """
+        slot = self._slots.get(self._aliases.get(name, name))
+        if adapter is None:
+            if slot is None:
+                raise ModelNotFound(f"The model {name!r} does not exist; GET /v1/models lists what does.")
+            return slot
+        kinds = KINDS[adapter]
+        if slot is None and (self._fallback or not name):
+            slot = next((one for kind in kinds for one in self.slots if one.entry.kind == kind), None)
+        if slot is None:
+            raise ModelNotFound(f"The model {name!r} does not exist; GET /v1/models lists what does.")
+        if slot.entry.kind not in kinds:
+            raise WrongModelKind(f"The model {slot.name!r} is of kind {slot.entry.kind}; this needs {kinds[0]}.")
+        return slot
+
+    @asynccontextmanager
+    async def lease(self, name: str, adapter: type[A]) -> AsyncIterator[A]:
+        """The loaded model, for as long as the context lasts; loads it first where that is needed.
+
+        Raises:
+            ModelNotFound, WrongModelKind: As `find`.
+            ModelBusy: Too many leases of it already.
+            ModelLoadFailed, OutOfMemory: It could not be loaded.
+        """
+        slot = self.find(name, adapter)
+        if slot.leases + slot.waiting >= MAX_LEASES:
+            raise ModelBusy(f"The model {slot.name!r} has {MAX_LEASES} requests already.")
+        slot.waiting += 1
+        try:
+            ready = await self._ready(slot)
+            while ready is not slot.adapter or slot.state != "ready":  # unloaded again before we had our turn
+                ready = await self._ready(slot)
+        finally:
+            slot.waiting -= 1
+        slot.leases += 1
+        slot.idle.clear()
+        try:
+            assert isinstance(ready, adapter), f"backend {slot.entry.backend} is not what its row says"
+            yield ready
+        finally:
+            slot.leases -= 1
+            if not slot.leases:
+                slot.idle.set()
+
+    async def stream(self, name: str, adapter: type[A], work: Callable[[A], AsyncGenerator[T]]) -> AsyncGenerator[T]:
+        """The events of work on a leased model; closing the generator stops the work and ends the lease."""
+        async with self.lease(name, adapter) as model, aclosing(work(model)) as events:
+            async for event in events:
+                yield event
+
+    async def load(self, name: str) -> None:
+        """Loads a model that no request has asked for yet. Raises as `lease`."""
+        slot = self.find(name)
+        await self._ready(slot)
+
+    async def unload(self, name: str) -> None:
+        """Unloads a model once nobody uses it; requests that come meanwhile wait and then load it anew."""
+        slot = self.find(name)
+        async with slot.lock:
+            if slot.adapter is None:
+                return
+            slot.state = "draining"
+            try:
+                await slot.idle.wait()
+            except asyncio.CancelledError:
+                slot.state = "ready"
+                raise
+            await self._discard(slot)
+
+    async def aclose(self) -> None:
+        """Ends all models now, whatever they do."""
+        await asyncio.gather(*(self._close(slot) for slot in self.slots))
+
+    async def _close(self, slot: Slot) -> None:
+        if slot.loading is not None:
+            slot.loading.cancel()
+            await asyncio.wait([slot.loading])
+        await self._discard(slot)
+
+    async def _ready(self, slot: Slot) -> Adapter:
+        if slot.adapter is not None and slot.state == "ready" and slot.adapter.alive:
+            return slot.adapter
+        if slot.loading is None:
+            # A task of its own: the request that asked first may go away, the others still wait for the model.
+            slot.loading = asyncio.create_task(self._load(slot))
+            slot.loading.add_done_callback(lambda task: self._loaded(slot, task))
+        try:
+            return await asyncio.shield(slot.loading)
+        except asyncio.CancelledError:
+            if slot.loading is None or not slot.loading.cancelled():
+                raise  # we were cancelled, not the loading
+            raise ModelLoadFailed("The server is shutting down.") from None
+
+    @staticmethod
+    def _loaded(slot: Slot, task: asyncio.Task[Adapter]) -> None:
+        slot.loading = None
+        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits any more
+            log.error("loading %s failed: %s", slot.name, error, exc_info=error.__cause__)
+
+    async def _load(self, slot: Slot) -> Adapter:
+        async with slot.lock:
+            if slot.adapter is not None and slot.adapter.alive:
+                slot.state = "ready"
+                return slot.adapter
+            await self._discard(slot)
+            slot.state, begun = "loading", time.monotonic()
+            log.info("loading %s", slot.name)
+            try:
+                slot.adapter = await self._adapter(slot)
+            except BaseException as error:
+                slot.state = "failed"
+                if isinstance(error, AdapterError | asyncio.CancelledError):
+                    raise
+                raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
+            slot.state = "ready"
+            log.info("loaded %s in %.1f s", slot.name, time.monotonic() - begun)
+            return slot.adapter
+
+    async def _adapter(self, slot: Slot) -> Adapter:
+        def report(progress: LoadProgress) -> None:
+            share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
+            log.info("%s: %s%s", slot.name, progress.stage, share)
+
+        entry = slot.entry
+        path = await self._fetch(slot.name, entry, report)
+        files = ModelFiles(slot.name, entry.backend, str(path), entry.options)
+        row = registry.BACKENDS[entry.backend]
+        backend: type[Any] = PROXIES[entry.kind] if row.process == "child" else registry.implementation(entry.backend)
+        return await backend.load(files, report)
+
+    async def _discard(self, slot: Slot) -> None:
+        adapter, slot.adapter = slot.adapter, None
+        if adapter is not None:
+            slot.state = "unloading"
+            await adapter.unload()
+            log.info("unloaded %s", slot.name)
+        slot.state = "unloaded"

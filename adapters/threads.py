@@ -1,0 +1,72 @@
+"""Blocking work in one thread, seen from asyncio as a stream of events.
+
+Libraries that block (diffusers, faster-whisper) call back once a step. Here those calls become events, and a reader
+that goes away becomes an exception in the next call back.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Generic, TypeVar
+
+from adapters.errors import Interrupted
+
+E = TypeVar("E")
+T = TypeVar("T")
+Emit = Callable[[E], None]
+"""Hands over one event. Raises `Interrupted` when nobody waits for it any more: let that pass through."""
+
+
+class ModelThread(Generic[E]):
+    """The one thread in which a model runs: calls wait for each other in order of arrival."""
+
+    def __init__(self, name: str) -> None:
+        """Starts the thread on first use.
+
+        Args:
+            name: Of the thread, for debuggers.
+        """
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, once it has run in the model's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def stream(self, work: Callable[[Emit[E]], None]) -> AsyncGenerator[E]:
+        """Events as `work` emits them; ends when it returns, raises what it raises.
+
+        Closing the generator makes the next `emit` raise `Interrupted` inside `work`, and waits until it has ended:
+        then the model is free. Work that has not begun is dropped.
+        """
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[E | None] = asyncio.Queue()
+        closed = Event()
+
+        def emit(event: E) -> None:
+            if closed.is_set():
+                raise Interrupted("The request was cancelled.")
+            loop.call_soon_threadsafe(queue.put_nowait, event)
+
+        def body() -> None:
+            try:
+                if not closed.is_set():
+                    work(emit)
+            finally:
+                loop.call_soon_threadsafe(queue.put_nowait, None)
+
+        future = loop.run_in_executor(self._executor, body)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            await future
+        finally:
+            closed.set()
+            if not future.done():
+                await asyncio.wait([future])
+            if not future.cancelled() and isinstance(future.exception(), Interrupted):
+                pass  # Already told to the reader, or the reader has gone.
+
+    def close(self) -> None:
+        """Ends the thread once its present work is done."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,312 @@
+"""POST /v1/chat/completions: OpenAI's schemas, parse and render."""
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, Tool, ToolCall, Usage
+from compat import sse
+from compat.errors import RequestError
+from compat.messages import ChatMessage, parse_messages
+from compat.sampling import Nothing, SamplingFields
+from compat.usage import CompletionUsage, render_timings, render_usage
+from compat.wire import Timings, WireReply, WireRequest, new_id, validate
+
+
+class FunctionDefinition(WireRequest):
+    """A function that the model may ask to have called."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolDefinition(WireRequest):
+    """A tool: here always a function."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class NamedFunction(WireRequest):
+    """The name inside a `tool_choice`."""
+
+    name: str
+
+
+class NamedToolChoice(WireRequest):
+    """`tool_choice` that names the function to call."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
+class JsonSchema(WireRequest):
+    """The schema that an answer must fit."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class ResponseFormat(WireRequest):
+    """What the answer's text must be."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
+class ChatCompletionRequest(SamplingFields):
+    """The body of POST /v1/chat/completions, as far as this server honours it."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    logprobs: Nothing = None
+    modalities: list[Literal["text"]] | None = None
+    parallel_tool_calls: Literal[True] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    store: Nothing = None
+    safety_identifier: str | None = None
+    """The caller's own label; nothing depends on it."""
+    prompt_cache_key: str | None = None
+    """The caller's own label; every prompt's prefix is cached anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall:
+    """A parsed request."""
+
+    model: str
+    request: TextRequest
+    stream: bool
+    include_usage: bool
+
+
+class FunctionCall(WireReply, kw_only=True):
+    """Name and arguments of a called function."""
+
+    name: str | None = None
+    arguments: str
+
+
+class ChatCompletionMessageToolCall(WireReply):
+    """A call that the model asks for."""
+
+    id: str
+    function: FunctionCall
+    type: str = "function"
+
+
+class ChatCompletionMessage(WireReply):
+    """The model's answer."""
+
+    content: str | None
+    role: str = "assistant"
+    refusal: None = None
+    tool_calls: list[ChatCompletionMessageToolCall] | None = None
+
+
+class Choice(WireReply):
+    """One of the `n` answers."""
+
+    index: int
+    message: ChatCompletionMessage
+    finish_reason: FinishReason
+    logprobs: None = None
+
+
+class ChatCompletion(WireReply):
+    """The reply to a request that does not stream."""
+
+    id: str
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: CompletionUsage
+    timings: Timings
+    object: str = "chat.completion"
+
+
+class ChoiceDeltaToolCall(WireReply, omit_defaults=True):
+    """The next piece of a call."""
+
+    index: int
+    function: FunctionCall
+    id: str | None = None
+    type: str | None = None
+
+
+class ChoiceDelta(WireReply, omit_defaults=True):
+    """The next piece of an answer."""
+
+    role: str | None = None
+    content: str | None = None
+    tool_calls: list[ChoiceDeltaToolCall] | None = None
+
+
+class ChunkChoice(WireReply):
+    """What a chunk adds to one of the `n` answers."""
+
+    index: int
+    delta: ChoiceDelta
+    finish_reason: FinishReason | None = None
+    logprobs: None = None
+
+
+class ChatCompletionChunk(WireReply, omit_defaults=True):
+    """One event of a stream."""
+
+    id: str
+    created: int
+    model: str
+    object: str
+    choices: list[ChunkChoice]
+    usage: CompletionUsage | None = None
+    timings: Timings | None = None
+
+
+def parse(body: Mapping[str, Any]) -> ChatCall:
+    """The request behind a JSON body.
+
+    Raises:
+        RequestError: 400, naming the field at fault.
+    """
+    wire = validate(ChatCompletionRequest, body)
+    if wire.max_tokens is not None and wire.max_completion_tokens is not None:
+        raise RequestError("Send max_completion_tokens or max_tokens, not both.", param="max_tokens")
+    output, schema = _output(wire.response_format)
+    request = TextRequest(
+        messages=parse_messages(wire.messages),
+        max_tokens=wire.max_completion_tokens or wire.max_tokens,
+        tools=_tools(wire.tools or []),
+        tool_choice=_tool_choice(wire),
+        output=output,
+        schema=schema,
+        **wire.sampling(),
+    )
+    include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
+    return ChatCall(wire.model, request, bool(wire.stream), include_usage)
+
+
+def _output(
+    given: ResponseFormat | None,
+) -> tuple[Literal["text", "json_object", "json_schema"], dict[str, Any] | None]:
+    if given is None:
+        return "text", None
+    if (given.type == "json_schema") != (given.json_schema is not None):
+        raise RequestError('json_schema belongs to type "json_schema", and only there.', param="response_format")
+    return given.type, None if given.json_schema is None else given.json_schema.schema_
+
+
+def _tools(given: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
+    functions = [tool.function for tool in given]
+    if len({function.name for function in functions}) < len(functions):
+        raise RequestError("Two tools bear the same name.", param="tools")
+    return tuple(Tool(one.name, one.description or "", one.parameters or {}) for one in functions)
+
+
+def _tool_choice(wire: ChatCompletionRequest) -> str:
+    if not wire.tools:
+        if wire.tool_choice not in (None, "auto", "none"):
+            raise RequestError("tool_choice asks for a tool, but there are no tools.", param="tool_choice")
+        return "none"
+    if isinstance(wire.tool_choice, NamedToolChoice):
+        name = wire.tool_choice.function.name
+        if all(tool.function.name != name for tool in wire.tools):
+            raise RequestError(f"There is no tool {name!r} in tools.", param="tool_choice")
+        return name
+    return wire.tool_choice or "auto"
+
+
+def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:
+    """The whole reply, folded from the events of `TextAdapter.generate`."""
+    texts: dict[int, list[str]] = {index: [] for index in range(call.request.n)}
+    calls: dict[int, dict[int, ToolCall]] = {index: {} for index in texts}
+    reasons: dict[int, FinishReason] = {}
+    done = TextDone(Usage(), 0.0)
+    for event in events:
+        if isinstance(event, TextDone):
+            done = event
+            continue
+        texts[event.index].append(event.text)
+        for piece in event.tool_calls:
+            before = calls[event.index].get(piece.index, ToolCall("", "", "", piece.index))
+            calls[event.index][piece.index] = ToolCall(
+                before.id or piece.id, before.name or piece.name, before.arguments + piece.arguments, piece.index
+            )
+        if event.finish_reason is not None:
+            reasons[event.index] = event.finish_reason
+    choices = [
+        Choice(
+            index=index,
+            message=_message("".join(pieces), [calls[index][key] for key in sorted(calls[index])]),
+            finish_reason=reasons.get(index, "stop"),
+        )
+        for index, pieces in texts.items()
+    ]
+    return ChatCompletion(
+        id=new_id("chatcmpl-"),
+        created=int(time.time()),
+        model=model,
+        choices=choices,
+        usage=render_usage(done),
+        timings=render_timings(done),
+    )
+
+
+def _message(text: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
+    rendered = [
+        ChatCompletionMessageToolCall(id=call.id, function=FunctionCall(name=call.name, arguments=call.arguments))
+        for call in calls
+    ]
+    return ChatCompletionMessage(content=text if text or not calls else None, tool_calls=rendered or None)
+
+
+async def stream(call: ChatCall, model: str, events: AsyncIterator[TextEvent]) -> AsyncGenerator[bytes]:
+    """The reply as server-sent events, `[DONE]` last; each event leaves as soon as it is there."""
+    identity: dict[str, Any] = {
+        "id": new_id("chatcmpl-"),
+        "created": int(time.time()),
+        "model": model,
+        "object": "chat.completion.chunk",
+    }
+    opened: set[int] = set()
+    async for event in events:
+        if isinstance(event, TextDone):
+            if call.include_usage:
+                yield sse.frame(
+                    ChatCompletionChunk(
+                        **identity, choices=[], usage=render_usage(event), timings=render_timings(event)
+                    )
+                )
+            continue
+        first = event.index not in opened
+        opened.add(event.index)
+        yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
+    yield sse.DONE
+
+
+def _chunk_choice(event: TextDelta, first: bool) -> ChunkChoice:
+    calls = [
+        ChoiceDeltaToolCall(
+            index=piece.index,
+            id=piece.id or None,
+            type="function" if piece.id else None,
+            function=FunctionCall(name=piece.name or None, arguments=piece.arguments),
+        )
+        for piece in event.tool_calls
+    ]
+    delta = ChoiceDelta(
+        role="assistant" if first else None,
+        content=event.text if event.text or (first and not calls) else None,
+        tool_calls=calls or None,
+    )
+    return ChunkChoice(index=event.index, delta=delta, finish_reason=event.finish_reason)

@@ -1,0 +1,99 @@
+"""From an exception to OpenAI's error envelope: status, type, code, param. The one table, the one envelope."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters import errors
+
+
+class RequestError(Exception):
+    """The request itself is wrong; raised by every parser.
+
+    Args:
+        message: What is wrong and what would be right, for the person who sent it.
+        param: The field at fault, as it is called on the wire.
+        code: A short word for programs, where OpenAI has one.
+        status: 4xx.
+        headers: Extra response headers.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Keeps what the envelope will show."""
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.status = status
+        self.headers = headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """What a client gets to see of an error."""
+
+    status: int
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    def body(self) -> dict[str, Any]:
+        """The envelope: all four members are always there, as the SDK expects."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "service_unavailable_error",
+}
+"""OpenAI's error type by status; other 4xx are "invalid_request_error", other 5xx "server_error"."""
+
+RETRY_SOON = {"Retry-After": "1"}
+NO_RETRY = {"x-should-retry": "false"}
+"""For a 5xx that would fail again the same way: the SDK obeys this header."""
+
+ADAPTER_ERRORS: dict[type[errors.AdapterError], tuple[int, str, dict[str, str]]] = {
+    errors.ModelNotFound: (404, "model_not_found", {}),
+    errors.WrongModelKind: (400, "model_not_supported", {}),
+    errors.ModelLoadFailed: (503, "model_load_failed", NO_RETRY),
+    errors.ModelBusy: (503, "model_busy", RETRY_SOON),
+    errors.OutOfMemory: (503, "out_of_memory", RETRY_SOON),
+    errors.InvalidMedia: (400, "invalid_media", {}),
+    errors.UnsupportedOption: (400, "unsupported_parameter", {}),
+    errors.ContextLengthExceeded: (400, "context_length_exceeded", {}),
+    errors.GenerationFailed: (500, "generation_failed", NO_RETRY),
+    errors.Interrupted: (503, "interrupted", RETRY_SOON),
+}
+"""Status, code and headers of each leaf of `adapters.errors`."""
+
+
+def type_of(status: int) -> str:
+    """OpenAI's error type for an HTTP status."""
+    return TYPES.get(status) or (TYPES[400] if status < 500 else TYPES[500])
+
+
+def wire_error(error: BaseException) -> WireError:
+    """What the client is told about an exception; an unknown one is a 500 that says nothing of its cause."""
+    if isinstance(error, RequestError):
+        return WireError(
+            error.status, error.message, type_of(error.status), error.param, error.code, dict(error.headers)
+        )
+    if isinstance(error, errors.AdapterError):
+        status, code, headers = ADAPTER_ERRORS[type(error)]
+        param = error.param or ("model" if isinstance(error, errors.ModelNotFound | errors.WrongModelKind) else None)
+        return WireError(status, error.message, type_of(status), param, code, dict(headers))
+    return WireError(500, "The server had an error while processing your request.", type_of(500), code="internal_error")

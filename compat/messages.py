@@ -1,0 +1,114 @@
+"""The messages of a conversation, from the wire to the seam."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from adapters.base import ImagePart, Message, Part, TextPart, ToolCall
+from compat.errors import RequestError
+from compat.media import parse_data_url
+from compat.wire import WireRequest
+
+
+class TextContent(WireRequest):
+    """A piece of text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class RefusalContent(WireRequest):
+    """An assistant's earlier refusal; text like any other to the model."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class ImageUrl(WireRequest):
+    """Where an image is: a data URL."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImageContent(WireRequest):
+    """An image."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+Content = Annotated[TextContent | RefusalContent | ImageContent, Field(discriminator="type")]
+
+
+class CalledFunction(WireRequest):
+    """Name and arguments of a call that the model made earlier."""
+
+    name: str
+    arguments: str
+
+
+class MadeToolCall(WireRequest):
+    """A call that the model made earlier."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ChatMessage(WireRequest):
+    """One message; which fields it may have depends on its role."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Content] | None = None
+    tool_calls: list[MadeToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+
+
+def parse_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """The conversation as the seam has it.
+
+    Raises:
+        RequestError: A field does not go with its message's role, or an image is unusable.
+    """
+    return tuple(_message(one, f"messages[{index}]") for index, one in enumerate(messages))
+
+
+def _message(wire: ChatMessage, param: str) -> Message:
+    if wire.content is None and (wire.role != "assistant" or not (wire.tool_calls or wire.refusal)):
+        raise RequestError(f"Missing required parameter: '{param}.content'.", param=f"{param}.content")
+    if wire.tool_calls and wire.role != "assistant":
+        raise RequestError("Only an assistant's message holds tool_calls.", param=f"{param}.tool_calls")
+    if (wire.tool_call_id is not None) != (wire.role == "tool"):
+        raise RequestError("A tool's message, and only that, names its tool_call_id.", param=f"{param}.tool_call_id")
+    content = _content(wire.content, wire.role, f"{param}.content")
+    if wire.refusal:
+        content = (*content, TextPart(wire.refusal))
+    calls = tuple(
+        ToolCall(call.id, call.function.name, call.function.arguments, index)
+        for index, call in enumerate(wire.tool_calls or [])
+    )
+    return Message(wire.role, content, calls, wire.tool_call_id or "")
+
+
+def _content(content: str | Sequence[Content] | None, role: str, param: str) -> tuple[Part, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextPart(content),)
+    parts: list[Part] = []
+    for index, part in enumerate(content):
+        if isinstance(part, TextContent):
+            parts.append(TextPart(part.text))
+        elif isinstance(part, RefusalContent):
+            parts.append(TextPart(part.refusal))
+        elif role != "user":
+            raise RequestError("Only a user's message holds images.", param=f"{param}[{index}]")
+        else:
+            url = part.image_url
+            parts.append(
+                ImagePart(parse_data_url(url.url, param=f"{param}[{index}].image_url.url"), url.detail or "auto")
+            )
+    return tuple(parts)

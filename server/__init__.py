@@ -1,0 +1,1 @@
+"""The HTTP server: routes, gates, streams and jobs. No model code here."""

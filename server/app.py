@@ -1,0 +1,104 @@
+"""create_app: the only place where the server's parts are put together."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from adapters import loader
+from adapters.base import Report
+from adapters.configuration import Catalog, ModelEntry
+from adapters.pool import Pool
+from server.artifacts import Artifacts
+from server.auth import KeyGate
+from server.bodies import Intake
+from server.errors import to_response
+from server.jobs import VideoJobs
+from server.lifecycle import Lifecycle, running
+from server.metrics import Metrics, RequestLog
+from server.origins import OriginGate
+from server.routes import chat, completions, health, images, models, videos
+from server.services import Services
+from server.settings import Settings, is_loopback
+
+ROUTES = [
+    health.live,
+    health.ready,
+    health.metrics,
+    models.page,
+    models.retrieve,
+    chat.create,
+    completions.create,
+    images.generate,
+    images.content,
+    videos.create,
+    videos.page,
+    videos.retrieve,
+    videos.remove,
+    videos.content,
+]
+
+
+def create_pool(settings: Settings, catalog: Catalog) -> Pool:
+    """The models that the settings' profile serves, none of them loaded.
+
+    Raises:
+        ConfigurationError: There is no such profile.
+    """
+
+    async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
+        if not entry.sources:
+            return Path()  # a fake
+        return await loader.fetch(name, entry.sources, settings.cache_dir / "models", report, backend=entry.backend)
+
+    profile = catalog.profile(settings.profile)
+    return Pool(catalog.models, profile, fetch, fallback=settings.model_fallback == "kind")
+
+
+def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
+    """The whole server as an ASGI application; its lifespan ends in all models being unloaded."""
+    metrics = Metrics()
+    artifacts = Artifacts(settings.data_dir / "artifacts", expire_s=settings.expire_s)
+    services = Services(
+        settings=settings,
+        pool=pool,
+        intake=Intake(
+            settings.data_dir / "uploads",
+            max_json_bytes=settings.max_json_bytes,
+            max_upload_bytes=settings.max_upload_bytes,
+            timeout_s=settings.body_timeout_s,
+        ),
+        artifacts=artifacts,
+        jobs=VideoJobs(pool, artifacts, expire_s=settings.expire_s, max_unfinished=settings.max_video_jobs),
+        metrics=metrics,
+        started=int(time.time()),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        async with running(services):
+            yield
+
+    routes = Litestar(
+        ROUTES,
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "lifecycle": Provide(lambda: lifecycle, sync_to_thread=False),
+        },
+        exception_handlers={Exception: to_response},
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+    )
+    guarded = KeyGate(routes, (key.get_secret_value() for key in settings.api_keys))
+    gated = OriginGate(
+        guarded,
+        hosts=(settings.host, *settings.allowed_hosts),
+        origins=settings.allowed_origins,
+        public=not is_loopback(settings.host),
+    )
+    return RequestLog(gated, metrics)

@@ -1,0 +1,83 @@
+"""Finished files: written aside, flushed, renamed into place; served only whole; swept when they expire."""
+
+import asyncio
+import os
+import secrets
+import time
+from pathlib import Path
+
+from adapters.base import Media
+from compat.errors import RequestError
+
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "video/mp4": ".mp4"}
+MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
+
+
+class Artifacts:
+    """A directory of files under names that this class makes up; no user's text ever becomes part of a path."""
+
+    def __init__(self, directory: Path, *, expire_s: float) -> None:
+        """Makes the directory and clears away what a crash left half-written."""
+        self._directory = directory
+        self._expire_s = expire_s
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in directory.glob("*.part"):
+            part.unlink(missing_ok=True)
+
+    async def save(self, media: Media) -> str:
+        """The opaque name of the stored file.
+
+        Raises:
+            RequestError: 503 `insufficient_storage`, when the disk is full.
+        """
+        name = secrets.token_hex(16) + SUFFIXES[media.media_type]
+        try:
+            await asyncio.to_thread(self._write, self._directory / name, media.data)
+        except OSError as error:
+            raise RequestError(
+                "There is no room to store the result.", code="insufficient_storage", status=503
+            ) from error
+        return name
+
+    def path(self, name: str) -> Path | None:
+        """Where a stored file is; None when there is none of that name.
+
+        The name is looked up among those that exist, so nothing in it can lead anywhere else.
+        """
+        stem, dot, suffix = name.partition(".")
+        if len(stem) != 32 or not set(stem) <= set("0123456789abcdef") or dot + suffix not in MEDIA_TYPES:
+            return None
+        path = self._directory / name
+        return path if path.is_file() and not path.is_symlink() else None
+
+    async def remove(self, *names: str) -> None:
+        """Removes files; those that are gone already are no error."""
+        for name in names:
+            await asyncio.to_thread((self._directory / name).unlink, missing_ok=True)
+
+    async def sweep(self) -> None:
+        """Removes all files that are older than they may get."""
+        await asyncio.to_thread(self._sweep, time.time() - self._expire_s)
+
+    def _sweep(self, oldest: float) -> None:
+        for path in self._directory.iterdir():
+            if path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        part = path.with_suffix(path.suffix + ".part")
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

@@ -1,0 +1,248 @@
+"""Intake of request bodies: JSON and multipart, under limits, strictly UTF-8, files streamed to disk.
+
+Litestar's own parsers are not used: they decode by the client's charset and have no limits of their own.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import multipart
+from litestar import Request
+
+from adapters.base import Media
+from compat.errors import RequestError
+
+SILENCE_S = 30.0
+"""A body may pause this long."""
+INLINE_BYTES = 64 * 1024
+"""Larger JSON is decoded in a thread, so that the loop goes on."""
+MAX_FIELDS = 512
+MAX_FIELD_BYTES = 2 * 2**20
+"""Of one text field; images as data URLs fit, sounds and videos come as files."""
+MAX_PICTURE_BYTES = 32 * 2**20
+MAX_JSON_VALUES = 1_000_000
+MAX_INT = 2**63
+"""Larger whole numbers in JSON have no meaning in this API, and some libraries choke on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a multipart body, streamed to disk; gone when the request ends."""
+
+    name: str
+    """The form field's name."""
+    media_type: str
+    path: Path
+    size_bytes: int
+
+    def media(self) -> Media:
+        """The upload as media on disk, for as long as the request lasts."""
+        return Media(self.media_type, path=str(self.path))
+
+    def loaded(self, limit: int = MAX_PICTURE_BYTES) -> Media:
+        """The upload as media in memory, for what outlives the request.
+
+        Raises:
+            RequestError: 413, it is larger than `limit` bytes.
+        """
+        if self.size_bytes > limit:
+            raise RequestError(f"'{self.name}' is larger than {limit} bytes.", param=self.name, status=413)
+        return Media(self.media_type, self.path.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart body, or a JSON object where a route takes both."""
+
+    fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
+    json: dict[str, Any] | None = None
+    """The object, when the body was JSON; then `fields` and `files` are empty."""
+
+
+class Intake:
+    """Reads request bodies within the server's limits."""
+
+    def __init__(self, uploads_dir: Path, *, max_json_bytes: int, max_upload_bytes: int, timeout_s: float) -> None:
+        """Prepares a private directory for uploads and empties it: what lies there belongs to a server that died."""
+        self._dir = uploads_dir
+        self._max_json_bytes = max_json_bytes
+        self._max_upload_bytes = max_upload_bytes
+        self._timeout_s = timeout_s
+        shutil.rmtree(uploads_dir, ignore_errors=True)
+        uploads_dir.mkdir(parents=True, mode=0o700)
+
+    async def json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
+        """The JSON object of a request.
+
+        Raises:
+            RequestError: 400 for what is not a JSON object, 408, 413, 415.
+        """
+        media_type, options = _content_type(request)
+        if media_type != "application/json" or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+            raise RequestError("Send JSON in UTF-8, with `Content-Type: application/json`.", status=415)
+        body = b"".join([part async for part in self._chunks(request, self._max_json_bytes)])
+        return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
+
+    @asynccontextmanager
+    async def form(self, request: Request[Any, Any, Any]) -> AsyncIterator[Form]:
+        """The multipart form of a request, or its JSON object. The files live as long as the context.
+
+        Raises:
+            RequestError: 400 for a malformed body, 408, 413, 415.
+        """
+        media_type, options = _content_type(request)
+        if media_type == "application/json":
+            yield Form(json=await self.json(request))
+            return
+        if media_type != "multipart/form-data" or "boundary" not in options:
+            raise RequestError("Send `multipart/form-data`, or JSON where the route takes it.", status=415)
+        folder = self._dir / secrets.token_hex(16)
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            yield await self._multipart(request, options["boundary"], folder)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise RequestError("Compressed request bodies are not taken.", status=415)
+        announced = request.headers.get("content-length", "0")
+        too_large = RequestError(f"The body is larger than {limit} bytes.", code="request_too_large", status=413)
+        if announced.isdecimal() and int(announced) > limit:
+            raise too_large
+        deadline = time.monotonic() + self._timeout_s
+        received, more = 0, True
+        while more:
+            patience = min(SILENCE_S, deadline - time.monotonic())
+            try:
+                message = await asyncio.wait_for(request.receive(), patience)
+            except TimeoutError:
+                raise RequestError("The body did not arrive in time.", status=408) from None
+            if message["type"] != "http.request":
+                raise RequestError("The body was cut off.", status=400)
+            received += len(message["body"])
+            if received > limit:
+                raise too_large
+            more = message["more_body"]
+            yield message["body"]
+
+    async def _multipart(self, request: Request[Any, Any, Any], boundary: str, folder: Path) -> Form:
+        form = Form()
+        try:
+            parser = multipart.PushMultipartParser(
+                boundary,
+                strict=True,
+                max_segment_size=self._max_upload_bytes,
+                max_segment_count=MAX_FIELDS,
+                header_charset="utf8",
+            )
+            segments = _Segments(form, folder)
+            with parser:
+                async for chunk in self._chunks(request, self._max_upload_bytes):
+                    await asyncio.to_thread(segments.feed, parser.parse(chunk))
+                segments.feed(parser.parse(b""))
+        except multipart.MultipartError as error:
+            raise RequestError(f"The multipart body is malformed: {error}") from None
+        except UnicodeDecodeError:
+            raise RequestError("Text fields must be UTF-8.") from None
+        return form
+
+
+class _Segments:
+    """Collects a parser's events: text into memory, files onto the disk."""
+
+    def __init__(self, form: Form, folder: Path) -> None:
+        self._form = form
+        self._folder = folder
+        self._segment: multipart.MultipartSegment | None = None
+        self._text = bytearray()
+        self._descriptor = -1
+        self._path = folder
+        self._count = 0
+
+    def feed(self, events: Generator[multipart.MultipartSegment | bytearray | bytes | None, None, None]) -> None:
+        for event in events:
+            if isinstance(event, multipart.MultipartSegment):
+                self._begin(event)
+            elif event:
+                self._add(event)
+            elif self._segment is not None:
+                self._end(self._segment)
+
+    def _begin(self, segment: multipart.MultipartSegment) -> None:
+        self._segment = segment
+        self._text.clear()
+        if segment.filename is not None:
+            self._path = self._folder / str(self._count)
+            self._count += 1
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def _add(self, data: bytearray | bytes) -> None:
+        if self._descriptor >= 0:
+            os.write(self._descriptor, data)
+            return
+        self._text += data
+        if len(self._text) > MAX_FIELD_BYTES:
+            raise RequestError("A text field is too long; send large content as a file.", status=413)
+
+    def _end(self, segment: multipart.MultipartSegment) -> None:
+        self._segment = None
+        if self._descriptor >= 0:
+            size = os.fstat(self._descriptor).st_size
+            os.close(self._descriptor)
+            self._descriptor = -1
+            media_type = segment.content_type or "application/octet-stream"
+            self._form.files.setdefault(segment.name, []).append(Upload(segment.name, media_type, self._path, size))
+        else:
+            text = self._text.decode("utf-8", "strict")
+            if "\0" in text:
+                raise RequestError("Text must not contain NUL characters.", param=segment.name)
+            self._form.fields.setdefault(segment.name, []).append(text)
+
+
+def _content_type(request: Request[Any, Any, Any]) -> tuple[str, dict[str, str]]:
+    media_type, options = multipart.parse_options_header(request.headers.get("content-type", ""))
+    return media_type.lower(), options
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    # Decoding holds the interpreter: what bounds it is the number of values, not of bytes.
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+        raise RequestError(f"The JSON holds more than {MAX_JSON_VALUES} values.", code="request_too_large", status=413)
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        raise RequestError("The JSON is nested too deeply.", code="invalid_json") from None
+    except ValueError as error:  # msgspec's errors and bad UTF-8
+        raise RequestError(f"The body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise RequestError("The body must be a JSON object.", code="invalid_json")
+    _refuse_nonsense(value)
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+
+
+def _refuse_nonsense(value: Any) -> None:
+    """Refuses what JSON allows and no field of this API means: NUL characters and numbers of many digits."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if "\0" in item:
+                raise RequestError("Text must not contain NUL characters.", code="invalid_json")
+        elif isinstance(item, dict):
+            stack.extend(item.keys())  # pyright: ignore[reportUnknownArgumentType] - JSON
+            stack.extend(item.values())  # pyright: ignore[reportUnknownArgumentType] - JSON
+        elif isinstance(item, list):
+            stack.extend(item)  # pyright: ignore[reportUnknownArgumentType] - JSON
+        elif isinstance(item, int) and not -MAX_INT <= item < MAX_INT:
+            raise RequestError("A whole number is out of range.", code="invalid_json")

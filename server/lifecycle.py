@@ -1,0 +1,53 @@
+"""Start, drain and end of the server."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+from adapters.errors import AdapterError
+from server.services import Services
+
+log = logging.getLogger(__name__)
+SWEEP_S = 60.0
+
+
+class Lifecycle:
+    """Whether the server still welcomes requests."""
+
+    def __init__(self) -> None:
+        """It does."""
+        self.draining = False
+
+
+@asynccontextmanager
+async def running(services: Services) -> AsyncGenerator[None]:
+    """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
+    tasks = [asyncio.create_task(_sweep(services)), asyncio.create_task(_preload(services))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await services.jobs.aclose()
+        await services.pool.aclose()
+
+
+async def _sweep(services: Services) -> None:
+    while True:
+        try:
+            await services.jobs.expire()
+            await services.artifacts.sweep()
+        except OSError as error:
+            log.warning("sweeping failed: %s", error)
+        await asyncio.sleep(SWEEP_S)
+
+
+async def _preload(services: Services) -> None:
+    for name in services.settings.preload:
+        try:
+            await services.pool.load(name)
+        except AdapterError as error:
+            log.error("preloading %s failed: %s", name, error)

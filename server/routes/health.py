@@ -1,0 +1,38 @@
+"""GET /health/live, /health/ready, /metrics."""
+
+from litestar import Response, get
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from compat.errors import RequestError
+from server import replies
+from server.lifecycle import Lifecycle
+from server.services import Services
+
+STATES = ("unloaded", "loading", "ready", "draining", "unloading", "failed")
+
+
+@get("/health/live")
+async def live() -> Response[bytes]:
+    """200 while the process answers at all."""
+    return replies.json({"status": "ok"})
+
+
+@get("/health/ready")
+async def ready(lifecycle: Lifecycle) -> Response[bytes]:
+    """200 while new requests are welcome; 503 while the server drains."""
+    if lifecycle.draining:
+        raise RequestError("The server is shutting down.", code="draining", status=503)
+    return replies.json({"status": "ok"})
+
+
+@get("/metrics")
+async def metrics(services: Services) -> Response[bytes]:
+    """The metrics, as Prometheus reads them."""
+    known = services.metrics
+    for slot in services.pool.slots:
+        known.leases.labels(slot.name).set(slot.leases)
+        for state in STATES:
+            known.models.labels(slot.name, state).set(slot.state == state)
+    for status, count in services.jobs.count().items():
+        known.videos.labels(status).set(count)
+    return replies.raw(generate_latest(known.registry), CONTENT_TYPE_LATEST)

@@ -1,0 +1,102 @@
+"""What the operator may set: address, keys, gates, limits. From `MUYBRIDGE_*` variables, a YAML file, or the command."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address; host names other than "localhost" count as reachable."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """The server's settings. Lists are comma-separated in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="MUYBRIDGE_", extra="forbid", frozen=True)
+    yaml_path: ClassVar[Path | None] = None
+    """The configuration file to read, if any; set by the command before it builds the settings."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs `api_keys`."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Bearer keys that may call. Empty: everyone on this machine may."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names that a request's Host header may bear, besides loopback's and the address itself."""
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins ("https://app.example") whose pages may post here. Pages of this server itself always may."""
+
+    profile: str = "starter"
+    """Which set of models is served: a profile of the catalog."""
+    catalog: Path | None = None
+    """A YAML file of more models and profiles, laid over the built-in catalog."""
+    model_fallback: Literal["off", "kind"] = "off"
+    """"kind": an unknown model's name reaches the profile's first model of the route's kind. "off": it is a 404."""
+    cache_dir: Path = Path("~/.cache/muybridge")
+    """Where models are kept."""
+    data_dir: Path = Path("~/.local/share/muybridge")
+    """Where finished images and videos, and uploads in progress, are kept."""
+    preload: Annotated[tuple[str, ...], NoDecode] = ()
+    """Models to load at start instead of on their first request."""
+
+    max_json_bytes: PositiveInt = 32 * 2**20
+    """A larger JSON body is a 413. Images ride in it as base64."""
+    max_upload_bytes: PositiveInt = 2**30
+    """A larger multipart body is a 413."""
+    body_timeout_s: PositiveFloat = 300.0
+    """A request's body must have arrived whole by then, and something of it every 30 s."""
+    drain_s: Annotated[float, Field(ge=0)] = 30.0
+    """After SIGTERM, running requests have this long to end."""
+    max_video_jobs: PositiveInt = 1000
+    """Queued and running videos together; one more is a 503."""
+    expire_s: PositiveFloat = 24 * 3600.0
+    """How long finished videos, and images that were asked for as URLs, are kept."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("api_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cache_dir", "data_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if not is_loopback(self.host) and not self.api_keys:
+            raise ValueError(f"host {self.host} can be reached from outside: set api_keys (MUYBRIDGE_API_KEYS) as well")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line wins over the environment, and that over the file."""
+        del dotenv_settings, file_secret_settings
+        if cls.yaml_path is None:
+            return init_settings, env_settings
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)

@@ -1,0 +1,133 @@
+"""Replies that take long: the first item before the headers, server-sent events, and cancelling when the client goes.
+
+An `EventStream` is an ASGI application of its own, because Litestar's stream response costs twice as much a frame and
+does not tell the work that nobody listens.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from litestar import Request, Response
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from compat import sse
+from compat.errors import RequestError
+from server.errors import as_wire
+
+T = TypeVar("T")
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+SEND_TIMEOUT_S = 60.0
+"""A reader that takes nothing for so long is cut off: it holds a place in the model."""
+
+
+class AppResponse(Response[Any]):
+    """A response that is an ASGI application of ours: Litestar routes to it and then stays out of the way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wraps the application."""
+        super().__init__(content=None)
+        self._app = app
+
+    def to_asgi_response(self, *_: Any, **__: Any) -> Any:
+        """The application itself."""
+        return self._app
+
+
+class EventStream:
+    """Server-sent events, as an ASGI application. Make it with `event_stream`."""
+
+    def __init__(self, first: bytes, frames: AsyncGenerator[bytes]) -> None:
+        """Takes the frame that is there already and those that follow."""
+        self._first = first
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends all frames. When the client goes away, the work behind them is cancelled at once."""
+        del scope
+        pump = asyncio.create_task(self._pump(send))
+        await _unless_disconnected(receive, pump)
+
+    async def _pump(self, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            frame = self._first
+            try:
+                while True:
+                    await send_body(send, frame)
+                    frame = await anext(self._frames)
+            except StopAsyncIteration:
+                pass
+            except (asyncio.CancelledError, TimeoutError):
+                raise
+            except Exception as error:  # the status is gone: say it in the stream, and never [DONE]
+                await send_body(send, sse.frame(as_wire(error).body()))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await self._frames.aclose()
+
+
+async def send_body(send: Send, body: bytes) -> None:
+    """Sends one piece of a body; a client that takes nothing for a minute is cut off (`TimeoutError`)."""
+    async with asyncio.timeout(SEND_TIMEOUT_S):
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+async def event_stream(request: Request[Any, Any, Any], frames: AsyncGenerator[bytes]) -> AppResponse:
+    """A stream whose first frame exists, so that an early failure is still a proper status.
+
+    Raises:
+        AdapterError: What the work raises before its first event.
+    """
+    first = await until_disconnect(request, anext(frames))
+    return AppResponse(EventStream(first, frames))
+
+
+async def collect(request: Request[Any, Any, Any], events: AsyncGenerator[T]) -> list[T]:
+    """All events of a stream, for a reply that is sent whole; a client that goes away cancels the work."""
+
+    async def fold() -> list[T]:
+        try:
+            return [event async for event in events]
+        finally:
+            await events.aclose()
+
+    return await until_disconnect(request, fold())
+
+
+async def until_disconnect(request: Request[Any, Any, Any], work: Awaitable[T]) -> T:
+    """What the work returns; cancelled when the client goes away first.
+
+    Raises:
+        RequestError: 499, which nobody will read, when the client went away.
+    """
+
+    async def run() -> T:
+        return await work
+
+    return await _unless_disconnected(request.receive, asyncio.create_task(run()))
+
+
+async def _unless_disconnected(receive: Receive, work: asyncio.Task[T]) -> T:
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise RequestError("The client closed the connection.", code="client_closed_request", status=499)
+        return work.result()
+    finally:
+        for task in (gone, work):
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

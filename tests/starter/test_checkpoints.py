@@ -1,0 +1,109 @@
+"""The starter checkpoints: built the same every time, small, and loadable by the libraries that serve them."""
+
+import filecmp
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors import safe_open
+from starter.build import CHECKPOINTS, MODELS, build, main
+from starter.words import WORDS, clip_tokenizer, qwen2_tokenizer, t5_tokenizer
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_builds_are_byte_identical(name: str, tmp_path: Path):
+    """In two processes with different hash seeds: sets and hash maps must not decide anything."""
+    command = [sys.executable, "-m", "starter.build", name, "--out", str(tmp_path / "other")]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "7"}, cwd=CHECKPOINTS.parent.parent)
+    folder = build(name, tmp_path)
+    assert files(folder) == files(tmp_path / "other" / name)
+    assert filecmp.cmpfiles(folder, tmp_path / "other" / name, files(folder), shallow=False)[1:] == ([], [])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_scripts_make_what_is_committed(name: str, tmp_path: Path):
+    """Weights may differ by a rounding on another kind of CPU; names, shapes and all other files may not."""
+    folder = build(name, tmp_path)
+    assert files(folder) == files(CHECKPOINTS / name)
+    texts = [file for file in files(folder) if not file.endswith(".safetensors")]
+    assert filecmp.cmpfiles(folder, CHECKPOINTS / name, texts, shallow=False)[1:] == ([], [])
+    for file in set(files(folder)) - set(texts):
+        with safe_open(folder / file, "pt") as made, safe_open(CHECKPOINTS / name / file, "pt") as committed:
+            assert list(made.keys()) == list(committed.keys())
+            for weight in made.keys():  # noqa: SIM118 (safe_open is no dict)
+                difference = (made.get_tensor(weight).float() - committed.get_tensor(weight).float()).abs().max()
+                assert difference < 0.01, weight
+
+
+def test_checkpoints_stay_small_and_say_that_they_are_untrained():
+    sizes = {
+        name: sum((CHECKPOINTS / name / file).stat().st_size for file in files(CHECKPOINTS / name)) for name in MODELS
+    }
+    assert max(sizes.values()) < 3e6
+    assert sum(sizes.values()) < 8e6
+    assert all("UNTRAINED" in (CHECKPOINTS / name / "README.md").read_text() for name in MODELS)
+
+
+def test_the_command_refuses_an_unknown_model(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["sound"])
+    assert "no such model: sound" in capsys.readouterr().err
+
+
+def test_every_word_is_one_token_and_any_text_survives():
+    clip, t5 = clip_tokenizer("!"), t5_tokenizer()
+    qwen2 = qwen2_tokenizer({"image_token": "<image>"}, 64)
+    for word in (*WORDS, "Yes", "No"):
+        assert len(qwen2.tokenize(word)) == len(qwen2.tokenize(" " + word)) == 1
+    for word in WORDS:
+        assert len(clip.tokenize(word)) == len(t5.tokenize(word)) == 1
+    for text in ("zebra é 😀\n\t{}", "<image> yes"):
+        assert qwen2.decode(qwen2(text).input_ids) == text
+    assert clip.unk_token_id not in clip("zebra é 😀", add_special_tokens=False).input_ids
+
+
+def test_vision_loads_whole_and_answers_about_a_picture():
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = str(CHECKPOINTS / "vision")
+    model, info = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    assert not any(info.values()), info
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    picture = {"type": "image", "image": Image.new("RGB", (200, 100), "red")}
+    messages = [{"role": "user", "content": [picture, {"type": "text", "text": "Is there a red ball?"}]}]
+    inputs = processor.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    assert (inputs["input_ids"] == model.config.image_token_index).sum() <= 136
+    answer = model.generate(**inputs.to(model.dtype), max_new_tokens=4, do_sample=False)
+    assert answer.shape[1] == inputs["input_ids"].shape[1] + 4
+
+
+def test_vision_template_takes_plain_and_structured_content():
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(CHECKPOINTS / "vision"), local_files_only=True)
+    parts = [{"type": "image_url"}, {"type": "text", "text": "hi"}]
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": parts}]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert text == (
+        "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\n<image>\nhi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_vision_weights_bear_the_names_of_published_checkpoints():
+    with safe_open(CHECKPOINTS / "vision" / "model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+    assert "vision_tower.vision_model.embeddings.position_embedding.weight" in names
+    assert "language_model.lm_head.weight" in names
+    assert "image_newline" in names
+    assert {name.split(".")[0] for name in names} == {
+        "vision_tower", "language_model", "multi_modal_projector", "image_newline"
+    }  # fmt: skip

@@ -1,0 +1,223 @@
+"""Whisper base, for real: spoken sentences come back as their words."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from adapters.base import (
+    Media,
+    ModelFiles,
+    Segment,
+    SpeechEvent,
+    TranscriptionDone,
+    TranscriptionInfo,
+    TranscriptionRequest,
+)
+from adapters.configuration import CATALOG, load_catalog
+from adapters.errors import Interrupted, InvalidMedia, ModelLoadFailed, UnsupportedOption
+from adapters.loader import fetch
+from adapters.speech import WhisperSpeech
+
+NARRATION = Path(__file__).parents[1] / "data" / "narration.ogg"
+SENTENCES = "the horse lifted all four feet off the ground nobody had seen that before a camera in the summer"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def files() -> ModelFiles:
+    models_dir = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
+    entry = load_catalog().models["whisper-base"]
+    try:
+        path = await fetch(
+            "whisper-base", entry.sources, models_dir, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent
+        )
+    except ModelLoadFailed as error:
+        pytest.skip(f"needs the weights of Whisper base: {error}")
+    return ModelFiles("whisper-base", entry.backend, str(path), {"device": "cpu", "cpu_threads": 2})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def whisper(files: ModelFiles) -> AsyncIterator[WhisperSpeech]:
+    adapter = await WhisperSpeech.load(files, lambda _: None)
+    yield adapter
+    await adapter.unload()
+
+
+@pytest.fixture
+def narration() -> Media:
+    return Media("audio/ogg", data=NARRATION.read_bytes())
+
+
+async def events_of(adapter: WhisperSpeech, request: TranscriptionRequest) -> list[SpeechEvent]:
+    return [event async for event in adapter.transcribe(request)]
+
+
+def spoken(events: list[SpeechEvent]) -> str:
+    text = "".join(event.text for event in events if isinstance(event, Segment))
+    return " ".join(re.sub(r"[^a-z0-9 ]", "", text.lower()).split())
+
+
+async def test_a_spoken_sentence_comes_back_as_its_words(whisper: WhisperSpeech, narration: Media) -> None:
+    events = await events_of(whisper, TranscriptionRequest(narration))
+    assert spoken(events).startswith(SENTENCES)
+    info, *segments, done = events
+    assert isinstance(info, TranscriptionInfo)
+    assert info.language == "en"
+    assert 0.5 < info.language_probability <= 1
+    assert info.duration_s == pytest.approx(9.95, abs=0.1)
+    assert isinstance(done, TranscriptionDone)
+    assert done.generation_ms > 0
+    assert [segment.id for segment in segments if isinstance(segment, Segment)] == list(range(len(segments)))
+
+
+async def test_words_lie_in_their_segments_and_spell_them(whisper: WhisperSpeech, narration: Media) -> None:
+    events = await events_of(whisper, TranscriptionRequest(narration))
+    for segment in (event for event in events if isinstance(event, Segment)):
+        assert "".join(word.text for word in segment.words) == segment.text
+        assert all(word.text.startswith(" ") for word in segment.words)
+        times = [time for word in segment.words for time in (word.start, word.end)]
+        assert times == sorted(times)
+        assert segment.start <= times[0] <= times[-1] <= segment.end + 0.01
+        assert all(0 <= word.probability <= 1 for word in segment.words)
+        assert type(segment.words[0].start) is float  # A numpy scalar would not cross the seam.
+        assert type(segment.tokens[0]) is int
+
+
+async def test_without_word_timestamps_there_are_no_words(whisper: WhisperSpeech, narration: Media) -> None:
+    events = await events_of(
+        whisper, TranscriptionRequest(narration, language="en", word_timestamps=False, beam_size=1)
+    )
+    assert all(event.words == () for event in events if isinstance(event, Segment))
+    assert spoken(events).startswith("the horse lifted")
+
+
+async def test_a_file_on_disk_prompt_hotwords_and_vad_are_taken(whisper: WhisperSpeech) -> None:
+    request = TranscriptionRequest(
+        Media("audio/ogg", path=str(NARRATION)),
+        prompt="About Eadweard Muybridge.",
+        hotwords=("Muybridge", "camera"),
+        vad_filter=True,
+        temperature=(0.0,),
+    )
+    assert "camera" in spoken(await events_of(whisper, request))
+
+
+async def test_the_language_is_named_among_all_candidates(whisper: WhisperSpeech, narration: Media) -> None:
+    detection = await whisper.detect_language(narration)
+    assert detection.language == "en"
+    assert detection.candidates[0] == ("en", detection.probability)
+    assert len(detection.candidates) > 90
+    assert sum(p for _, p in detection.candidates) == pytest.approx(1, abs=0.01)
+    assert list(detection.candidates) == sorted(detection.candidates, key=lambda c: -c[1])
+
+
+async def test_silence_is_no_error(whisper: WhisperSpeech, tmp_path: Path) -> None:
+    request = TranscriptionRequest(Media("audio/wav", data=_silence(2)), vad_filter=True)
+    events = await events_of(whisper, request)
+    assert isinstance(events[0], TranscriptionInfo)
+    assert events[0].duration_s == 2.0
+    assert isinstance(events[-1], TranscriptionDone)
+    assert spoken(events) == ""
+
+
+@pytest.mark.parametrize("samples", [1, 160])
+async def test_the_shortest_sounds_are_no_error(whisper: WhisperSpeech, samples: int) -> None:
+    click = Media("audio/wav", data=_silence(samples / 16_000))
+    events = await events_of(whisper, TranscriptionRequest(click, beam_size=1, temperature=(0.0,)))
+    assert isinstance(events[-1], TranscriptionDone)
+    assert len((await whisper.detect_language(click)).candidates) > 90
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"language": "xx"}, "language"),
+        ({"language": "english"}, "language"),
+        ({"beam_size": 0}, "beam_size"),
+        ({"temperature": ()}, "temperature"),
+        ({"temperature": (float("nan"),)}, "temperature"),
+    ],
+)
+async def test_what_cannot_be_honoured_is_refused_by_name(
+    whisper: WhisperSpeech, narration: Media, change: dict, param: str
+) -> None:
+    with pytest.raises(UnsupportedOption) as refused:
+        await events_of(whisper, TranscriptionRequest(narration, **change))
+    assert refused.value.param == param
+
+
+async def test_promise_19_uploads_are_decoded_under_limits(files: ModelFiles, narration: Media) -> None:
+    adapter = await WhisperSpeech.load(ModelFiles("w", files.backend, files.path, {"max_audio_s": 5}), lambda _: None)
+    try:
+        with pytest.raises(InvalidMedia, match="longer than 5 seconds"):
+            await events_of(adapter, TranscriptionRequest(narration))
+        with pytest.raises(InvalidMedia):
+            await events_of(
+                adapter, TranscriptionRequest(Media("audio/wav", data=b"ffconcat version 1.0\nfile /etc/hosts\n"))
+            )
+        assert (await adapter.detect_language(narration)).language == "en"  # Hears the beginning only.
+    finally:
+        await adapter.unload()
+
+
+async def test_closing_stops_between_segments_and_frees_the_model(whisper: WhisperSpeech, narration: Media) -> None:
+    async with aclosing(whisper.transcribe(TranscriptionRequest(narration, language="en"))) as events:
+        async for event in events:
+            if isinstance(event, Segment):
+                break
+    assert spoken(await events_of(whisper, TranscriptionRequest(narration, language="en", beam_size=1)))
+
+
+async def test_unload_interrupts_and_ends(files: ModelFiles, narration: Media) -> None:
+    adapter = await WhisperSpeech.load(files, lambda _: None)
+    running = asyncio.create_task(events_of(adapter, TranscriptionRequest(narration)))
+    queued = asyncio.create_task(events_of(adapter, TranscriptionRequest(narration)))
+    await asyncio.sleep(0.1)
+    await asyncio.wait_for(adapter.unload(), 20)
+    await adapter.unload()
+    outcomes = await asyncio.gather(running, queued, return_exceptions=True)
+    assert all(isinstance(outcome, Interrupted) for outcome in outcomes)
+    assert not adapter.alive
+    with pytest.raises(Interrupted):
+        await events_of(adapter, TranscriptionRequest(narration))
+
+
+async def test_missing_and_broken_files_are_refused(files: ModelFiles, tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadFailed, match=r"lacks config\.json, model\.bin"):
+        await WhisperSpeech.load(ModelFiles("w", files.backend, str(tmp_path)), lambda _: None)
+    for name in ("config.json", "tokenizer.json", "vocabulary.json"):
+        shutil.copy(Path(files.path) / name, tmp_path)
+    (tmp_path / "model.bin").write_bytes(b"\x80\x04 a pickle")
+    with pytest.raises(ModelLoadFailed, match="broken") as refused:
+        await WhisperSpeech.load(ModelFiles("w", files.backend, str(tmp_path)), lambda _: None)
+    assert str(tmp_path) not in refused.value.message
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the speech synthesiser espeak-ng")
+async def test_any_synthesised_sentence_comes_back(whisper: WhisperSpeech, tmp_path: Path) -> None:
+    wav = tmp_path / "speech.wav"
+    say = "The morning train leaves the station at nine. Please bring your own coffee."
+    _say(say, wav)
+    words = spoken(
+        await events_of(whisper, TranscriptionRequest(Media("audio/wav", path=str(wav)), language="en"))
+    ).split()
+    expected = re.sub(r"[^a-z ]", "", say.lower()).split()
+    assert len(set(expected) & set(words)) >= len(set(expected)) - 2
+
+
+def _say(text: str, wav: Path) -> None:
+    subprocess.run(["espeak-ng", "-v", "en-gb", "-s", "130", "-w", str(wav), text], check=True)
+
+
+def _silence(seconds: float) -> bytes:
+    size = int(seconds * 16_000) * 2
+    head = b"RIFF" + (36 + size).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    form = b"\x01\0\x01\0" + (16_000).to_bytes(4, "little") + (32_000).to_bytes(4, "little") + b"\x02\0\x10\0"
+    return head + form + b"data" + size.to_bytes(4, "little") + bytes(size)

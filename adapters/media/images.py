@@ -25,6 +25,8 @@ MAX_PIXELS = 64_000_000
 """Of one picture: 8000 x 8000, 192 MB as RGB. Below the size at which Pillow warns."""
 MAX_SCANS = 100
 """Of one JPEG. A camera writes 1, progressive encoders about 10; each is a pass over all pixels."""
+MAX_PARTS = 65_536
+"""Chunks of a PNG, segments of a JPEG: cameras write dozens, but a file has room for millions of empty ones."""
 
 _ADVICE = "Send a PNG, JPEG or WebP picture."
 
@@ -132,7 +134,7 @@ def _refusing(param: str) -> Iterator[None]:
     # What Pillow's three plugins raise on mutated files, by fuzzing; OSError covers zlib's and the codecs' complaints.
     except (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error) as error:
         raise InvalidMedia("The picture is damaged or incomplete.", param=param) from error
-    except (MemoryError, Image.DecompressionBombError, Warning) as error:
+    except (MemoryError, Image.DecompressionBombError) as error:
         raise InvalidMedia("The picture is too large to be decoded.", param=param) from error
 
 
@@ -162,34 +164,39 @@ def _header(data: bytes) -> _Header:
 
 
 def _png_header(data: bytes) -> _Header:
-    """PNG, third edition: IHDR comes first, and acTL, which makes an APNG of it, before the pixels."""
+    """PNG, third edition: IHDR comes first; a chunk acTL makes an APNG of it."""
     if data[12:16] != b"IHDR":
         raise InvalidMedia("The picture is damaged: a PNG must begin with its size.")
     width, height = struct.unpack_from(">II", data, 16)
     at, animated = 8, False
-    while at + 8 <= len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
+    for _ in range(MAX_PARTS):
+        if at + 8 > len(data) or (name := data[at + 4 : at + 8]) == b"IEND":
+            return _Header("PNG", width, height, animated)
         animated |= name == b"acTL"
         at += 12 + struct.unpack_from(">I", data, at)[0]
-    return _Header("PNG", width, height, animated)
+    raise InvalidMedia(f"The picture has more than {MAX_PARTS:,} chunks.")
 
 
 def _jpeg_header(data: bytes) -> _Header:
-    """ITU T.81, annex B: segments of a marker and a length, up to the frame header SOFn, which has the size."""
+    """ITU T.81, annex B: segments of a marker and a length; the frame header SOFn, before the scans, has the size."""
     # 0xFF within coded pixels is followed by zero, so that this finds scans, and at worst those of a thumbnail too.
     if data.count(b"\xff\xda") > MAX_SCANS:
         raise InvalidMedia(f"The picture has more than {MAX_SCANS} progressive scans.")
-    at = 2
-    while True:
+    at, header = 2, None
+    for _ in range(MAX_PARTS):
         marker, length = struct.unpack_from(">HH", data, at)
         if marker == 0xFFFF:  # Fill bytes may precede a marker.
             at += 1
-        elif 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
+            continue
+        if marker == 0xFFDA and header is not None:
+            return header
+        if 0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC):
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return _Header("JPEG", width, height)
-        elif 0xFFC0 <= marker <= 0xFFFE and length >= 2 and marker != 0xFFDA:
-            at += 2 + length
-        else:
+            header = header or _Header("JPEG", width, height)
+        if not 0xFFC0 <= marker <= 0xFFFE or length < 2 or marker == 0xFFDA:
             raise InvalidMedia("The picture is damaged: a JPEG must give its size before its pixels.")
+        at += 2 + length
+    raise InvalidMedia(f"The picture has more than {MAX_PARTS:,} segments.")
 
 
 def _webp_header(data: bytes) -> _Header:
@@ -211,5 +218,5 @@ def _orientation(image: Image.Image) -> int:
     """EXIF's Orientation; 1, upright, where the picture has none or where it cannot be read."""
     try:
         return int(image.getexif().get(0x0112, 1))
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, struct.error, Warning):
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, struct.error):
         return 1  # Broken metadata are no reason to refuse good pixels.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from safetensors import safe_open
+
 from starter.build import CHECKPOINTS, MODELS, build, main
 from starter.words import WORDS, clip_tokenizer, qwen2_tokenizer, t5_tokenizer
 

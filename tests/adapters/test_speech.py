@@ -27,16 +27,16 @@ from adapters.loader import fetch
 from adapters.speech import WhisperSpeech
 
 NARRATION = Path(__file__).parents[1] / "data" / "narration.ogg"
+MODELS = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
 SENTENCES = "the horse lifted all four feet off the ground nobody had seen that before a camera in the summer"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def files() -> ModelFiles:
-    models_dir = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
     entry = load_catalog().models["whisper-base"]
     try:
         path = await fetch(
-            "whisper-base", entry.sources, models_dir, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent
+            "whisper-base", entry.sources, MODELS, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent
         )
     except ModelLoadFailed as error:
         pytest.skip(f"needs the weights of Whisper base: {error}")

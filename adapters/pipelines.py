@@ -129,8 +129,8 @@ def load_pipeline(pipeline: Any, model: ModelFiles, options: PipelineOptions, ha
 
     for library in (diffusers_logging, transformers_logging):
         library.disable_progress_bar()
-    # diffusers warns with the text of prompts, which must not reach a log.
-    diffusers_logging.set_verbosity_error()
+        # Their warnings hold the text of prompts, which must not reach a log.
+        library.set_verbosity_error()
     if not (Path(model.path) / "model_index.json").is_file():
         raise ModelLoadFailed(f"The model {model.name} is not a diffusers pipeline: it has no model_index.json.")
     if options.device == "cuda" and not torch.cuda.is_available():

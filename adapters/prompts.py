@@ -48,8 +48,8 @@ def _encoders(pipeline: "StableDiffusionXLPipeline") -> tuple[tuple[Any, Any], .
 
 
 def _tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """All tokens, without markers; `verbose` off, for its warning is about the length that is no limit here."""
-    return tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids
+    """All tokens, without markers."""
+    return tokenizer(prompt, add_special_tokens=False).input_ids
 
 
 def _windows(pipeline: "StableDiffusionXLPipeline", param: str, prompt: str) -> int:

@@ -174,7 +174,7 @@ class DiffusersVideo(VideoAdapter):
         """How many tokens to read: all, for the pipeline would cut off what is beyond."""
         length = PROMPT_TOKENS.start
         for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
-            length = max(length, count := len(pipeline.tokenizer(text, verbose=False).input_ids))
+            length = max(length, count := len(pipeline.tokenizer(text).input_ids))
             if count not in range(PROMPT_TOKENS.stop):
                 raise UnsupportedOption(
                     f"{param} has {count} tokens; at most {PROMPT_TOKENS.stop - 1} are read.", param=param

@@ -1,4 +1,4 @@
-"""The child process of one model: hosts its adapter and serves calls over a private socket. See `adapters/worker.py`."""
+"""The child process of one model: hosts its adapter and serves calls over a socket. See `adapters/worker.py`."""
 
 import asyncio
 import ctypes

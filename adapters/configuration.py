@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -107,7 +107,8 @@ def load_catalog(own: Path | None = None) -> Catalog:
                     f"{path}: {section}: expected the sections models and profiles, each a mapping"
                 )
             merged[section].update(entries)  # pyright: ignore[reportUnknownArgumentType] - YAML
-            homes.update(dict.fromkeys(entries, path.parent) if section == "models" else {})
+            if section == "models":
+                homes.update(dict.fromkeys(cast(dict[str, Any], entries), path.parent))
     try:
         catalog = Catalog.model_validate(merged)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A deterministic, instant fake of every kind: for tests, for trying clients out, and as the smallest example of a backend.
+"""A deterministic, instant fake of every kind: for tests, for trying clients, and as the smallest example of a backend.
 
 It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
 two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,

@@ -13,7 +13,7 @@ model, which makes loading and unloading wait for each other.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +134,7 @@ class Pool:
         return slot
 
     @asynccontextmanager
-    async def lease(self, name: str, adapter: type[A]) -> AsyncIterator[A]:
+    async def lease(self, name: str, adapter: type[A]) -> AsyncGenerator[A]:
         """The loaded model, for as long as the context lasts; loads it first where that is needed.
 
         Raises:
@@ -204,10 +204,11 @@ class Pool:
             # A task of its own: the request that asked first may go away, the others still wait for the model.
             slot.loading = asyncio.create_task(self._load(slot))
             slot.loading.add_done_callback(lambda task: self._loaded(slot, task))
+        loading = slot.loading
         try:
-            return await asyncio.shield(slot.loading)
+            return await asyncio.shield(loading)
         except asyncio.CancelledError:
-            if slot.loading is None or not slot.loading.cancelled():
+            if not loading.cancelled():
                 raise  # we were cancelled, not the loading
             raise ModelLoadFailed("The server is shutting down.") from None
 

@@ -16,7 +16,7 @@ class Backend(NamedTuple):
     target: str
     """"module:Class" of the `Adapter`."""
     process: Literal["server", "child"]
-    """"child": in a process of its own, through `adapters/worker.py`. "server": here (vLLM brings its own processes)."""
+    """"child": in a process of its own, by `adapters/worker.py`. "server": here (vLLM brings its own processes)."""
 
 
 BACKENDS: dict[str, Backend] = {

@@ -27,7 +27,7 @@ class FormRequest(WireRequest):
     model_config = ConfigDict(strict=False)
 
 
-class WireReply(msgspec.Struct, frozen=True):
+class WireReply(msgspec.Struct):
     """A reply's body; bears the name that OpenAI's SDK gives it."""
 
 

@@ -21,7 +21,7 @@ from server.jobs import VideoJobs
 from server.lifecycle import Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
-from server.routes import chat, completions, health, images, models, videos
+from server.routes import audio, chat, completions, health, images, models, videos
 from server.services import Services
 from server.settings import Settings, is_loopback
 
@@ -33,6 +33,7 @@ ROUTES = [
     models.retrieve,
     chat.create,
     completions.create,
+    audio.transcribe,
     images.generate,
     images.content,
     videos.create,

@@ -42,7 +42,7 @@ class KeyGate:
         return None
 
     def _owner(self, scope: Scope) -> str:
-        if not self._digests or scope.get("raw_path") in OPEN_PATHS:
+        if not self._digests or scope["raw_path"] in OPEN_PATHS:
             return EVERYONE
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, key = (given[0] if len(given) == 1 else b"").decode("latin-1").partition(" ")

@@ -8,7 +8,7 @@ import secrets
 import sys
 import time
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,6 +90,7 @@ class RequestLog:
                 reply["first"] = time.perf_counter() - begun
             await send(message)
 
+        method = scope["method"]
         self._metrics.running.inc()
         try:
             await self._app(scope, receive, send_with_headers)
@@ -99,17 +100,17 @@ class RequestLog:
                 await send_error(send_with_headers, shown)
         finally:
             self._metrics.running.dec()
-            self._finish(scope, reply, time.perf_counter() - begun)
+            # The route's template, never the raw path: ids and attackers' strings would make endless series.
+            route = str(cast(dict[str, Any], scope).get("path_template") or UNKNOWN_ROUTE)
+            self._finish(route, method, reply, time.perf_counter() - begun)
         return None
 
-    def _finish(self, scope: Scope, reply: MutableMapping[str, Any], seconds: float) -> None:
-        # The route's template, never the raw path: ids and attackers' strings would make endless series.
-        route = str(scope.get("path_template") or UNKNOWN_ROUTE)
-        self._metrics.requests.labels(route, scope["method"], str(reply["status"])).inc()
+    def _finish(self, route: str, method: str, reply: MutableMapping[str, Any], seconds: float) -> None:
+        self._metrics.requests.labels(route, method, str(reply["status"])).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         if reply["first"] is not None:
             self._metrics.first_byte.labels(route).observe(reply["first"])
-        log.info("request", method=scope["method"], route=route, status=reply["status"], ms=round(seconds * 1000, 1))
+        log.info("request", method=method, route=route, status=reply["status"], ms=round(seconds * 1000, 1))
 
 
 def configure_logs(level: str, style: str) -> None:

@@ -6,6 +6,7 @@ Sec-Fetch-Site and are not hindered. CORS stays off: no reply ever allows a fore
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from compat.errors import RequestError
 from server.errors import as_wire, send_error
 
+NAME = re.compile(r"[a-z0-9_.:-]+", re.ASCII)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -24,9 +26,12 @@ def host_name(value: str) -> str | None:
         _ = parts.port
     except ValueError:
         return None
-    if not parts.hostname or parts.username is not None or parts.path or parts.query or parts.fragment:
+    if not NAME.fullmatch(parts.hostname or ""):
         return None
-    return f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.username is not None or parts.path or parts.query or parts.fragment:
+        return None
+    name = parts.hostname or ""
+    return f"[{name}]" if ":" in name else name
 
 
 def is_address(name: str) -> bool:

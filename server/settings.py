@@ -1,4 +1,4 @@
-"""What the operator may set: address, keys, gates, limits. From `MUYBRIDGE_*` variables, a YAML file, or the command."""
+"""What the operator may set: address, keys, gates, limits. From `MUYBRIDGE_*` variables, a file, or the command."""
 
 import ipaddress
 from pathlib import Path

@@ -6,7 +6,7 @@ from adapters.base import Media, SpeechAdapter
 from compat import audio
 from compat.errors import RequestError
 from server import replies
-from server.bodies import Form
+from server.forms import Form
 from server.services import AnyRequest, Services
 from server.streaming import collect
 

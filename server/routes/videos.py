@@ -12,7 +12,7 @@ from compat.errors import RequestError
 from compat.images import model_of
 from server import replies
 from server.artifacts import MEDIA_TYPES
-from server.bodies import Form
+from server.forms import Form
 from server.services import AnyRequest, Services, owner_of
 
 POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}

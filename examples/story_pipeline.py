@@ -1,0 +1,192 @@
+"""An idea becomes a story video, through the official `openai` client alone.
+
+    muybridge serve &
+    python examples/story_pipeline.py "a lighthouse keeper and a lost whale"
+
+Script (a JSON schema keeps it one), a keyframe for each scene, a validation of each keyframe against its scene, each
+keyframe animated, the clips joined to one MP4, and a narration clip transcribed to SRT subtitles. Everything is left in
+the output folder. `OPENAI_BASE_URL` and `OPENAI_API_KEY` say where the server is.
+"""
+
+import argparse
+import base64
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import openai
+from openai import OpenAI
+
+NARRATION = Path(__file__).with_name("narration.ogg")
+SCENES = 3
+
+
+def text(limit: int) -> dict[str, Any]:
+    """The schema of a text of at most `limit` characters: small models like to ramble."""
+    return {"type": "string", "minLength": 8, "maxLength": limit}
+
+
+SCRIPT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "title": text(60),
+        "scenes": {
+            "type": "array",
+            "minItems": SCENES,
+            "maxItems": SCENES,
+            "items": {
+                "type": "object",
+                "properties": {"description": text(140), "motion": text(60), "narration": text(140)},
+                "required": ["description", "motion", "narration"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["title", "scenes"],
+    "additionalProperties": False,
+}
+
+
+class Story:
+    """One run of the pipeline: a client, the models that serve it, and the folder that fills up."""
+
+    def __init__(self, client: OpenAI, output: Path) -> None:
+        """Asks the server which models it has, and takes the first of each kind."""
+        self.client = client
+        self.output = output
+        self.begun = time.monotonic()
+        models = {}
+        for model in client.models.list():
+            models.setdefault((model.model_extra or {}).get("kind"), model.id)
+        self.models = models
+        output.mkdir(parents=True, exist_ok=True)
+
+    def say(self, line: str) -> None:
+        """A line of progress."""
+        print(f"[{time.monotonic() - self.begun:6.1f} s] {line}", flush=True)
+
+    def write_script(self, idea: str) -> dict[str, Any]:
+        """Title and scenes, each with what is seen, how it moves and what is said."""
+        self.say(f"writing a script with {self.models['text']}")
+        completion = self.client.chat.completions.create(
+            model=self.models["text"],
+            messages=[
+                {"role": "system", "content": "You are a creative scriptwriter for short videos. Answer in JSON."},
+                {"role": "user", "content": f"Write {SCENES} scenes, each one sentence long, about: {idea}"},
+            ],
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "script", "schema": SCRIPT_SCHEMA, "strict": True},
+            },
+            temperature=0.7,
+            seed=7,
+            max_completion_tokens=700,
+        )
+        script = json.loads(completion.choices[0].message.content or "")
+        (self.output / "script.json").write_text(json.dumps(script, indent=2, ensure_ascii=False) + "\n")
+        self.say(f"script: {script['title']}")
+        return script
+
+    def draw(self, number: int, description: str) -> Path:
+        """The keyframe of a scene, as a PNG."""
+        path = self.output / f"keyframe_{number}.png"
+        images = self.client.images.generate(
+            model=self.models["image"],
+            prompt=description,
+            response_format="b64_json",
+            extra_body={"negative_prompt": "blurry, low quality", "seed": number},
+        )
+        path.write_bytes(base64.b64decode(images.data[0].b64_json or ""))
+        self.say(f"scene {number}: drew {path.name}")
+        return path
+
+    def validate(self, number: int, keyframe: Path, description: str) -> dict[str, Any]:
+        """How well a keyframe shows its scene. An extension route, reached through the same client."""
+        image = "data:image/png;base64," + base64.b64encode(keyframe.read_bytes()).decode()
+        body = {"model": self.models["vision"], "image": image, "description": description}
+        validation: dict[str, Any] = self.client.post("/scenes/validations", body=body, cast_to=dict[str, Any])
+        verdict = "matches" if validation["is_valid"] else "does not match"
+        self.say(f"scene {number}: keyframe {verdict} its description, score {validation['match_score']:.2f}")
+        return validation
+
+    def animate(self, number: int, keyframe: Path, scene: dict[str, Any]) -> Path:
+        """The scene as a clip that starts with its keyframe."""
+        path = self.output / f"scene_{number}.mp4"
+        video = self.client.videos.create_and_poll(
+            model=self.models["video"],
+            prompt=scene["description"],
+            input_reference=keyframe,
+            extra_body={"motion_hint": scene["motion"], "seed": number},
+        )
+        if video.status != "completed":
+            raise RuntimeError(f"scene {number} failed: {video.error}")
+        self.client.videos.download_content(video.id).write_to_file(path)
+        self.say(f"scene {number}: filmed {path.name}, {video.seconds} s")
+        return path
+
+    def transcribe(self) -> Path:
+        """Subtitles of the narration clip."""
+        path = self.output / "narration.srt"
+        with NARRATION.open("rb") as sound:
+            subtitles = self.client.audio.transcriptions.create(
+                model=self.models["speech"], file=sound, response_format="srt"
+            )
+        path.write_text(subtitles)
+        self.say(f"transcribed the narration to {path.name}")
+        return path
+
+
+def join(clips: list[Path], target: Path) -> None:
+    """Puts clips of one encoder and one size behind each other, without encoding them again."""
+    with av.open(target, "w", options={"movflags": "+faststart"}) as film:
+        stream, offset = None, 0
+        for clip in clips:
+            with av.open(clip) as source:
+                video = source.streams.video[0]
+                stream = stream or film.add_stream_from_template(video)
+                length = int(video.duration or 0)
+                for packet in source.demux(video):
+                    if packet.dts is None or packet.pts is None:
+                        continue  # the end of the clip
+                    packet.pts += offset
+                    packet.dts += offset
+                    packet.stream = stream
+                    film.mux(packet)
+                offset += length
+
+
+def make_story(client: OpenAI, idea: str, output: Path) -> Path:
+    """The whole pipeline; returns the film."""
+    story = Story(client, output)
+    scenes = story.write_script(idea)["scenes"]
+    validations, clips = [], []
+    for number, scene in enumerate(scenes, 1):
+        keyframe = story.draw(number, scene["description"])
+        validations.append(story.validate(number, keyframe, scene["description"]))
+        clips.append(story.animate(number, keyframe, scene))
+    (output / "validations.json").write_text(json.dumps(validations, indent=2, ensure_ascii=False) + "\n")
+    film = output / "story.mp4"
+    join(clips, film)
+    story.transcribe()
+    story.say(f"done: {film}")
+    return film
+
+
+def main() -> None:
+    """Makes a story of the idea on the command line."""
+    parser = argparse.ArgumentParser(description="Make a story video from an idea.")
+    parser.add_argument("idea", nargs="?", default="a fox who finds a red balloon in a misty forest")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"))
+    arguments = parser.parse_args()
+    client = openai.OpenAI(
+        base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"),
+        api_key=os.environ.get("OPENAI_API_KEY", "unused"),
+    )
+    make_story(client, arguments.idea, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Multipart bodies as they arrive: text fields into memory, files onto the disk."""
+
+import os
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import multipart
+
+from adapters.base import Media
+from compat.errors import RequestError
+
+MAX_FIELDS = 512
+MAX_FIELD_BYTES = 2 * 2**20
+"""Of one text field; images as data URLs fit, sounds and videos come as files."""
+MAX_PICTURE_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a multipart body, streamed to disk; gone when the request ends."""
+
+    name: str
+    """The form field's name."""
+    media_type: str
+    path: Path
+    size_bytes: int
+
+    def media(self) -> Media:
+        """The upload as media on disk, for as long as the request lasts."""
+        return Media(self.media_type, path=str(self.path))
+
+    def loaded(self, limit: int = MAX_PICTURE_BYTES) -> Media:
+        """The upload as media in memory, for what outlives the request.
+
+        Raises:
+            RequestError: 413, it is larger than `limit` bytes.
+        """
+        if self.size_bytes > limit:
+            raise RequestError(f"'{self.name}' is larger than {limit} bytes.", param=self.name, status=413)
+        return Media(self.media_type, self.path.read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A multipart body, or a JSON object where a route takes both."""
+
+    fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
+    json: dict[str, Any] | None = None
+    """The object, when the body was JSON; then `fields` and `files` are empty."""
+
+
+class Segments:
+    """Collects a parser's events: text into memory, files onto the disk."""
+
+    def __init__(self, form: Form, folder: Path) -> None:
+        """Fills `form`; files go into `folder`, under names of ours."""
+        self._form = form
+        self._folder = folder
+        self._segment: multipart.MultipartSegment | None = None
+        self._text = bytearray()
+        self._descriptor = -1
+        self._path = folder
+        self._count = 0
+
+    def feed(self, events: Generator[multipart.MultipartSegment | bytearray | bytes | None, None, None]) -> None:
+        """Takes what a chunk of the body gave.
+
+        Raises:
+            RequestError: A text field is too long, or no clean text.
+        """
+        for event in events:
+            if isinstance(event, multipart.MultipartSegment):
+                self._begin(event)
+            elif event:
+                self._add(event)
+            elif self._segment is not None:
+                self._end(self._segment)
+
+    def _begin(self, segment: multipart.MultipartSegment) -> None:
+        self._segment = segment
+        self._text.clear()
+        if segment.filename is not None:
+            self._path = self._folder / str(self._count)
+            self._count += 1
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def _add(self, data: bytearray | bytes) -> None:
+        if self._descriptor >= 0:
+            os.write(self._descriptor, data)
+            return
+        self._text += data
+        if len(self._text) > MAX_FIELD_BYTES:
+            raise RequestError("A text field is too long; send large content as a file.", status=413)
+
+    def _end(self, segment: multipart.MultipartSegment) -> None:
+        self._segment = None
+        if self._descriptor >= 0:
+            size = os.fstat(self._descriptor).st_size
+            os.close(self._descriptor)
+            self._descriptor = -1
+            media_type = segment.content_type or "application/octet-stream"
+            self._form.files.setdefault(segment.name, []).append(Upload(segment.name, media_type, self._path, size))
+        else:
+            text = self._text.decode("utf-8", "strict")
+            if "\0" in text:
+                raise RequestError("Text must not contain NUL characters.", param=segment.name)
+            self._form.fields.setdefault(segment.name, []).append(text)

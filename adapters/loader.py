@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,14 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
     """The directory itself, or, where it holds one GGUF and no other weights, its conversion to safetensors."""
     if (source := _gguf(raw)) is None:
         return raw
-    report(LoadProgress("converting", 0.0))
+    furthest = 0.0
+
+    def at(fraction: float) -> None:  # Two streams tell of progress, so one may lag behind.
+        nonlocal furthest
+        furthest = max(furthest, fraction)
+        report(LoadProgress("converting", furthest))
+
+    at(0.0)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "adapters.gguf", str(source), str(target), "--with-parent"),
         stdin=asyncio.subprocess.PIPE,  # It ends when this pipe does, so it cannot outlive us.
@@ -191,12 +198,12 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    errors = asyncio.create_task(_bars(process.stderr, report))
+    errors = asyncio.create_task(_bars(process.stderr, at))
     try:
         async for line in process.stdout:
             words = line.decode(errors="replace").split()
             if len(words) == 3 and words[0] == "progress":
-                report(LoadProgress("converting", float(words[2])))
+                at(float(words[2]))
         code = await process.wait()
     finally:
         with suppress(ProcessLookupError):
@@ -208,13 +215,13 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
     return target
 
 
-async def _bars(errors: asyncio.StreamReader, report: Report) -> str:
+async def _bars(errors: asyncio.StreamReader, at: Callable[[float], None]) -> str:
     """The end of what the converter complained about; progress bars among it are reported on the way."""
     tail = ""
     while chunk := await errors.read(1 << 16):
         tail = (tail + chunk.decode(errors="replace"))[-4000:]
         if bars := re.findall(r"GGUF tensors\D*(\d+)%", tail):
-            report(LoadProgress("converting", 0.1 + 0.7 * int(bars[-1]) / 100))
+            at(0.1 + 0.7 * int(bars[-1]) / 100)
             tail = tail[tail.rindex("GGUF tensors") :]
     return tail
 

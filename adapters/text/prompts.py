@@ -1,0 +1,225 @@
+"""Messages to tokens: chat templates, images, and text that must not be taken for control tokens."""
+
+import asyncio
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adapters.base import ImagePart, Message, TextPart
+from adapters.errors import UnsupportedOption
+from adapters.media.images import open_image, to_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from vllm.inputs import EngineInput
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+LOW_DETAIL = (512, 512)
+"""Pixels that an image of detail "low" is made to fit in, as OpenAI documents it."""
+
+
+class Picture(NamedTuple):
+    """A decoded image, and a name of its content for vLLM's caches, which would else hash all pixels."""
+
+    image: "Image"
+    digest: str
+
+
+Pictures = Mapping[int, Picture]
+"""By `id` of the part: the request holds the parts while this is used."""
+
+
+class _Quoted:
+    """Users' text, in which control tokens are replaced by placeholders that no tokenizer knows."""
+
+    def __init__(self, control: re.Pattern[str]) -> None:
+        self._control = control
+        self._nonce = secrets.token_hex(8)
+        self._texts: list[str] = []
+
+    def quote(self, text: str) -> str:
+        return self._control.sub(self._replace, text)
+
+    def _replace(self, match: re.Match[str]) -> str:
+        self._texts.append(match[0])
+        return f"\ue000{self._nonce}-{len(self._texts) - 1}\ue001"
+
+    def split(self, rendered: str) -> list[str]:
+        """The rendered text in pieces that are to be tokenized apart; joined, they are the true text.
+
+        Each control token comes as two pieces, so that no piece holds it whole.
+        """
+        if not self._texts:
+            return [rendered]
+        pieces = re.split(f"\ue000{self._nonce}-(\\d+)\ue001", rendered)
+        for index in range(1, len(pieces), 2):
+            pieces[index] = self._texts[int(pieces[index])]
+        return [half for at, piece in enumerate(pieces) for half in ((piece[:1], piece[1:]) if at % 2 else (piece,))]
+
+
+class Prompts:
+    """Makes prompts for one running engine."""
+
+    def __init__(self, engine: "AsyncLLM", max_images: int) -> None:
+        """Reads the tokenizer's control tokens and the form in which the chat template takes content."""
+        self._renderer = engine.renderer
+        self._model = engine.model_config
+        self._tokenizer: Any = engine.get_tokenizer()
+        self._max_images = max_images
+        self.sees: bool = bool(self._model.supports_multimodal_inputs) and "image" in (
+            self._renderer.get_mm_processor().info.allowed_mm_limits
+        )
+        self._control = re.compile("|".join(map(re.escape, self._control_tokens())) or "(?!)")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")  # Fast tokenizers are not for two threads.
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def pictures(self, parts: Iterable[object]) -> Pictures:
+        """The images among the parts, decoded outside of the loop.
+
+        Raises:
+            UnsupportedOption: The model has no eyes, or there are too many images for it.
+            InvalidMedia: One of them cannot be read.
+        """
+        images = [part for part in parts if isinstance(part, ImagePart)]
+        if images and not self.sees:
+            raise UnsupportedOption("This model has no eyes: it reads text only. Send no images.", param="messages")
+        if len(images) > self._max_images:
+            raise UnsupportedOption(
+                f"This model takes at most {self._max_images} images in one request; there are {len(images)}.",
+                param="messages",
+            )
+        return {id(part): await asyncio.to_thread(_picture, part) for part in images}
+
+    async def chat(self, messages: Sequence[Message], pictures: Pictures) -> "EngineInput":
+        """A conversation as the model was trained to read it, with the assistant's turn opened.
+
+        Raises:
+            UnsupportedOption: The model's chat template refuses the messages, or the model has none.
+        """
+        from vllm.inputs import TokensPrompt, tokens_input
+        from vllm.renderers.params import TokenizeParams
+
+        loop = asyncio.get_running_loop()
+        tokens, data, digests = await loop.run_in_executor(self._thread, self._render, messages, pictures)
+        if not data:
+            return tokens_input(tokens)
+        prompt = TokensPrompt(prompt_token_ids=tokens, multi_modal_data=data, multi_modal_uuids=digests)
+        (rendered,) = await self._renderer.render_cmpl_async([prompt], TokenizeParams(max_total_tokens=None))
+        return rendered
+
+    async def plain(self, prompt: str | tuple[int, ...]) -> "EngineInput":
+        """A text, or tokens, to be continued as they are; control tokens in it are meant.
+
+        Raises:
+            UnsupportedOption: It is empty, or holds ids that are no tokens.
+        """
+        from vllm.inputs import tokens_input
+
+        if isinstance(prompt, str):
+            loop = asyncio.get_running_loop()
+            tokens = await loop.run_in_executor(self._thread, lambda: self._tokenizer(prompt)["input_ids"])
+        else:
+            tokens = list(prompt)
+            self._renderer.validate_token_ids(tokens, parameter="prompt")
+        if not tokens:
+            raise UnsupportedOption("The prompt is empty.", param="prompt")
+        return tokens_input(tokens)
+
+    @property
+    def chats(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(self._tokenizer.chat_template)
+
+    def first_token(self, text: str) -> int | None:
+        """The token with which this text begins; None where that would be a mere space."""
+        tokens = self._tokenizer.encode(text, add_special_tokens=False)
+        return tokens[0] if tokens and self._tokenizer.decode(tokens[:1]).strip() else None
+
+    def _control_tokens(self) -> list[str]:
+        """What users must not be able to write: the ends of turns, and the stand-ins for images. Longest first."""
+        found = {token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special}
+        for name in ("image_token_id", "image_token_index", "video_token_id", "video_token_index"):
+            token = getattr(self._model.hf_config, name, None)
+            if isinstance(token, int) and token < len(self._tokenizer):
+                found.add(self._tokenizer.convert_ids_to_tokens(token))
+        return sorted(filter(None, found), key=len, reverse=True)
+
+    def _render(self, messages: Sequence[Message], pictures: Pictures) -> tuple[list[int], Any, Any]:
+        """Token ids, with one stand-in per image; the images and their names by modality, or None."""
+        from vllm.exceptions import VLLMValidationError
+        from vllm.renderers.chat_utils import ChatTemplateResolutionError, parse_chat_messages
+        from vllm.renderers.hf import resolve_chat_template_content_format, safe_apply_chat_template
+
+        quoted = _Quoted(self._control)
+        wire: list[Any] = [_wire(message, pictures, quoted) for message in messages]
+        try:
+            form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._model)
+            conversation, data, digests = parse_chat_messages(wire, self._model, form)
+            text = safe_apply_chat_template(
+                self._model, self._tokenizer, conversation, tokenize=False, add_generation_prompt=True
+            )
+        except ChatTemplateResolutionError as error:
+            raise UnsupportedOption(
+                "This model has no chat template: it continues text only.", param="messages"
+            ) from error
+        except (VLLMValidationError, ValueError, TypeError) as error:
+            reason = str(error.args[0] if error.args else error)[:500]
+            raise UnsupportedOption(
+                f"The model's chat template refuses the messages: {reason}", param="messages"
+            ) from error
+        pieces = quoted.split(text)
+        encoded = self._tokenizer([piece for piece in pieces if piece], add_special_tokens=False)["input_ids"]
+        return [token for piece in encoded for token in piece], data, digests
+
+
+def _picture(part: ImagePart) -> Picture:
+    image = to_rgb(open_image(part.image, param="messages"))
+    if part.detail == "low":
+        image.thumbnail(LOW_DETAIL)
+    digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
+    digest.update(image.tobytes())
+    return Picture(image, digest.hexdigest())
+
+
+def _wire(message: Message, pictures: Pictures, quoted: _Quoted) -> dict[str, Any]:
+    """The message as vLLM takes it: OpenAI's form, with decoded images in it."""
+    content: list[dict[str, Any]] = []
+    for part in message.content:
+        if isinstance(part, TextPart):
+            content.append({"type": "text", "text": quoted.quote(part.text)})
+        else:
+            picture = pictures[id(part)]
+            content.append({"type": "image_pil", "image_pil": picture.image, "uuid": picture.digest})
+    wire: dict[str, Any] = {"role": message.role, "content": content}
+    if len(content) == 1 and content[0]["type"] == "text":
+        wire["content"] = content[0]["text"]
+    if message.tool_calls:
+        wire["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": quoted.quote(call.name), "arguments": quoted.quote(_object(call.arguments))},
+            }
+            for call in message.tool_calls
+        ]
+    if message.role == "tool":
+        wire["tool_call_id"] = message.tool_call_id
+    return wire
+
+
+def _object(arguments: str) -> str:
+    """The arguments, if they are the JSON object that templates expect."""
+    try:
+        fine = isinstance(json.loads(arguments or "{}"), dict)
+    except (ValueError, RecursionError):
+        fine = False
+    if not fine:
+        raise UnsupportedOption("The arguments of a tool call must be a JSON object.", param="messages")
+    return arguments or "{}"

@@ -1,0 +1,254 @@
+"""The adapter over vLLM: generate and judge."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import ValidationError
+
+from adapters.base import (
+    ImagePart,
+    Judgement,
+    JudgeRequest,
+    JudgeResult,
+    LoadProgress,
+    Media,
+    Message,
+    ModelFiles,
+    Part,
+    Question,
+    Report,
+    TextAdapter,
+    TextDelta,
+    TextDone,
+    TextEvent,
+    TextPart,
+    TextRequest,
+    Usage,
+)
+from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelBusy, ModelLoadFailed, UnsupportedOption
+from adapters.text import judging, sampling
+from adapters.text.engine import Engine, VllmOptions, preload
+from adapters.text.prompts import Pictures, Prompts
+
+if TYPE_CHECKING:
+    from vllm.outputs import RequestOutput
+
+log = logging.getLogger(__name__)
+
+_DEAD = "The model's engine has ended. The same request may succeed once it is loaded again."
+
+
+class VllmText(TextAdapter):
+    """A language model on vLLM, which runs in a process of its own; with eyes, if the checkpoint has them."""
+
+    class Options(VllmOptions):
+        """See `adapters.text.engine.VllmOptions`."""
+
+    def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor) -> None:
+        """Takes over a running engine, and the thread that started it. Use `load`."""
+        self._engine: Engine | None = engine
+        self._thread = thread
+        self._prompts = Prompts(engine.llm, options.max_images)
+        self._context: int = engine.llm.model_config.max_model_len
+
+    @classmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        """A running, warm engine. As `Adapter.load`."""
+        try:
+            options = cls.Options.model_validate(dict(model.options))
+        except ValidationError as error:
+            raise ModelLoadFailed(f"The options of this model are wrong: {error}") from error
+        loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
+        report(LoadProgress("importing vLLM"))
+        await loop.run_in_executor(thread, preload)
+        report(LoadProgress("starting engine"))
+        starting = loop.run_in_executor(thread, Engine.start, model.path, options)
+        try:
+            engine = await asyncio.shield(starting)
+        except BaseException:
+            starting.add_done_callback(partial(_abandon, thread))
+            raise
+        adapter = cls(engine, options, thread)
+        try:
+            report(LoadProgress("warming up"))
+            await adapter._warm_up()
+        except BaseException:
+            await asyncio.shield(adapter.unload())
+            raise
+        return adapter
+
+    async def unload(self) -> None:
+        """Ends the engine; requests that run end in `Interrupted`."""
+        if self._engine is None:
+            return
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        engine, self._engine = self._engine, None
+        engine.llm.output_processor.propagate_error(EngineDeadError())
+        self._prompts.close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, engine.stop)
+        self._thread.shutdown(wait=False)
+
+    @property
+    def alive(self) -> bool:
+        """False once the engine's process has ended."""
+        return self._engine is not None and not self._engine.llm.errored
+
+    @property
+    def sees(self) -> bool:
+        """Whether the checkpoint has eyes."""
+        return self._prompts.sees
+
+    async def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+        """As `TextAdapter.generate`."""
+        begin = time.perf_counter()
+        with self._translated("response_format" if request.output != "text" else None):
+            sampling.check(request)
+            if request.prompt is not None:
+                prompt = await self._prompts.plain(request.prompt)
+            else:
+                parts = [part for message in request.messages for part in message.content]
+                prompt = await self._prompts.chat(request.messages, await self._prompts.pictures(parts))
+            room = sampling.budget(request, len(prompt["prompt_token_ids"]), self._context)
+            parameters = sampling.parameters(request, room)
+            copies = range(sampling.copies(request))
+            usage = Usage()
+            async with aclosing(await self._run(prompt, parameters)) as outputs:
+                async for output in outputs:
+                    usage = _counted(usage, output, len(copies))
+                    for answer in output.outputs:
+                        reason = _finish_reason(answer.finish_reason)
+                        if answer.text or reason:
+                            for copy in copies:
+                                yield TextDelta(answer.text, max(answer.index, copy), finish_reason=reason)
+        yield TextDone(usage, (time.perf_counter() - begin) * 1000)
+
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        """As `TextAdapter.judge`."""
+        begin = time.perf_counter()
+        with self._translated():
+            pictures = await self._prompts.pictures(request.content)
+            answers = await asyncio.gather(*(self._judge(request, one, pictures) for one in request.questions))
+        usages = [usage for _, usage in answers]
+        usage = Usage(
+            sum(one.prompt_tokens for one in usages),
+            sum(one.completion_tokens for one in usages),
+            sum(one.cached_tokens for one in usages),
+        )
+        return JudgeResult(tuple(one for one, _ in answers), usage, (time.perf_counter() - begin) * 1000)
+
+    async def _judge(self, request: JudgeRequest, question: Question, pictures: Pictures) -> tuple[Judgement, Usage]:
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        tokens = judging.answer_tokens(question, self._prompts.first_token)
+        prompt = await self._prompts.chat((judging.message(request, question),), pictures)
+        sampling.budget(TextRequest(max_tokens=1), len(prompt["prompt_token_ids"]), self._context)
+        usage, logprobs = Usage(), dict[int, float]()
+        for wanted in judging.chunks(tokens):
+            parameters = SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                logprob_token_ids=wanted,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            async for output in await self._run(prompt, parameters):
+                usage = _counted(usage, output, 1)
+                (step,) = output.outputs[0].logprobs or ()
+                logprobs |= {token: step[token].logprob for token in wanted}
+        return judging.judgement(tokens, logprobs), usage
+
+    async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
+        """The engine's outputs; closing them aborts the request in the engine at once."""
+        if self._engine is None:
+            raise Interrupted(_DEAD)
+        llm, name = self._engine.llm, uuid.uuid4().hex
+        if parameters.structured_outputs is not None:
+            # vLLM compiles grammars while it checks a request: not in our loop.
+            prompt = await llm.input_processor.process_inputs_async(
+                name, prompt, parameters, supported_tasks=await llm.get_supported_tasks()
+            )
+        return llm.generate(prompt, parameters, name)
+
+    async def _warm_up(self) -> None:
+        """Takes the first requests upon itself: they compile, allocate, and with an image take many seconds."""
+        if self._prompts.chats:
+            content: tuple[Part, ...] = (TextPart("Hello."),)
+            if self.sees:
+                content = (ImagePart(_grey()), *content)
+            await self.judge(JudgeRequest(content, (Question("Is this a greeting?"),)))
+        async for _ in self.generate(TextRequest(prompt="Hello", max_tokens=2)):
+            pass
+
+    @contextmanager
+    def _translated(self, param: str | None = None) -> Iterator[None]:
+        """vLLM's exceptions as ours.
+
+        Args:
+            param: What to blame where vLLM refuses the request without naming a parameter.
+        """
+        try:
+            yield
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise self._translate(error, param) from error
+
+    def _translate(self, error: Exception, param: str | None) -> AdapterError:
+        from vllm.exceptions import MaxQueuedTokensError, QueueOverflowError, VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        if isinstance(error, EngineDeadError) or not self.alive:
+            return Interrupted(_DEAD)
+        if isinstance(error, QueueOverflowError | MaxQueuedTokensError):
+            return ModelBusy("This model's queue is full. The same request may succeed a little later.")
+        if isinstance(error, VLLMClientError) or (param and isinstance(error, ValueError)):
+            named = getattr(error, "parameter", None) or param
+            return UnsupportedOption(str(error.args[0] if error.args else error)[:500], param=named)
+        log.error("vLLM failed on a request", exc_info=error)
+        return GenerationFailed("The model's engine failed on this request.")
+
+
+def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> None:
+    """Ends an engine that nobody waits for any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        thread.submit(starting.result().stop)
+    thread.shutdown(wait=False)
+
+
+def _counted(usage: Usage, output: "RequestOutput", copies: int) -> Usage:
+    written = sum(len(answer.token_ids) for answer in output.outputs)
+    return Usage(
+        len(output.prompt_token_ids or ()),
+        usage.completion_tokens + written * copies,
+        max(usage.cached_tokens, output.num_cached_tokens or 0),
+    )
+
+
+def _finish_reason(reason: str | None) -> Any:
+    """OpenAI's word for vLLM's.
+
+    Raises:
+        Interrupted: The engine gave the request up.
+        GenerationFailed: The engine failed on it.
+    """
+    if reason == "abort":
+        raise Interrupted("The request was cut short by the engine.")
+    if reason in (None, "stop", "length"):
+        return reason
+    raise GenerationFailed("The model's engine failed on this request.")
+
+
+def _grey() -> Media:
+    from PIL import Image
+
+    from adapters.media.images import encode_image
+
+    return encode_image(Image.new("RGB", (64, 64), (128, 128, 128)), "image/png")

@@ -270,6 +270,33 @@ class TextAdapter(Adapter):
         """Probabilities of the answers to each question. Raises as `generate` does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A part of a scene's description, and how probable the model finds it in the picture."""
+
+    text: str
+    probability: float
+    """0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneValidation:
+    """How well a picture shows what a description says. Made by `adapters/vision.py`."""
+
+    is_valid: bool
+    """Whether `match_score` reaches the threshold."""
+    match_score: float
+    """0..1."""
+    explanation: str
+    """Composed of the facts beside it, never written by the model."""
+    matched: tuple[Element, ...]
+    """Elements whose probability reaches the threshold, in the description's order."""
+    mismatched: tuple[Element, ...]
+    """The others."""
+    usage: Usage
+    generation_ms: float
+
+
 # --- speech ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """Python processes that a library starts for us die with us, even when we are killed.
 
-vLLM starts its engine through multiprocessing and watches it; nothing watches the other way, so after `kill -9` of the
-server the engine would run on with all its memory. `muybridge.pth` has every interpreter of the environment call `follow`
-when it starts, and only a child that was started under `VARIABLE` does anything there.
+vLLM starts its engine through multiprocessing and watches it; nothing watches the other way, so after `kill -9` of
+the server the engine would run on with all its memory. `muybridge.pth` has every interpreter of the environment call
+`follow` when it starts, and only a child that was started under `VARIABLE` does anything there.
 """
 
 import os

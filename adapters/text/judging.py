@@ -37,7 +37,8 @@ def answer_tokens(question: Question, first_token: Callable[[str], int | None]) 
     owners: dict[int, str] = {}
     found: list[list[int]] = []
     for option in question.options:
-        tokens = {first_token(space + spelling) for spelling in _spellings(option) for space in ("", " ")} - {None}
+        starts = {first_token(space + spelling) for spelling in _spellings(option) for space in ("", " ")}
+        tokens = {token for token in starts if token is not None}
         if not tokens:
             raise UnsupportedOption(f"The option {option!r} is empty for this model.", param="questions")
         for token in tokens:

@@ -61,6 +61,11 @@ class _Quoted:
         return [half for at, piece in enumerate(pieces) for half in ((piece[:1], piece[1:]) if at % 2 else (piece,))]
 
 
+def length(prompt: Any) -> int:
+    """Tokens of a prompt that `Prompts` made, with all that stand for its images."""
+    return len(prompt["prompt_token_ids"])
+
+
 class Prompts:
     """Makes prompts for one running engine."""
 

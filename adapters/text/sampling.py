@@ -50,7 +50,7 @@ def copies(request: TextRequest) -> int:
 
 
 def parameters(request: TextRequest, max_tokens: int) -> "SamplingParams":
-    """vLLM's parameters for this request; it checks ranges itself.
+    """The parameters for this request; vLLM checks their ranges itself.
 
     Raises:
         VLLMValidationError: A value is out of range.

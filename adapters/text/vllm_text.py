@@ -19,7 +19,6 @@ from adapters.base import (
     JudgeResult,
     LoadProgress,
     Media,
-    Message,
     ModelFiles,
     Part,
     Question,
@@ -33,7 +32,7 @@ from adapters.base import (
     Usage,
 )
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelBusy, ModelLoadFailed, UnsupportedOption
-from adapters.text import judging, sampling
+from adapters.text import judging, prompts, sampling
 from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.prompts import Pictures, Prompts
 
@@ -112,19 +111,19 @@ class VllmText(TextAdapter):
         with self._translated("response_format" if request.output != "text" else None):
             sampling.check(request)
             if request.prompt is not None:
-                prompt = await self._prompts.plain(request.prompt)
+                wanted = await self._prompts.plain(request.prompt)
             else:
                 parts = [part for message in request.messages for part in message.content]
-                prompt = await self._prompts.chat(request.messages, await self._prompts.pictures(parts))
-            room = sampling.budget(request, len(prompt["prompt_token_ids"]), self._context)
+                wanted = await self._prompts.chat(request.messages, await self._prompts.pictures(parts))
+            room = sampling.budget(request, prompts.length(wanted), self._context)
             parameters = sampling.parameters(request, room)
             copies = range(sampling.copies(request))
             usage = Usage()
-            async with aclosing(await self._run(prompt, parameters)) as outputs:
+            async with aclosing(await self._run(wanted, parameters)) as outputs:
                 async for output in outputs:
                     usage = _counted(usage, output, len(copies))
                     for answer in output.outputs:
-                        reason = _finish_reason(answer.finish_reason)
+                        reason = _finish_reason(answer.finish_reason, request.output)
                         if answer.text or reason:
                             for copy in copies:
                                 yield TextDelta(answer.text, max(answer.index, copy), finish_reason=reason)
@@ -149,7 +148,7 @@ class VllmText(TextAdapter):
 
         tokens = judging.answer_tokens(question, self._prompts.first_token)
         prompt = await self._prompts.chat((judging.message(request, question),), pictures)
-        sampling.budget(TextRequest(max_tokens=1), len(prompt["prompt_token_ids"]), self._context)
+        sampling.budget(TextRequest(max_tokens=1), prompts.length(prompt), self._context)
         usage, logprobs = Usage(), dict[int, float]()
         for wanted in judging.chunks(tokens):
             parameters = SamplingParams(
@@ -161,8 +160,8 @@ class VllmText(TextAdapter):
             )
             async for output in await self._run(prompt, parameters):
                 usage = _counted(usage, output, 1)
-                (step,) = output.outputs[0].logprobs or ()
-                logprobs |= {token: step[token].logprob for token in wanted}
+                steps = output.outputs[0].logprobs or [{}]
+                logprobs |= {token: steps[0][token].logprob for token in wanted}
         return judging.judgement(tokens, logprobs), usage
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
@@ -189,7 +188,7 @@ class VllmText(TextAdapter):
 
     @contextmanager
     def _translated(self, param: str | None = None) -> Iterator[None]:
-        """vLLM's exceptions as ours.
+        """Exceptions of vLLM as ours.
 
         Args:
             param: What to blame where vLLM refuses the request without naming a parameter.
@@ -232,15 +231,18 @@ def _counted(usage: Usage, output: "RequestOutput", copies: int) -> Usage:
     )
 
 
-def _finish_reason(reason: str | None) -> Any:
+def _finish_reason(reason: str | None, output: str) -> Any:
     """OpenAI's word for vLLM's.
 
     Raises:
         Interrupted: The engine gave the request up.
+        UnsupportedOption: The engine could not follow the grammar of the wanted output.
         GenerationFailed: The engine failed on it.
     """
     if reason == "abort":
         raise Interrupted("The request was cut short by the engine.")
+    if reason == "error" and output != "text":
+        raise UnsupportedOption("The engine cannot enforce this output format.", param="response_format")
     if reason in (None, "stop", "length"):
         return reason
     raise GenerationFailed("The model's engine failed on this request.")

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,13 @@ def convert(source: Path, target: Path) -> None:
     # A language model needs neither eyes nor ears, and PyPI's CUDA builds of these fail beside a CPU torch.
     for unwanted in ("torchvision", "torchaudio", "torchcodec"):
         sys.modules.setdefault(unwanted, None)  # pyright: ignore[reportArgumentType] - None: "there is no such module"
+    import gguf
     import torch
     from tokenizers.normalizers import NFC
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    # transformers opens the file once each for tokenizer, config and weights, and its tables take five seconds to read.
+    gguf.GGUFReader = cache(gguf.GGUFReader)  # pyright: ignore[reportAttributeAccessIssue]
     progress("tokenizer", 0.02)
     tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
     progress("weights", 0.1)

@@ -58,7 +58,8 @@ async def fetch(
         cache_dir: Where fetched models are kept.
         report: Hears of progress, in this thread.
         backend: Who will load it: decides which files a hub is asked for.
-        base_dir: What relative paths are relative to: the directory of the file that named them. None: here.
+        base_dir: What relative paths are relative to: the directory of the file that named them. None: that of the
+            built-in catalog.
         hub_endpoint: The hub's URL, where it is not Hugging Face's.
 
     Raises:
@@ -71,7 +72,7 @@ async def fetch(
     for source in sources:
         try:
             if isinstance(source, LocalSource):
-                return _local(source, base_dir or Path.cwd())
+                return _local(source, base_dir or Path(__file__).parent)
             directory.parent.mkdir(parents=True, exist_ok=True)
             async with _locked(cache_dir / f".{directory.name}.lock", report):
                 if not is_ready(directory, sources):  # Whoever held the lock may have fetched it.

@@ -107,6 +107,10 @@ async def test_local_sources_are_relative_to_the_file_that_names_them(tmp_path: 
     assert found == tmp_path / "models" / "mine"
 
 
+async def test_the_built_in_catalogs_paths_are_relative_to_itself(tmp_path: Path) -> None:
+    assert await fetch("m", [source_of("media")], tmp_path, ignore, backend="vllm") == CATALOG.with_name("media")
+
+
 async def test_what_failed_is_told_without_paths(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadFailed) as failed:
         await fetch("m", [LocalSource(path=tmp_path / "missing")], tmp_path / "cache", ignore, backend="vllm")

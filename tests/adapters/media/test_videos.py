@@ -50,7 +50,7 @@ def test_pixels_and_their_order_survive():
 def test_it_plays_while_it_downloads_and_is_the_same_every_time():
     data = encode_mp4(stripes(30), 24)
     assert atoms(data).index("moov") < atoms(data).index("mdat")
-    assert data == encode_mp4(stripes(30), 24)
+    assert all(encode_mp4(stripes(30), 24) == data for _ in range(50))
 
 
 def test_a_long_noisy_video_has_room_for_its_index():

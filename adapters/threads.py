@@ -49,23 +49,23 @@ class ModelThread(Generic[E]):
             loop.call_soon_threadsafe(queue.put_nowait, event)
 
         def body() -> None:
-            try:
-                if not closed.is_set():
-                    work(emit)
-            finally:
-                loop.call_soon_threadsafe(queue.put_nowait, None)
+            if not closed.is_set():
+                work(emit)
 
         future = loop.run_in_executor(self._executor, body)
+        future.add_done_callback(lambda _: queue.put_nowait(None))  # behind all events, also where `work` never began
         try:
             while (event := await queue.get()) is not None:
                 yield event
-            await future
+            if future.cancelled():
+                raise Interrupted("The model was unloaded.")
+            future.result()
         finally:
             closed.set()
             if not future.done():
                 await asyncio.wait([future])
-            if not future.cancelled() and isinstance(future.exception(), Interrupted):
-                pass  # Already told to the reader, or the reader has gone.
+            if not future.cancelled():
+                future.exception()  # seen: the reader was told, or has gone
 
     def close(self) -> None:
         """Ends the thread once its present work is done."""

@@ -69,26 +69,11 @@ class SceneValidationReply(WireReply):
     timings: Timings
 
 
-def flatten(fields: Mapping[str, list[str]]) -> dict[str, Any]:
-    """A form's fields as the JSON body that says the same.
-
-    Raises:
-        RequestError: A field came twice.
-    """
-    for name, values in fields.items():
-        if len(values) > 1:
-            raise RequestError(f"Send '{name}' once.", param=name)
-    flat = {name: values[0] for name, values in fields.items()}
-    if "image[image_url]" in flat:  # What the SDK makes of {"image_url": ...} in a form.
-        flat["image"] = flat.pop("image[image_url]")
-    return flat
-
-
 def parse(body: Mapping[str, Any], file: Media | None = None) -> SceneCall:
     """What a client wants checked.
 
     Args:
-        body: The JSON object, or the form's fields from `flatten`.
+        body: The JSON object, or the form's fields from `wire.flatten`.
         file: The image, when it came as the form's file `image`.
 
     Raises:

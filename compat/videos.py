@@ -136,28 +136,11 @@ class VideoDeleteResponse(WireReply):
     deleted: bool = True
 
 
-def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Form fields as a body: each once. Objects as the SDK flattens them (`input_reference[image_url]`) are rebuilt.
-
-    Raises:
-        RequestError: A field comes twice.
-    """
-    body: dict[str, Any] = {}
-    for name, values in fields.items():
-        if len(values) > 1:
-            raise RequestError(f"'{name}' was sent {len(values)} times.", param=name)
-        if name == "input_reference[image_url]":
-            body["input_reference"] = {"image_url": values[0]}
-        else:
-            body[name] = values[0]
-    return body
-
-
 def parse(body: Mapping[str, Any], reference: Media | None, defaults: Mapping[str, Any]) -> VideoRequest:
     """The video that a body asks for.
 
     Args:
-        body: The JSON object, or the form's fields from `flatten`.
+        body: The JSON object, or the form's fields from `wire.flatten`.
         reference: The image that came as the file `input_reference`, for the first frame.
         defaults: The model's own `width`, `height`, `num_frames`, `fps` and so on, where it has any.
 

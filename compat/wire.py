@@ -4,7 +4,7 @@ Requests are pydantic models, for their errors; replies are msgspec structs, for
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -66,6 +66,26 @@ def _path(location: tuple[int | str, ...]) -> str:
         elif part.isidentifier():  # a union's branch is named by its type, which is no field: "function-after[...]"
             path += f".{part}" if path else part
     return path
+
+
+def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A form's fields as the JSON body that says the same.
+
+    The SDK flattens objects into names like `input_reference[image_url]`; these become objects again, one level deep.
+
+    Raises:
+        RequestError: A field comes twice, or as a value and as an object.
+    """
+    body: dict[str, Any] = {}
+    for name, values in fields.items():
+        outer, bracket, inner = name.partition("[")
+        if len(values) > 1 or (bracket and not isinstance(body.setdefault(outer, {}), dict)) or name in body:
+            raise RequestError(f"Send '{name}' once.", param=name)
+        if bracket:
+            body[outer][inner.removesuffix("]")] = values[0]
+        else:
+            body[name] = values[0]
+    return body
 
 
 def new_id(prefix: str) -> str:

@@ -21,7 +21,7 @@ from server.jobs import VideoJobs
 from server.lifecycle import Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
-from server.routes import audio, chat, completions, health, images, models, videos
+from server.routes import audio, chat, completions, health, images, models, scenes, videos
 from server.services import Services
 from server.settings import Settings, is_loopback
 
@@ -41,6 +41,7 @@ ROUTES = [
     videos.retrieve,
     videos.remove,
     videos.content,
+    scenes.validate,
 ]
 
 

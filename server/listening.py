@@ -13,7 +13,7 @@ import signal
 from asyncio.events import TimerHandle
 from collections import Counter
 from collections.abc import Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from litestar.types import ASGIApp
@@ -38,7 +38,7 @@ STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Head
 class GuardedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with a deadline and a size for the request's head, and a cap on connections, per address too."""
 
-    per_address: Counter[str] = Counter()
+    per_address: ClassVar[Counter[str]] = Counter()
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Takes what uvicorn hands to every protocol."""
@@ -177,5 +177,5 @@ async def listen(app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None
 
 async def _drained(server: uvicorn.Server, stop: asyncio.Event) -> None:
     """Returns when no request runs any more, or at a second signal."""
-    while server.server_state.tasks and not stop.is_set():
+    while server.server_state.tasks and not stop.is_set():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)

@@ -15,6 +15,9 @@ from pathlib import Path
 import openai
 import pytest
 
+from adapters import loader
+from adapters.configuration import load_catalog
+
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser()
 
@@ -53,6 +56,12 @@ class Running:
         while (found := self.metric(line)) != value:
             assert time.monotonic() < deadline, f"{line} is {found}, not {value}, after {timeout_s} s"
             time.sleep(0.02)
+
+
+async def model_path(name: str) -> Path:
+    """The files of a starter model, fetched where they are not here yet."""
+    entry = load_catalog().models[name]
+    return await loader.fetch(name, entry.sources, CACHE / "models", print, backend=entry.backend)
 
 
 def free_port() -> int:

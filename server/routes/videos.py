@@ -10,6 +10,7 @@ from adapters.base import Media, VideoAdapter
 from compat import videos
 from compat.errors import RequestError
 from compat.images import model_of
+from compat.wire import flatten
 from server import replies
 from server.artifacts import MEDIA_TYPES
 from server.forms import Form
@@ -22,7 +23,7 @@ POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video."""
     async with services.intake.form(request) as form:
-        body = videos.flatten(form.fields) if form.json is None else form.json
+        body = flatten(form.fields) if form.json is None else form.json
         slot = services.pool.find(model_of(body), VideoAdapter)
         wanted = videos.parse(body, _reference(form, body), slot.entry.defaults)
     return replies.json(videos.render(services.jobs.create(owner_of(request), slot.name, wanted)))

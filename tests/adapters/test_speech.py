@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from conftest import ROOT
 
 from adapters.base import (
     Media,
@@ -26,7 +27,7 @@ from adapters.errors import Interrupted, InvalidMedia, ModelLoadFailed, Unsuppor
 from adapters.loader import fetch
 from adapters.speech import WhisperSpeech
 
-NARRATION = Path(__file__).parents[1] / "data" / "narration.ogg"
+NARRATION = ROOT / "examples" / "narration.ogg"
 MODELS = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
 SENTENCES = "the horse lifted all four feet off the ground nobody had seen that before a camera in the summer"
 

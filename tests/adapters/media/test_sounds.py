@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from adapters.errors import InvalidMedia
 from adapters.media import sounds
 from adapters.media.sounds import SAMPLE_RATE, decode_audio
 
-NARRATION = Path(__file__).parents[2] / "data" / "narration.ogg"
+NARRATION = ROOT / "examples" / "narration.ogg"
 
 
 def decode(data: bytes, *, max_seconds: float = 60.0, deadline_s: float = 20.0, cut: bool = False) -> np.ndarray:

@@ -1,0 +1,206 @@
+"""The starter profile as a user meets it: real engines and real weights behind the official client."""
+
+import base64
+import io
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+import openai
+import psutil
+import pytest
+from conftest import ROOT, Running, serving
+from PIL import Image
+
+NARRATION = ROOT / "examples" / "narration.ogg"
+SAID = "the horse lifted all four feet off the ground nobody had seen that before"
+
+
+def ask(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
+
+
+def test_chat_answers_sensibly_whole_and_streamed(starter: openai.OpenAI) -> None:
+    question = ask("What is the capital of France? Answer with one word.")
+    options: dict[str, Any] = {"model": "gpt-4o", "messages": question, "temperature": 0, "max_completion_tokens": 10}
+    whole = starter.chat.completions.create(**options)
+    assert "Paris" in (whole.choices[0].message.content or "")
+    assert whole.choices[0].finish_reason == "stop"
+    chunks = list(starter.chat.completions.create(**options, stream=True, stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole.choices[0].message.content
+    assert chunks[-1].usage == whole.usage.model_copy(
+        update={"prompt_tokens_details": chunks[-1].usage.prompt_tokens_details}
+    )
+
+
+def test_an_answer_fits_its_json_schema(starter: openai.OpenAI) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}}, "required": ["city", "age"], "additionalProperties": False}  # fmt: skip
+    reply = starter.chat.completions.create(
+        model="qwen2.5-coder-0.5b-instruct",
+        messages=ask("Name a city and its age in years, as JSON."),
+        response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": schema}},
+        max_completion_tokens=60,
+        temperature=0,
+    )
+    answer = json.loads(reply.choices[0].message.content or "")
+    assert isinstance(answer["city"], str)
+    assert isinstance(answer["age"], int)
+
+
+def test_promise_10_cutting_a_real_stream_frees_its_slot_within_a_second(starter_server: Running) -> None:
+    body = {"model": "gpt-4o", "messages": ask("Count from 1 to 1000."), "max_tokens": 900, "stream": True}
+    with httpx.stream("POST", f"{starter_server.url}/v1/chat/completions", json=body, timeout=300) as reply:
+        lines = reply.iter_lines()
+        next(lines)
+    starter_server.wait_for_metric('muybridge_model_leases{model="qwen2.5-coder-0.5b-instruct"}', 0.0)
+
+
+def test_a_spoken_clip_comes_back_as_its_words(starter: openai.OpenAI) -> None:
+    with NARRATION.open("rb") as sound:
+        reply = starter.audio.transcriptions.create(
+            model="whisper-1", file=sound, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+        )
+    assert re.sub(r"[^a-z ]", "", reply.text.lower()).strip().startswith(SAID)
+    assert reply.duration == pytest.approx(9.95, abs=0.1)
+    starts = [word.start for word in reply.words]
+    assert starts == sorted(starts)
+    assert 0 <= starts[0] < 1 < 8 < reply.words[-1].end < 10
+
+
+def test_a_picture_is_drawn_and_its_seed_draws_it_again(starter: openai.OpenAI) -> None:
+    first, again = (starter.images.generate(model="gpt-image-1", prompt="a fox", extra_body={"seed": 3}) for _ in "12")
+    assert first.data[0].b64_json == again.data[0].b64_json
+    picture = Image.open(io.BytesIO(base64.b64decode(first.data[0].b64_json)))
+    assert (picture.format, picture.size) == ("PNG", (128, 128))
+    webp = starter.images.generate(model="gpt-image-1", prompt="a fox", output_format="webp", size="64x96")
+    assert Image.open(io.BytesIO(base64.b64decode(webp.data[0].b64_json))).size == (64, 96)
+
+
+def test_a_video_is_made_of_a_keyframe(starter_server: Running, tmp_path: Path) -> None:
+    # Not strict: the SDK's schema knows four sizes, all far larger than the starter's.
+    with starter_server.sdk(strict=False, timeout=600) as sdk:
+        drawn = sdk.images.generate(model="gpt-image-1", prompt="a fox", extra_body={"seed": 3}).data[0].b64_json
+        video = sdk.videos.create_and_poll(
+            model="sora-2", prompt="a fox runs", input_reference=("k.png", base64.b64decode(drawn or ""))
+        )
+        assert (video.status, video.size, video.seconds) == ("completed", "128x128", "1.04")
+        path = tmp_path / "video.mp4"
+        sdk.videos.download_content(video.id).write_to_file(path)
+        sdk.videos.delete(video.id)
+    with av.open(path) as film:
+        frames = [frame.to_image() for frame in film.decode(video=0)]
+        assert film.streams.video[0].codec_context.name == "h264"
+    assert (len(frames), frames[0].size) == (25, (128, 128))
+
+
+def test_a_scene_is_judged_by_the_models_own_distribution(starter: openai.OpenAI) -> None:
+    drawn = starter.images.generate(model="gpt-image-1", prompt="a fox", extra_body={"seed": 3}).data[0].b64_json
+    body = {
+        "model": "starter-vision",
+        "image": f"data:image/png;base64,{drawn}",
+        "description": "a fox, a boat and fog",
+    }
+    first, again = (starter.post("/scenes/validations", body=body, cast_to=dict[str, Any]) for _ in "12")
+    assert 0 < first["match_score"] < 1
+    assert first["match_score"] == pytest.approx(again["match_score"], abs=0.02)
+    elements = first["matched_elements"] + first["mismatched_elements"]
+    assert {element["text"] for element in elements} == {"a fox", "a boat", "fog"}
+    assert len({element["probability"] for element in elements}) > 1  # measured, not made up
+    with pytest.raises(openai.BadRequestError) as blind:
+        starter.post("/scenes/validations", body=body | {"model": "gpt-4o"}, cast_to=dict[str, Any])
+    assert blind.value.param == "model"
+
+
+def test_a_picture_can_be_talked_about(starter: openai.OpenAI) -> None:
+    drawn = starter.images.generate(model="gpt-image-1", prompt="a fox", extra_body={"seed": 3}).data[0].b64_json
+    content = [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{drawn}"}},
+        {"type": "text", "text": "what?"},
+    ]
+    options: dict[str, Any] = {"messages": [{"role": "user", "content": content}], "max_completion_tokens": 5}
+    reply = starter.chat.completions.create(model="starter-vision", **options)
+    assert reply.usage.prompt_tokens > 100  # the picture's tokens
+    with pytest.raises(openai.BadRequestError) as blind:
+        starter.chat.completions.create(model="gpt-4o", **options)
+    assert blind.value.param == "messages"
+
+
+def test_too_long_a_prompt_is_refused_with_the_numbers(starter: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"\d{4}") as error:
+        starter.chat.completions.create(model="gpt-4o", messages=ask("word " * 40_000))
+    assert error.value.code == "context_length_exceeded"
+
+
+def test_the_story_pipeline_tells_a_story(
+    starter_server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import story_pipeline
+
+    with starter_server.sdk(strict=False, timeout=600) as sdk:
+        film = story_pipeline.make_story(sdk, "a lighthouse and a lost whale", tmp_path)
+    script = json.loads((tmp_path / "script.json").read_text())
+    assert len(script["scenes"]) == len(json.loads((tmp_path / "validations.json").read_text())) == 3
+    with av.open(film) as joined:
+        times = [frame.time for frame in joined.decode(video=0)]
+    assert len(times) == 75
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(74 / 24, abs=0.05)
+    assert "horse" in (tmp_path / "narration.srt").read_text()
+
+
+def test_promise_29_nothing_but_the_public_port_can_be_reached_from_outside(starter_server: Running) -> None:
+    """vLLM's engines keep rendezvous sockets of torch.distributed, on loopback alone; nobody else listens at all."""
+    server = psutil.Process(starter_server.process.pid)
+    assert listening(server) == {("127.0.0.1", starter_server.port)}
+    for child in server.children(recursive=True):
+        found = listening(child)
+        assert {address for address, _ in found} <= {"127.0.0.1", "::1"}
+        assert not found or "adapters.child" not in child.cmdline()
+
+
+def listening(process: psutil.Process) -> set[tuple[str, int]]:
+    return {tuple(c.laddr) for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def test_promise_1_a_killed_model_comes_back_and_the_others_never_left(
+    starter: openai.OpenAI, starter_server: Running
+) -> None:
+    starter.images.generate(model="gpt-image-1", prompt="a fox")
+    server = psutil.Process(starter_server.process.pid)
+    workers = [child for child in server.children(recursive=True) if "adapters.child" in child.cmdline()]
+    assert workers
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, 5)
+    reply = starter.chat.completions.create(model="gpt-4o", messages=ask("Hi"), max_completion_tokens=3)
+    assert reply.choices[0].message.content
+    assert starter.images.generate(model="gpt-image-1", prompt="a fox").data
+
+
+def test_promise_2_everything_dies_with_a_killed_server(tmp_path: Path) -> None:
+    with serving(tmp_path, profile="starter") as running:
+        with running.sdk(timeout=300) as sdk:
+            assert sdk.chat.completions.create(model="gpt-4o", messages=ask("Hi"), max_completion_tokens=2)
+            assert sdk.images.generate(model="gpt-image-1", prompt="x").data
+        children = psutil.Process(running.process.pid).children(recursive=True)
+        assert len(children) >= 2
+        running.process.kill()
+        running.process.wait()
+        _, alive = psutil.wait_procs(children, timeout=5)
+        assert not alive, [child.cmdline() for child in alive]
+
+
+def test_serving_is_quick_and_models_say_what_they_are(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with serving(tmp_path, profile="starter") as running:
+        with running.sdk() as sdk:
+            models = {model.id: model.model_extra for model in sdk.models.list()}
+        assert time.monotonic() - begun < 5
+    for name in ("starter-image", "starter-video", "starter-vision"):
+        assert "UNTRAINED" in models[name]["description"]
+        assert models[name]["state"] == "unloaded"

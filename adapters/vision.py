@@ -47,7 +47,7 @@ def elements(description: str) -> tuple[str, ...]:
             piece = pieces.pop(0)
             while pieces and _LONE_ADJECTIVE.fullmatch(piece) and not _STARTS.match(pieces[0]):
                 piece = f"{piece}, {pieces.pop(0)}"
-            text = piece.strip(" \t\"'().!?")
+            text = piece.strip().strip("\"'().!?").strip()
             if any(map(str.isalnum, text)):
                 found.setdefault(text.casefold(), text)
     return tuple(found.values())[:MAX_ELEMENTS]
@@ -121,8 +121,8 @@ def _explanation(
     mass = sum(judgement.mass for judgement in judgements) / len(judgements)
     if mass < UNSURE_BELOW:
         sentences.append(
-            f"The model hardly meant to answer: yes and no together had {mass:.2g} of its probability, so all this says "
-            "little."
+            f"The model hardly meant to answer: yes and no together had {mass:.2g} of its probability, so all of this "
+            "says little."
         )
     return " ".join(sentences)
 

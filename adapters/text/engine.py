@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,6 +114,10 @@ class Engine:
                     process.join()
             self.sockets.cleanup()
 
+    def close(self) -> None:
+        """Gives back the descriptors and threads of the connection, which vLLM forgets. Call it after `stop`."""
+        self.llm.engine_core.resources.ctx.destroy(linger=0)
+
 
 def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArgs":
     from vllm.config import StructuredOutputsConfig
@@ -177,11 +182,15 @@ def _for_cpu(options: VllmOptions) -> dict[str, str]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The environment with `variables`; at the end as it was, whatever vLLM changed (LD_PRELOAD, and a dozen more)."""
+    """The environment with `variables`; at the end as it was, whatever vLLM changed (LD_PRELOAD, and a dozen more).
+
+    Warnings follow PYTHONWARNINGS here as in the engine's process.
+    """
     before = dict(os.environ)
     os.environ.update(variables)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore" if os.environ["PYTHONWARNINGS"] == "ignore" else None):
+            yield
     finally:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]

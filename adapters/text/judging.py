@@ -1,6 +1,6 @@
 """Answers to questions as probabilities, read from the model's next-token distribution.
 
-The options of a question are told apart by their first tokens. A model may write " Yes", "yes" or "YES"; so each option
+The options of a question are told apart by their first tokens. A model may write "yes", "Yes" or " yes"; so each option
 is a set of tokens, over all its spellings, and its probability is the sum over the set. The sums are renormalised
 over the options; what they were together before is the `mass`.
 """
@@ -54,7 +54,7 @@ def answer_tokens(question: Question, first_token: Callable[[str], int | None]) 
 
 def _spellings(option: str) -> set[str]:
     text = option.strip()
-    return {text, text.lower(), text.upper(), text[:1].upper() + text[1:]}
+    return {text, text.lower(), text[:1].upper() + text[1:]}
 
 
 def chunks(tokens: Sequence[Sequence[int]]) -> list[list[int]]:

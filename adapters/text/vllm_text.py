@@ -92,7 +92,9 @@ class VllmText(TextAdapter):
         engine, self._engine = self._engine, None
         engine.llm.output_processor.propagate_error(EngineDeadError())
         self._prompts.close()
-        await asyncio.get_running_loop().run_in_executor(self._thread, engine.stop)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, engine.stop)
+        await loop.run_in_executor(self._thread, engine.close)  # After the loop has closed what uses it.
         self._thread.shutdown(wait=False)
 
     @property

@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -204,3 +207,21 @@ def test_serving_is_quick_and_models_say_what_they_are(tmp_path: Path) -> None:
     for name in ("starter-image", "starter-video", "starter-vision"):
         assert "UNTRAINED" in models[name]["description"]
         assert models[name]["state"] == "unloaded"
+
+
+def test_the_curl_example_runs(starter_server: Running, tmp_path: Path) -> None:
+    env = os.environ | {"OPENAI_BASE_URL": f"{starter_server.url}/v1"}
+    command = ["bash", str(ROOT / "examples" / "curl.sh"), str(tmp_path)]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "The horse lifted" in result.stdout
+    assert '"match_score":' in result.stdout
+    assert (tmp_path / "fox.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_chat_example_runs(starter_server: Running) -> None:
+    env = os.environ | {"OPENAI_BASE_URL": f"{starter_server.url}/v1"}
+    command = [sys.executable, str(ROOT / "examples" / "chat.py"), "Say hello."]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()

@@ -7,58 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, Tool, ToolCall, Usage
+from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, ToolCall, Usage
 from compat import sse
 from compat.errors import RequestError
 from compat.messages import ChatMessage, parse_messages
 from compat.sampling import Nothing, SamplingFields
+from compat.tools import ResponseFormat, ToolChoice, ToolDefinition, parse_output, parse_tool_choice, parse_tools
 from compat.usage import CompletionUsage, render_timings, render_usage
-from compat.wire import Timings, WireReply, WireRequest, new_id, validate
-
-
-class FunctionDefinition(WireRequest):
-    """A function that the model may ask to have called."""
-
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class ToolDefinition(WireRequest):
-    """A tool: here always a function."""
-
-    type: Literal["function"]
-    function: FunctionDefinition
-
-
-class NamedFunction(WireRequest):
-    """The name inside a `tool_choice`."""
-
-    name: str
-
-
-class NamedToolChoice(WireRequest):
-    """`tool_choice` that names the function to call."""
-
-    type: Literal["function"]
-    function: NamedFunction
-
-
-class JsonSchema(WireRequest):
-    """The schema that an answer must fit."""
-
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    description: str | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: bool | None = None
-
-
-class ResponseFormat(WireRequest):
-    """What the answer's text must be."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
+from compat.wire import Timings, WireReply, new_id, validate
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -68,7 +24,7 @@ class ChatCompletionRequest(SamplingFields):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    tool_choice: ToolChoice | None = None
     logprobs: Nothing = None
     modalities: list[Literal["text"]] | None = None
     parallel_tool_calls: Literal[True] | None = None
@@ -182,48 +138,18 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
     wire = validate(ChatCompletionRequest, body)
     if wire.max_tokens is not None and wire.max_completion_tokens is not None:
         raise RequestError("Send max_completion_tokens or max_tokens, not both.", param="max_tokens")
-    output, schema = _output(wire.response_format)
+    output, schema = parse_output(wire.response_format)
     request = TextRequest(
         messages=parse_messages(wire.messages),
         max_tokens=wire.max_completion_tokens or wire.max_tokens,
-        tools=_tools(wire.tools or []),
-        tool_choice=_tool_choice(wire),
+        tools=parse_tools(wire.tools or []),
+        tool_choice=parse_tool_choice(wire.tools or [], wire.tool_choice),
         output=output,
         schema=schema,
         **wire.sampling(),
     )
     include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
     return ChatCall(wire.model, request, bool(wire.stream), include_usage)
-
-
-def _output(
-    given: ResponseFormat | None,
-) -> tuple[Literal["text", "json_object", "json_schema"], dict[str, Any] | None]:
-    if given is None:
-        return "text", None
-    if (given.type == "json_schema") != (given.json_schema is not None):
-        raise RequestError('json_schema belongs to type "json_schema", and only there.', param="response_format")
-    return given.type, None if given.json_schema is None else given.json_schema.schema_
-
-
-def _tools(given: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
-    functions = [tool.function for tool in given]
-    if len({function.name for function in functions}) < len(functions):
-        raise RequestError("Two tools bear the same name.", param="tools")
-    return tuple(Tool(one.name, one.description or "", one.parameters or {}) for one in functions)
-
-
-def _tool_choice(wire: ChatCompletionRequest) -> str:
-    if not wire.tools:
-        if wire.tool_choice not in (None, "auto", "none"):
-            raise RequestError("tool_choice asks for a tool, but there are no tools.", param="tool_choice")
-        return "none"
-    if isinstance(wire.tool_choice, NamedToolChoice):
-        name = wire.tool_choice.function.name
-        if all(tool.function.name != name for tool in wire.tools):
-            raise RequestError(f"There is no tool {name!r} in tools.", param="tool_choice")
-        return name
-    return wire.tool_choice or "auto"
 
 
 def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:

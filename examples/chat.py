@@ -1,4 +1,4 @@
-"""A chat with a local model: streamed, through the official client. `python examples/chat.py "why is the sky blue?"`."""
+"""A streamed chat with a local model, through the official client: `python examples/chat.py "why is the sky blue?"`."""
 
 import os
 import sys

@@ -17,12 +17,10 @@ class Artifacts:
     """A directory of files under names that this class makes up; no user's text ever becomes part of a path."""
 
     def __init__(self, directory: Path, *, expire_s: float) -> None:
-        """Makes the directory and clears away what a crash left half-written."""
+        """Makes the directory. What a crash left half-written is never served, and swept like everything else."""
         self._directory = directory
         self._expire_s = expire_s
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for part in directory.glob("*.part"):
-            part.unlink(missing_ok=True)
 
     async def save(self, media: Media) -> str:
         """The opaque name of the stored file.

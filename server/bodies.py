@@ -4,6 +4,8 @@ Litestar's own parsers are not used: they decode by the client's charset and hav
 """
 
 import asyncio
+import fcntl
+import os
 import secrets
 import shutil
 import time
@@ -32,13 +34,11 @@ class Intake:
     """Reads request bodies within the server's limits."""
 
     def __init__(self, uploads_dir: Path, *, max_json_bytes: int, max_upload_bytes: int, timeout_s: float) -> None:
-        """Prepares a private directory for uploads and empties it: what lies there belongs to a server that died."""
-        self._dir = uploads_dir
+        """Makes this process a private directory for uploads, and clears away those of servers that died."""
         self._max_json_bytes = max_json_bytes
         self._max_upload_bytes = max_upload_bytes
         self._timeout_s = timeout_s
-        shutil.rmtree(uploads_dir, ignore_errors=True)
-        uploads_dir.mkdir(parents=True, mode=0o700)
+        self._dir, self._lock = _claim(uploads_dir)
 
     async def json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The JSON object of a request.
@@ -115,6 +115,29 @@ class Intake:
         except UnicodeDecodeError:
             raise RequestError("Text fields must be UTF-8.") from None
         return form
+
+
+def _claim(parent: Path) -> tuple[Path, int]:
+    """A new directory of our own under `parent`, and the lock that says so; removes those whose owner has died.
+
+    The kernel drops a dead process's lock, whatever killed it and in whichever container it ran.
+    """
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for lock in parent.glob("*.lock"):
+        descriptor = os.open(lock, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            lock.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass  # its server lives
+        finally:
+            os.close(descriptor)
+    own = parent / secrets.token_hex(8)
+    descriptor = os.open(own.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    own.mkdir(mode=0o700)
+    return own, descriptor
 
 
 def _content_type(request: Request[Any, Any, Any]) -> tuple[str, dict[str, str]]:

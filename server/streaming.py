@@ -22,6 +22,8 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+REPLY_TIMEOUT_S = 590.0
+"""The SDK gives up after 600 s; a reply must have begun before."""
 SEND_TIMEOUT_S = 60.0
 """A reader that takes nothing for so long is cut off: it holds a place in the model."""
 
@@ -101,14 +103,26 @@ async def collect(request: Request[Any, Any, Any], events: AsyncGenerator[T]) ->
 
 
 async def until_disconnect(request: Request[Any, Any, Any], work: Awaitable[T]) -> T:
-    """What the work returns; cancelled when the client goes away first.
+    """What the work returns; cancelled when the client goes away first, or when it takes too long.
 
     Raises:
-        RequestError: 499, which nobody will read, when the client went away.
+        RequestError: 499, which nobody will read, when the client went away; 408 after `REPLY_TIMEOUT_S`.
     """
 
     async def run() -> T:
-        return await work
+        deadline = asyncio.timeout(REPLY_TIMEOUT_S)
+        try:
+            async with deadline:
+                return await work
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise RequestError(
+                f"No reply after {REPLY_TIMEOUT_S:g} s; stream it, or ask for less.",
+                code="request_timeout",
+                status=408,
+                headers={"x-should-retry": "false"},
+            ) from None
 
     return await _unless_disconnected(request.receive, asyncio.create_task(run()))
 

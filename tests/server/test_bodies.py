@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import socket
 import threading
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from conftest import Running
 from raw import JSON, post, send
+
+from server.bodies import _claim
 
 CHAT = "/v1/chat/completions"
 GOOD = b'{"model":"fake-text","messages":[{"role":"user","content":"hi"}]}'
@@ -168,9 +171,23 @@ def test_promise_20_a_cut_upload_leaves_no_file(fake_server: Running) -> None:
 
 def wait_until_empty(directory: Path, timeout_s: float = 2) -> None:
     deadline = time.monotonic() + timeout_s
-    while left := list(directory.iterdir()):
+    while left := list(directory.glob("*/*")):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
+
+
+def test_promise_20_uploads_of_a_dead_server_are_cleared_and_those_of_a_living_one_not(tmp_path: Path) -> None:
+    alive, own = _claim(tmp_path)
+    dead, lock = _claim(tmp_path)
+    (alive / "upload").touch()
+    (dead / "upload").touch()
+    os.close(lock)  # as the kernel does
+    third, other = _claim(tmp_path)
+    assert (alive / "upload").exists()
+    assert not dead.exists()
+    assert third.exists()
+    os.close(own)
+    os.close(other)
 
 
 def test_promise_7_mutated_bodies_never_cause_a_5xx(fake_server: Running) -> None:

@@ -86,7 +86,7 @@ def parse_tools(given: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
 
 
 def parse_tool_choice(tools: Sequence[ToolDefinition], choice: ToolChoice | None) -> str:
-    """ "auto", "none", "required", or the name of one of the tools.
+    """One of "auto", "none" and "required", or the name of one of the tools.
 
     Raises:
         RequestError: The choice names a tool that is not there.

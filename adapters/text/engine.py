@@ -132,6 +132,7 @@ def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArg
         max_model_len=options.max_model_len or -1,  # -1: as long as model and cache allow.
         kv_cache_memory_bytes=int(options.kv_cache_gib * 2**30),
         enable_prefix_caching=True,
+        block_size=32 if cpu else None,  # vLLM's 128 on a CPU is more than most prompts have: nothing would be cached.
         max_num_seqs=options.max_num_seqs,
         max_num_batched_tokens=options.max_num_batched_tokens,
         enforce_eager=cpu if options.enforce_eager is None else options.enforce_eager,

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,7 +31,15 @@ from adapters.base import (
     TextRequest,
     Usage,
 )
-from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelBusy, ModelLoadFailed, UnsupportedOption
+from adapters.errors import (
+    AdapterError,
+    ContextLengthExceeded,
+    GenerationFailed,
+    Interrupted,
+    ModelBusy,
+    ModelLoadFailed,
+    UnsupportedOption,
+)
 from adapters.text import judging, prompts, sampling
 from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.prompts import Pictures, Prompts
@@ -74,12 +82,18 @@ class VllmText(TextAdapter):
         except BaseException:
             starting.add_done_callback(partial(_abandon, thread))
             raise
-        adapter = cls(engine, options, thread)
+        try:
+            adapter = cls(engine, options, thread)
+        except Exception as error:
+            await loop.run_in_executor(thread, engine.stop)
+            raise ModelLoadFailed("The model's tokenizer or processor cannot be used.") from error
         try:
             report(LoadProgress("warming up"))
             await adapter._warm_up()
-        except BaseException:
+        except BaseException as error:
             await asyncio.shield(adapter.unload())
+            if isinstance(error, AdapterError):
+                raise ModelLoadFailed(f"The model failed on its first request: {error.message}") from error
             raise
         return adapter
 
@@ -184,7 +198,8 @@ class VllmText(TextAdapter):
             content: tuple[Part, ...] = (TextPart("Hello."),)
             if self.sees:
                 content = (ImagePart(_grey()), *content)
-            await self.judge(JudgeRequest(content, (Question("Is this a greeting?"),)))
+            with suppress(ContextLengthExceeded):  # A context that is too short for a chat may do for other prompts.
+                await self.judge(JudgeRequest(content, (Question("Is this a greeting?"),)))
         async for _ in self.generate(TextRequest(prompt="Hello", max_tokens=2)):
             pass
 

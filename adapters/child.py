@@ -101,5 +101,6 @@ async def _main(descriptor: int) -> None:
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its children itself
-    logging.basicConfig(level=os.environ.get("MUYBRIDGE_LOG_LEVEL", "info").upper())
+    logging.basicConfig(level="WARNING")  # libraries; some of them tell of every request
+    logging.getLogger("adapters").setLevel(os.environ.get("MUYBRIDGE_LOG_LEVEL", "info").upper())
     asyncio.run(_main(int(sys.argv[1])))

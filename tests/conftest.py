@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,6 +57,21 @@ class Running:
         while (found := self.metric(line)) != value:
             assert time.monotonic() < deadline, f"{line} is {found}, not {value}, after {timeout_s} s"
             time.sleep(0.02)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped, and say so, where there is none."""
+    if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+def has_gpu() -> bool:
+    return (
+        shutil.which("nvidia-smi") is not None
+        and subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout != b""
+    )
 
 
 async def model_path(name: str) -> Path:

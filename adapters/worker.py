@@ -70,7 +70,7 @@ class Worker:
                 str(theirs.fileno()),
                 str(os.getpid()),
                 pass_fds=[theirs.fileno()],
-                # Unless told otherwise, OpenMP's threads wait for work by spinning, and starve all others of their cores.
+                # OpenMP's threads wait for work by spinning unless told otherwise, and starve all others.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=2,  # engines print to it; a server's own standard output stays clean

@@ -50,6 +50,8 @@ KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
     VideoAdapter: ("video",),
 }
 """Which kinds of model can serve a lease for an adapter class."""
+LOG_STEP = 0.1
+"""Of a stage of loading: progress is logged so often, and at its ends."""
 MAX_LEASES = 512
 """Of one model at a time; one more is `ModelBusy`."""
 
@@ -238,9 +240,15 @@ class Pool:
             return slot.adapter
 
     async def _adapter(self, slot: Slot) -> Adapter:
+        told = LoadProgress("", None)
+
         def report(progress: LoadProgress) -> None:
-            share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
-            log.info("%s: %s%s", slot.name, progress.stage, share)
+            nonlocal told
+            fraction, before = progress.fraction, told.fraction
+            if progress.stage != told.stage or (fraction or 0) >= (before or 0) + LOG_STEP or (fraction == 1 != before):
+                told = progress
+                share = "" if fraction is None else f" {fraction:.0%}"
+                log.info("%s: %s%s", slot.name, progress.stage, share)
 
         entry = slot.entry
         path = await self._fetch(slot.name, entry, report)

@@ -13,6 +13,7 @@ import base64
 import json
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,8 @@ def main() -> None:
     parser.add_argument("idea", nargs="?", default="a fox who finds a red balloon in a misty forest")
     parser.add_argument("--output", type=Path, default=Path("demo-output"))
     arguments = parser.parse_args()
+    # The SDK says so of OpenAI's own video service; this server is where `client.videos` lives on.
+    warnings.filterwarnings("ignore", message="The Sora API", category=DeprecationWarning)
     client = openai.OpenAI(
         base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"),
         api_key=os.environ.get("OPENAI_API_KEY", "unused"),

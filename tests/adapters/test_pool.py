@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import ImageAdapter, ImageRequest, Report, SpeechAdapter, TextAdapter, TextRequest
+from adapters.base import ImageAdapter, ImageRequest, LoadProgress, Report, SpeechAdapter, TextAdapter, TextRequest
 from adapters.configuration import ModelEntry, Profile
 from adapters.errors import GenerationFailed, ModelLoadFailed, ModelNotFound, WrongModelKind
 from adapters.fake import FakeText
@@ -174,3 +174,20 @@ async def test_closing_the_pool_ends_loading_and_loaded_models(pool: Pool) -> No
     with pytest.raises(ModelLoadFailed):
         await waiting
     assert [slot.state for slot in pool.slots if slot.adapter] == []
+
+
+async def test_progress_is_logged_in_steps(pool: Pool, fetches: Fetches, caplog: pytest.LogCaptureFixture) -> None:
+    async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
+        for percent in range(101):
+            report(LoadProgress("downloading", percent / 100))
+        report(LoadProgress("converting"))
+        return Path()
+
+    pool._fetch = fetch
+    with caplog.at_level("INFO", "adapters.pool"):
+        assert await fold(pool)
+    lines = [line for line in caplog.messages if line.startswith("words: downloading")]
+    assert lines[0].endswith(" 0%")
+    assert lines[-1].endswith(" 100%")
+    assert len(lines) <= 12
+    assert "words: converting" in caplog.messages

@@ -96,7 +96,11 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
     )
-    guarded = KeyGate(routes, (key.get_secret_value() for key in settings.api_keys))
+    guarded = KeyGate(
+        routes,
+        (key.get_secret_value() for key in settings.api_keys),
+        (key.get_secret_value() for key in settings.admin_keys),
+    )
     gated = OriginGate(
         guarded,
         hosts=(settings.host, *settings.allowed_hosts),

@@ -20,22 +20,36 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def require_admin(scope: Scope) -> None:
+    """Lets through only who may change what is served.
+
+    Raises:
+        RequestError: 403.
+    """
+    if not scope["state"]["admin"]:
+        raise RequestError("This needs an admin key.", code="admin_key_required", status=403)
+
+
 class KeyGate:
     """ASGI middleware: 401 without a known `Authorization: Bearer` key, where keys are configured.
 
-    Puts the caller into `scope["state"]["owner"]`: a short name of the key, for objects that only their maker may see.
+    Puts the caller into `scope["state"]["owner"]`: a short name of the key, for objects that only their maker may see;
+    and into `scope["state"]["admin"]` whether it may also change what is served.
     """
 
-    def __init__(self, app: ASGIApp, keys: Iterable[str]) -> None:
-        """Wraps an app; with no keys, everyone may call."""
+    def __init__(self, app: ASGIApp, keys: Iterable[str], admin_keys: Iterable[str] = ()) -> None:
+        """Wraps an app; with no keys at all, everyone on this machine may call, and change what is served."""
+        admin_keys = tuple(admin_keys)
         self._app = app
-        self._digests = tuple(digest(key) for key in keys)
+        self._admins = frozenset(digest(key).hex()[:16] for key in admin_keys)
+        self._digests = tuple({digest(key) for key in (*keys, *admin_keys)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the request through, or answers it."""
         if scope["type"] == "http":
             try:
-                scope["state"]["owner"] = self._owner(scope)
+                owner = scope["state"]["owner"] = self._owner(scope)
+                scope["state"]["admin"] = not self._digests or owner in self._admins
             except RequestError as error:
                 return await send_error(send, as_wire(error))
         await self._app(scope, receive, send)

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Bearer keys that may call. Empty: everyone on this machine may."""
+    admin_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Bearer keys that may also load, unload, download and remove models. Where only `api_keys` are set, nobody may."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Names that a request's Host header may bear, besides loopback's and the address itself."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
-    @field_validator("api_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
+    @field_validator("api_keys", "admin_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -82,7 +84,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if not is_loopback(self.host) and not self.api_keys:
+        if not is_loopback(self.host) and not (self.api_keys or self.admin_keys):
             raise ValueError(f"host {self.host} can be reached from outside: set api_keys (MUYBRIDGE_API_KEYS) as well")
         return self
 

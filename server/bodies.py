@@ -97,6 +97,7 @@ class Intake:
 
     async def _multipart(self, request: Request[Any, Any, Any], boundary: str, folder: Path) -> Form:
         form = Form()
+        segments = Segments(form, folder)
         try:
             parser = multipart.PushMultipartParser(
                 boundary,
@@ -105,7 +106,6 @@ class Intake:
                 max_segment_count=MAX_FIELDS,
                 header_charset="utf8",
             )
-            segments = Segments(form, folder)
             with parser:
                 async for chunk in self._chunks(request, self._max_upload_bytes):
                     await asyncio.to_thread(segments.feed, parser.parse(chunk))
@@ -114,6 +114,8 @@ class Intake:
             raise RequestError(f"The multipart body is malformed: {error}") from None
         except UnicodeDecodeError:
             raise RequestError("Text fields must be UTF-8.") from None
+        finally:
+            segments.close()
         return form
 
 

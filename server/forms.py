@@ -14,6 +14,8 @@ from compat.errors import RequestError
 MAX_FIELDS = 512
 MAX_FIELD_BYTES = 2 * 2**20
 """Of one text field; images as data URLs fit, sounds and videos come as files."""
+MAX_TEXT_BYTES = 32 * 2**20
+"""Of all text fields together, since they are kept in memory."""
 MAX_PICTURE_BYTES = 32 * 2**20
 
 
@@ -61,6 +63,7 @@ class Segments:
         self._folder = folder
         self._segment: multipart.MultipartSegment | None = None
         self._text = bytearray()
+        self._text_bytes = 0
         self._descriptor = -1
         self._path = folder
         self._count = 0
@@ -69,15 +72,24 @@ class Segments:
         """Takes what a chunk of the body gave.
 
         Raises:
-            RequestError: A text field is too long, or no clean text.
+            RequestError: A text field is too long, or no clean text; 503, when the disk is full.
         """
-        for event in events:
-            if isinstance(event, multipart.MultipartSegment):
-                self._begin(event)
-            elif event:
-                self._add(event)
-            elif self._segment is not None:
-                self._end(self._segment)
+        try:
+            for event in events:
+                if isinstance(event, multipart.MultipartSegment):
+                    self._begin(event)
+                elif event:
+                    self._add(event)
+                elif self._segment is not None:
+                    self._end(self._segment)
+        except OSError as error:
+            raise RequestError("There is no room for the upload.", code="insufficient_storage", status=503) from error
+
+    def close(self) -> None:
+        """Closes the file that a body broke off in, if one did."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _begin(self, segment: multipart.MultipartSegment) -> None:
         self._segment = segment
@@ -89,18 +101,19 @@ class Segments:
 
     def _add(self, data: bytearray | bytes) -> None:
         if self._descriptor >= 0:
-            os.write(self._descriptor, data)
+            while data:  # a disk that is nearly full takes a part, and only then says so
+                data = data[os.write(self._descriptor, data) :]
             return
         self._text += data
-        if len(self._text) > MAX_FIELD_BYTES:
+        self._text_bytes += len(data)
+        if len(self._text) > MAX_FIELD_BYTES or self._text_bytes > MAX_TEXT_BYTES:
             raise RequestError("A text field is too long; send large content as a file.", status=413)
 
     def _end(self, segment: multipart.MultipartSegment) -> None:
         self._segment = None
         if self._descriptor >= 0:
             size = os.fstat(self._descriptor).st_size
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self.close()
             media_type = segment.content_type or "application/octet-stream"
             self._form.files.setdefault(segment.name, []).append(Upload(segment.name, media_type, self._path, size))
         else:

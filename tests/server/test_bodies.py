@@ -1,5 +1,6 @@
 """Hostile JSON and multipart bodies: always a 4xx envelope, never a stalled loop, a lost file or a traceback."""
 
+import contextlib
 import gzip
 import json
 import os
@@ -10,11 +11,14 @@ import time
 from pathlib import Path
 
 import httpx
+import multipart
 import pytest
 from conftest import Running
 from raw import JSON, post, send
 
+from compat.errors import RequestError
 from server.bodies import _claim
+from server.forms import Form, Segments
 
 CHAT = "/v1/chat/completions"
 GOOD = b'{"model":"fake-text","messages":[{"role":"user","content":"hi"}]}'
@@ -167,6 +171,48 @@ def test_promise_20_a_cut_upload_leaves_no_file(fake_server: Running) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
     wait_until_empty(uploads)
+
+
+def test_promise_20_uploads_that_break_off_leave_no_descriptor(fake_server: Running) -> None:
+    def uploads() -> list[str]:
+        found: list[str] = []
+        for link in Path(f"/proc/{fake_server.process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(os.readlink(link))  # psutil lists no files that are gone from their folder
+        return [path for path in found if "uploads" in path and ".lock" not in path]
+
+    bad = form((FILE, b"x" * 100_000), end=b"")[:90_000]
+    for _ in range(5):
+        assert post(fake_server.port, "/v1/audio/transcriptions", bad, FORM).status == 400
+    assert uploads() == []
+
+
+def test_promise_20_text_fields_together_are_bounded(fake_server: Running) -> None:
+    body = form(*[(field(f"f{i}"), b"x" * 2_000_000) for i in range(20)])
+    reply = httpx.post(
+        f"{fake_server.url}/v1/videos", content=body, headers={"content-type": "multipart/form-data; boundary=B"}
+    )
+    assert reply.status_code == 413
+
+
+def test_promise_4_a_full_disk_under_an_upload_is_a_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, write = [700], os.write
+
+    def nearly_full(descriptor: int, data: bytes) -> int:
+        taken = write(descriptor, data[: room[0]])
+        room[0] -= taken
+        if not taken:
+            raise OSError(28, "No space left on device")
+        return taken
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    segments = Segments(Form(), tmp_path)
+    parser = multipart.PushMultipartParser("B")
+    with pytest.raises(RequestError) as full:
+        segments.feed(parser.parse(form((FILE, b"x" * 1000))))
+    segments.close()
+    assert (full.value.status, full.value.code) == (503, "insufficient_storage")
+    assert (tmp_path / "0").stat().st_size == 700
 
 
 def wait_until_empty(directory: Path, timeout_s: float = 2) -> None:

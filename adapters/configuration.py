@@ -39,6 +39,12 @@ class ModelEntry(_Strict):
     """For the backend's own `Options`."""
     defaults: dict[str, Any] = Field(default_factory=dict)
     """What a request means that leaves a field out: native width, height, steps, frames of this model."""
+    memory_bytes: int | None = Field(None, gt=0)
+    """What it takes when it works, measured or declared; None: estimated by `adapters/memory.py`."""
+    pin: bool = False
+    """Once loaded it stays, whatever else needs memory."""
+    idle_ttl_s: float | None = Field(None, gt=0)
+    """Unloaded after so many seconds without a request; None: what the pool does with all others."""
 
     @model_validator(mode="after")
     def _served(self) -> Self:

@@ -90,6 +90,10 @@ class Adapter(ABC):
         """False once the model can serve no more (its process died) and must be loaded anew."""
         return True
 
+    def memory_bytes(self) -> int | None:
+        """What this model holds now, in the memory that it computes in; None where nobody can tell."""
+        return None
+
 
 # --- text, and vision: a language model with eyes --------------------------------------------------------------------
 

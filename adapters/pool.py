@@ -15,11 +15,11 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from adapters import registry
+from adapters.admission import Admission
 from adapters.base import (
     Adapter,
     ImageAdapter,
@@ -32,10 +32,12 @@ from adapters.base import (
     VideoAdapter,
 )
 from adapters.configuration import ModelEntry, Profile
-from adapters.errors import AdapterError, ModelBusy, ModelLoadFailed, ModelNotFound, WrongModelKind
+from adapters.errors import AdapterError, ModelBusy, ModelLoadFailed, ModelNotFound, OutOfMemory, WrongModelKind
+from adapters.slots import Slot
 from adapters.worker import PROXIES
 
-State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
+Estimate = Callable[[ModelEntry, Path], int]
+"""Bytes that a model will hold once it is loaded, from its files."""
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 """Brings a model's files onto this machine: (name, entry, report) to the checkpoint's directory."""
 
@@ -50,28 +52,12 @@ KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
     VideoAdapter: ("video",),
 }
 """Which kinds of model can serve a lease for an adapter class."""
+TEND_S = 1.0
+"""Between two looks for idle models."""
 LOG_STEP = 0.1
 """Of a stage of loading: progress is logged so often, and at its ends."""
 MAX_LEASES = 512
 """Of one model at a time; one more is `ModelBusy`."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One served model and the state that it is in."""
-
-    name: str
-    entry: ModelEntry
-    state: State = "unloaded"
-    adapter: Adapter | None = None
-    leases: int = 0
-    """Requests that use it now."""
-    waiting: int = 0
-    """Requests that wait for it to be loaded."""
-    loading: asyncio.Task[Adapter] | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while nobody holds a lease."""
 
 
 class Pool:
@@ -84,6 +70,10 @@ class Pool:
         fetch: Fetch,
         *,
         fallback: bool = False,
+        budget_bytes: int | None = None,
+        estimate: Estimate | None = None,
+        patience_s: float = 5.0,
+        idle_ttl_s: float | None = None,
     ) -> None:
         """A pool in which nothing is loaded yet.
 
@@ -92,13 +82,18 @@ class Pool:
             profile: Which, in which order, under which aliases.
             fetch: Brings files.
             fallback: Whether an unknown name reaches the first model of the kind that is asked for.
+            budget_bytes: Memory of all models together; None: without limit.
+            estimate: What a model will need; None: nothing is known, and everything fits.
+            patience_s: How long a model in use is spared while another waits for its memory.
+            idle_ttl_s: Models that were not used for so long are unloaded; None: never. An entry's own goes before.
         """
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
         self._aliases = dict(profile.aliases)
         self._fetch = fetch
         self._fallback = fallback
-        for slot in self._slots.values():
-            slot.idle.set()
+        self._estimate = estimate
+        self._idle_ttl_s = idle_ttl_s
+        self.admission = Admission(budget_bytes, self.slots, self._evict, patience_s)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -161,14 +156,33 @@ class Pool:
             yield ready
         finally:
             slot.leases -= 1
+            slot.used_at = time.monotonic()
+            slot.measure()
             if not slot.leases:
                 slot.idle.set()
+            self.admission.notify()
 
     async def stream(self, name: str, adapter: type[A], work: Callable[[A], AsyncGenerator[T]]) -> AsyncGenerator[T]:
-        """The events of work on a leased model; closing the generator stops the work and ends the lease."""
-        async with self.lease(name, adapter) as model, aclosing(work(model)) as events:
-            async for event in events:
-                yield event
+        """The events of work on a leased model; closing the generator stops the work and ends the lease.
+
+        Work that runs out of memory before its first event is tried once more, after all idle models have gone.
+        """
+        for last in (False, True):
+            async with self.lease(name, adapter) as model:
+                try:
+                    events = work(model)
+                    first = await anext(events)
+                except StopAsyncIteration:
+                    return
+                except OutOfMemory:
+                    if last or not await self.admission.evict_idle():
+                        raise
+                    continue
+                async with aclosing(events):
+                    yield first
+                    async for event in events:
+                        yield event
+                    return
 
     async def load(self, name: str) -> None:
         """Loads a model that no request has asked for yet. Raises as `lease`."""
@@ -177,17 +191,18 @@ class Pool:
 
     async def unload(self, name: str) -> None:
         """Unloads a model once nobody uses it; requests that come meanwhile wait and then load it anew."""
-        slot = self.find(name)
-        async with slot.lock:
-            if slot.adapter is None:
-                return
-            slot.state = "draining"
-            try:
-                await slot.idle.wait()
-            except asyncio.CancelledError:
-                slot.state = "ready"
-                raise
-            await self._discard(slot)
+        await self._evict(self.find(name))
+
+    async def tend(self) -> None:
+        """Unloads models that nobody has used for their idle time; runs for as long as the pool does."""
+        while True:
+            await asyncio.sleep(TEND_S)
+            for slot in self.slots:
+                ttl_s = slot.entry.idle_ttl_s or self._idle_ttl_s
+                seen = slot.resident()
+                if ttl_s is not None and seen.evictable and not seen.busy and seen.idle_s > ttl_s:
+                    log.info("%s was idle for %.0f s", slot.name, seen.idle_s)
+                    await self._evict(slot)
 
     async def aclose(self) -> None:
         """Ends all models now, whatever they do."""
@@ -226,20 +241,44 @@ class Pool:
                 slot.state = "ready"
                 return slot.adapter
             await self._discard(slot)
-            slot.state, begun = "loading", time.monotonic()
-            log.info("loading %s", slot.name)
-            try:
-                slot.adapter = await self._adapter(slot)
-            except BaseException as error:
-                slot.state = "failed"
-                if isinstance(error, AdapterError | asyncio.CancelledError):
-                    raise
-                raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
-            slot.state = "ready"
-            log.info("loaded %s in %.1f s", slot.name, time.monotonic() - begun)
-            return slot.adapter
+            slot.state = "loading"
+        # From here to the loading itself without the lock: to wait for memory is to wait for others' locks.
+        try:
+            return await self._bring(slot)
+        except BaseException as error:
+            self.admission.release(slot)
+            slot.state = "failed"
+            if isinstance(error, AdapterError | asyncio.CancelledError):
+                raise
+            raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
 
-    async def _adapter(self, slot: Slot) -> Adapter:
+    async def _bring(self, slot: Slot) -> Adapter:
+        """Files, then memory, then the model itself."""
+        log.info("loading %s", slot.name)
+        report = self._reporter(slot)
+        path = await self._fetch(slot.name, slot.entry, report)
+        slot.estimated_bytes = self._estimate(slot.entry, path) if self._estimate else None
+        await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
+        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options)
+        row = registry.BACKENDS[files.backend]
+        backend: type[Any] = (
+            PROXIES[slot.entry.kind] if row.process == "child" else registry.implementation(files.backend)
+        )
+        async with slot.lock:
+            begun = time.monotonic()
+            slot.adapter = await backend.load(files, report)
+            slot.used_at = time.monotonic()
+            slot.load_s = slot.used_at - begun
+            slot.state = "ready"
+        slot.measure()
+        self.admission.notify()
+        log.info("loaded %s in %.1f s", slot.name, slot.load_s)
+        assert slot.adapter is not None
+        return slot.adapter
+
+    @staticmethod
+    def _reporter(slot: Slot) -> Report:
+        """Logs the progress of loading, in steps."""
         told = LoadProgress("", None)
 
         def report(progress: LoadProgress) -> None:
@@ -250,12 +289,19 @@ class Pool:
                 share = "" if fraction is None else f" {fraction:.0%}"
                 log.info("%s: %s%s", slot.name, progress.stage, share)
 
-        entry = slot.entry
-        path = await self._fetch(slot.name, entry, report)
-        files = ModelFiles(slot.name, entry.backend, str(path), entry.options)
-        row = registry.BACKENDS[entry.backend]
-        backend: type[Any] = PROXIES[entry.kind] if row.process == "child" else registry.implementation(entry.backend)
-        return await backend.load(files, report)
+        return report
+
+    async def _evict(self, slot: Slot) -> None:
+        async with slot.lock:
+            if slot.adapter is None:
+                return
+            slot.state = "draining"
+            try:
+                await slot.idle.wait()
+            except asyncio.CancelledError:
+                slot.state = "ready"
+                raise
+            await self._discard(slot)
 
     async def _discard(self, slot: Slot) -> None:
         adapter, slot.adapter = slot.adapter, None
@@ -264,3 +310,4 @@ class Pool:
             await adapter.unload()
             log.info("unloaded %s", slot.name)
         slot.state = "unloaded"
+        self.admission.release(slot)

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.base import ImageAdapter, ImageRequest, LoadProgress, Report, SpeechAdapter, TextAdapter, TextRequest
 from adapters.configuration import ModelEntry, Profile
-from adapters.errors import GenerationFailed, ModelLoadFailed, ModelNotFound, WrongModelKind
+from adapters.errors import GenerationFailed, ModelBusy, ModelLoadFailed, ModelNotFound, OutOfMemory, WrongModelKind
 from adapters.fake import FakeText
 from adapters.pool import Pool
 
@@ -191,3 +191,164 @@ async def test_progress_is_logged_in_steps(pool: Pool, fetches: Fetches, caplog:
     assert lines[-1].endswith(" 100%")
     assert len(lines) <= 12
     assert "words: converting" in caplog.messages
+
+
+# --- one budget of memory
+
+
+def small(fetches: Fetches, names: str = "abc", budget: int = 20, **options: Any) -> Pool:
+    """Models of ten bytes each, of which two fit."""
+    entries = {name: ModelEntry(kind="text", backend="fake-text", **options.pop(name, {})) for name in names}
+    return Pool(entries, Profile(models=tuple(names)), fetches, budget_bytes=budget, estimate=lambda *_: 10, **options)
+
+
+async def use(pool: Pool, name: str, words: str = "a b") -> list[Any]:
+    request = TextRequest(prompt=words)
+    return [event async for event in pool.stream(name, TextAdapter, lambda model: model.generate(request))]
+
+
+def ready(pool: Pool) -> str:
+    return "".join(slot.name for slot in pool.slots if slot.state == "ready")
+
+
+async def test_the_least_recently_used_model_makes_room(fetches: Fetches) -> None:
+    pool = small(fetches)
+    for name in "abac":
+        assert await use(pool, name)
+    assert ready(pool) == "ac"
+    assert sum(slot.reserved_bytes for slot in pool.slots) == 20
+
+
+async def test_a_model_that_can_never_fit_says_so_at_once_with_the_numbers(fetches: Fetches) -> None:
+    pool = small(fetches, budget=9 * 2**30)
+    pool._estimate = lambda *_: 10 * 2**30
+    with pytest.raises(OutOfMemory, match=r"10\.00 GiB; the budget is 9\.00 GiB"):
+        await use(pool, "a")
+    assert pool.slots[0].state == "failed"
+    assert pool.slots[0].reserved_bytes == 0
+
+
+async def test_a_pinned_model_stays(fetches: Fetches) -> None:
+    pool = small(fetches, a={"pin": True})
+    for name in "abcbc":
+        assert await use(pool, name)
+    assert "a" in ready(pool)
+    assert fetches.names.count("a") == 1
+    pool = small(fetches, budget=10, a={"pin": True})
+    assert await use(pool, "a")
+    with pytest.raises(OutOfMemory, match="pinned"):
+        await use(pool, "b")
+
+
+async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches: Fetches) -> None:
+    pool = small(fetches, budget=10, patience_s=0.05)
+    long = asyncio.create_task(use(pool, "a", "[delay_ms=60] a b c d e f g h i j"))
+    await asyncio.sleep(0.1)
+    other = asyncio.create_task(use(pool, "b"))
+    await asyncio.sleep(0.12)
+    assert pool.slots[0].state == "draining"
+    assert not other.done()
+    assert len(await long) == 13  # all its words: it was not cut
+    assert await other
+    assert ready(pool) == "b"
+
+
+async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_starves(fetches: Fetches) -> None:
+    pool = small(fetches, budget=10, patience_s=0.3)
+    stop = asyncio.Event()
+
+    async def busy(name: str) -> int:
+        served = 0
+        while not stop.is_set():
+            assert await use(pool, name, "[delay_ms=5] a b c")
+            served += 1
+        return served
+
+    tasks = [asyncio.create_task(busy(name)) for name in "aaabbb"]
+    await asyncio.sleep(3)
+    stop.set()
+    async with asyncio.timeout(10):
+        served = await asyncio.gather(*tasks)
+    assert min(served) >= 3, "somebody starved"
+    assert sum(served) > 5 * len(fetches.names), "a swap for nearly every request"
+    assert 4 <= len(fetches.names) <= 14, "a swap about every 0.3 s"
+
+
+async def test_promise_15_stress_under_a_budget_of_two(fetches: Fetches) -> None:
+    pool = small(fetches, names="abcde", patience_s=0.02)
+    most = 0
+
+    async def one(index: int) -> None:
+        nonlocal most
+        for turn in range(12):
+            assert await use(pool, "abcde"[(index * 7 + turn * 3) % 5], "[delay_ms=1] a b")
+            most = max(most, sum(slot.reserved_bytes for slot in pool.slots))
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(one(index) for index in range(10)))
+    assert most == 20
+    assert all(slot.leases == slot.waiting == 0 for slot in pool.slots)
+    await pool.aclose()
+    assert sum(slot.reserved_bytes for slot in pool.slots) == 0
+
+
+async def test_a_failed_load_gives_its_memory_back(fetches: Fetches) -> None:
+    pool = small(fetches, a={"options": {"fail_load": True}}, budget=10)
+    with pytest.raises(ModelLoadFailed):
+        await use(pool, "a")
+    assert await use(pool, "b")
+
+
+async def test_who_stops_waiting_for_memory_leaves_the_queue(fetches: Fetches) -> None:
+    pool = small(fetches, budget=10, patience_s=60)
+    stream = pool.stream("a", TextAdapter, lambda model: model.generate(TextRequest(prompt="a b c")))
+    await anext(stream)
+    waiting = asyncio.create_task(use(pool, "b"))
+    await asyncio.sleep(0.05)
+    waiting.cancel()
+    await stream.aclose()
+    assert await use(pool, "c")
+
+
+async def test_promise_12_out_of_memory_is_tried_once_more_without_the_idle(
+    fetches: Fetches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = small(fetches)
+    assert await use(pool, "a")
+    generate, fails = FakeText.generate, [OutOfMemory("full")]
+
+    def flaky(self: FakeText, request: TextRequest) -> Any:
+        if fails:
+            raise fails.pop()
+        return generate(self, request)
+
+    monkeypatch.setattr(FakeText, "generate", flaky)
+    assert await use(pool, "b")
+    assert ready(pool) == "b"
+    fails.extend([OutOfMemory("full"), OutOfMemory("full")])
+    with pytest.raises(OutOfMemory):
+        await use(pool, "b")
+    fails.clear()
+    assert await use(pool, "b"), "the model is healthy after"
+
+
+async def test_idle_models_are_unloaded_after_their_time(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.pool.TEND_S", 0.02)
+    pool = small(fetches, b={"idle_ttl_s": 60.0}, idle_ttl_s=0.1)
+    tending = asyncio.create_task(pool.tend())
+    await use(pool, "a")
+    await use(pool, "b")
+    long = asyncio.create_task(use(pool, "a", "[delay_ms=100] a b c d"))
+    await asyncio.sleep(0.3)
+    assert ready(pool) == "ab", "not while it is used"
+    await long
+    await asyncio.sleep(0.3)
+    assert ready(pool) == "b"
+    tending.cancel()
+
+
+async def test_promise_11_too_many_requests_are_refused(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.pool.MAX_LEASES", 3)
+    pool = small(fetches)
+    results = await asyncio.gather(*(use(pool, "a", "[delay_ms=10] a b") for _ in range(5)), return_exceptions=True)
+    assert [isinstance(result, ModelBusy) for result in results] == [False] * 3 + [True] * 2

@@ -1,0 +1,61 @@
+"""A served model and the state that it is in: what the pool and its admission share."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from adapters.base import Adapter
+from adapters.budget import Resident
+from adapters.configuration import ModelEntry
+
+State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One served model."""
+
+    name: str
+    entry: ModelEntry
+    state: State = "unloaded"
+    adapter: Adapter | None = None
+    leases: int = 0
+    """Requests that use it now."""
+    waiting: int = 0
+    """Requests that wait for it to be loaded."""
+    loading: asyncio.Task[Adapter] | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is loaded or unloaded."""
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while nobody holds a lease."""
+    reserved_bytes: int = 0
+    """Its share of the memory budget; 0 while it has none."""
+    estimated_bytes: int | None = None
+    """What it should need, from its files alone."""
+    peak_bytes: int | None = None
+    """The most that its processes were seen to hold, once it has run."""
+    used_at: float = field(default_factory=time.monotonic)
+    """When it was last used, on the monotonic clock."""
+    load_s: float = 1.0
+    """What loading it took the last time, without downloading."""
+
+    def __post_init__(self) -> None:
+        """Nobody uses it yet."""
+        self.idle.set()
+
+    def resident(self) -> Resident:
+        """How the policy of eviction sees it."""
+        return Resident(
+            self.name,
+            self.reserved_bytes,
+            busy=bool(self.leases or self.waiting),
+            evictable=self.state == "ready" and not self.entry.pin,
+            idle_s=time.monotonic() - self.used_at,
+            restore_s=self.load_s,
+        )
+
+    def measure(self) -> None:
+        """Notes what the model holds now, if that is more than was ever seen."""
+        if self.adapter is not None and (held := self.adapter.memory_bytes()) is not None:
+            self.peak_bytes = max(held, self.peak_bytes or 0)

@@ -1,8 +1,8 @@
 """The public port: uvicorn, with what it lacks against slow and greedy clients, and a drain that keeps liveness up.
 
 uvicorn costs this server least per streamed token (ADR 2), but waits for ever for a request's head and lets it grow
-without bound. `GuardedProtocol` adds the deadlines and caps; slow bodies are `server/bodies.py`'s, slow readers
-`server/streaming.py`'s.
+without bound, for a client to take its reply, and for whatever follows one that is no request. `GuardedProtocol` adds
+the deadlines and caps; slow bodies are `server/bodies.py`'s.
 """
 
 import asyncio
@@ -27,7 +27,10 @@ from server.settings import Settings
 log = logging.getLogger(__name__)
 
 HEAD_TIMEOUT_S = 15.0
-"""From the connection, or the end of the last reply, to the end of a request's head."""
+"""From the connection, or a request's first byte, to the end of its head. What follows a reply and begins no request
+(the rest of a body that was refused, line breaks) may take as long."""
+SEND_TIMEOUT_S = 60.0
+"""A reader that takes nothing for so long is cut off: it holds memory, and perhaps a place in the model."""
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 4096
 MAX_CONNECTIONS_PER_ADDRESS = 1024
@@ -36,7 +39,7 @@ STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Head
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with a deadline and a size for the request's head, and a cap on connections, per address too."""
+    """HTTP/1.1 with a deadline and a size for the request's head, a deadline for readers, and a cap on connections."""
 
     per_address: ClassVar[Counter[str]] = Counter()
 
@@ -44,6 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Takes what uvicorn hands to every protocol."""
         super().__init__(*arguments, **options)
         self._deadline: TimerHandle | None = None
+        self._unread: TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
 
@@ -60,6 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
         self._stop_deadline()
+        self._stop_watching()
         address = self._address()
         self.per_address[address] -= 1
         if self.per_address[address] <= 0:
@@ -74,6 +79,30 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.refuse(431, "The request's head is too large.", "head_too_large")
                 return
         super().data_received(data)
+        idle = self.cycle is None or self.cycle.response_complete  # pyright: ignore[reportUnnecessaryComparison]
+        if idle and self._deadline is None:  # no request, and what came has ended uvicorn's wait for one
+            self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._close)
+
+    def pause_writing(self) -> None:
+        """The client is slower than we are: watches that it takes anything at all."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_watching()
+
+    def on_response_complete(self) -> None:
+        """A reply is out, as far as the application knows."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing came after a reply."""
+        self._close()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -100,7 +129,7 @@ class GuardedProtocol(HttpToolsProtocol):
             b"x-request-id: req_%s\r\nconnection: close\r\n\r\n"
         ) % (status, STATUS_TEXT[status], len(body), secrets.token_hex(16).encode())
         self.transport.write(head + body)
-        self.transport.close()
+        self._close()
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""
@@ -117,6 +146,26 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch_reader()  # closing waits until all is sent, for ever if it must
+
+    def _watch_reader(self) -> None:
+        if self._unread is None and (size := self.transport.get_write_buffer_size()):
+            self._unread = self.loop.call_later(SEND_TIMEOUT_S, self._check_reader, size)
+
+    def _check_reader(self, before: int) -> None:
+        self._unread = None
+        if self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    def _stop_watching(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _ends_within(self, data: bytes) -> bool:
         """Whether the head ended in time inside one large piece whose rest is body."""

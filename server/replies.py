@@ -9,7 +9,7 @@ from litestar import Response
 from litestar.types import Receive, Scope, Send
 
 from compat.errors import RequestError
-from server.streaming import AppResponse, send_body
+from server.streaming import AppResponse
 
 CHUNK_BYTES = 256 * 1024
 
@@ -64,7 +64,7 @@ class _File:
             left = last - first + 1
             while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
                 left -= len(data)
-                await send_body(send, data)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -109,6 +109,7 @@ def test_promise_10_a_stream_cut_by_its_client_frees_its_slot_within_a_second(fa
             next(lines)
             fake_server.wait_for_metric(leases, 1.0)
         fake_server.wait_for_metric(leases, 0.0)
+    assert "Exception caught after response started" not in fake_server.log.read_text()
 
 
 def test_promise_10_a_whole_reply_nobody_waits_for_is_cancelled_too(fake_server: Running) -> None:

@@ -1,5 +1,7 @@
 """The public port against slow and greedy clients, and its end."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -7,12 +9,15 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+import uvicorn
 from conftest import Running, serving
 from raw import send
+from uvicorn.server import ServerState
 
 from server import listening
 
@@ -86,6 +91,57 @@ def test_promise_7_what_is_not_http_is_a_400_in_the_envelope(fake_server: Runnin
     assert reply.status == 400
     assert set(reply.error) == {"message", "type", "param", "code"}
     assert reply.headers["x-request-id"].startswith("req_")
+
+
+HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
+
+
+async def test_promise_9_what_follows_a_reply_and_is_no_request_has_an_end(fake_server: Running) -> None:
+    async def follow(request: bytes, rest: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", fake_server.port)
+        with contextlib.closing(writer):
+            writer.write(request)
+            await reader.readuntil(b"}")
+            writer.write(rest)
+            await reader.read()
+
+    refused = b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + b"Content-Length: 99999999999\r\n\r\n"
+    async with asyncio.timeout(listening.HEAD_TIMEOUT_S + 3):
+        await asyncio.gather(
+            follow(b"GET /health/live HTTP/1.1\r\n" + HEAD + b"\r\n", b"\r\n"), follow(refused, b"the rest of a body")
+        )
+
+
+@pytest.mark.parametrize("pieces", [1, 1000])
+async def test_promise_9_a_reader_that_takes_nothing_is_cut_off(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "SEND_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(listening, "KEEP_ALIVE_S", 1)
+    over = asyncio.Event()
+
+    async def giant(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for index in range(pieces):
+            body = b"x" * (50_000_000 // pieces)
+            await send({"type": "http.response.body", "body": body, "more_body": index + 1 < pieces})
+        over.set()
+
+    config = uvicorn.Config(giant, http=listening.GuardedProtocol, ws="none", lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: listening.GuardedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with contextlib.closing(slow):
+        await asyncio.to_thread(slow.connect, server.sockets[0].getsockname())
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(5):
+            await over.wait()  # the application is let go
+            while state.connections:
+                await asyncio.sleep(0.02)
+    server.close()
 
 
 def test_promise_14_sigterm_drains_and_leaves_no_children(tmp_path: Path) -> None:

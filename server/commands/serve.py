@@ -1,0 +1,44 @@
+"""`muybridge serve`."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from server.commands import Subparsers, add_settings, read_settings
+
+if TYPE_CHECKING:
+    from server.settings import Settings
+
+
+def register(subparsers: Subparsers) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser("serve", help="serve the models of a profile")
+    add_settings(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until told to stop."""
+    import uvloop
+
+    from server.metrics import configure_logs
+
+    settings = read_settings(arguments)
+    os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # models' processes log alike
+    configure_logs(settings.log_level, settings.log_format)
+    uvloop.run(serve(settings))
+    return 0
+
+
+async def serve(settings: "Settings") -> None:
+    """Serves the profile's models until it is told to stop."""
+    from adapters.configuration import load_catalog
+    from server.app import create_app, create_pool
+    from server.lifecycle import Lifecycle
+    from server.listening import listen
+    from server.metrics import log
+
+    lifecycle = Lifecycle()
+    app = create_app(settings, create_pool(settings, load_catalog(settings.catalog)), lifecycle)
+    log.info("serving", url=f"http://{settings.host}:{settings.port}/v1", profile=settings.profile)
+    await listen(app, settings, lifecycle)

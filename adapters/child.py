@@ -45,6 +45,9 @@ class Host:
                 if task := self._tasks.get(frame.call):
                     task.cancel()
                 continue
+            if frame.operation == "ping":
+                await self._send(Frame(0, "pong"))
+                continue
             task = asyncio.create_task(self._serve(frame))
             self._tasks[frame.call] = task
             task.add_done_callback(lambda _, call=frame.call: self._tasks.pop(call, None))

@@ -19,7 +19,7 @@ LENGTH = struct.Struct(">Q")
 MAX_FRAME_BYTES = 2**31
 """More than any request or result of the seam holds; a length beyond it means a broken peer."""
 
-Operation = Literal["load", "call", "stream", "cancel", "progress", "event", "result", "end", "error"]
+Operation = Literal["load", "call", "stream", "cancel", "progress", "event", "result", "end", "error", "ping", "pong"]
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,7 @@ A crash, a fault of the accelerator or a hang takes one model and not the server
 
 import asyncio
 import itertools
+import logging
 import os
 import socket
 import sys
@@ -37,6 +38,11 @@ from adapters.base import (
 )
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.frames import Frame
+from adapters.holdings import held_bytes
+
+log = logging.getLogger(__name__)
+HEARTBEAT_S = 60.0
+"""A child answers within this, or is taken for hung. Libraries may hold its interpreter for seconds, so it is long."""
 
 
 class Worker:
@@ -52,6 +58,7 @@ class Worker:
         self._calls: dict[int, asyncio.Queue[Frame]] = {}
         self._ids = itertools.count(1)
         self._alive = True
+        self._heard = True
 
     @classmethod
     async def start(cls, model: ModelFiles, report: Report) -> Self:
@@ -97,6 +104,7 @@ class Worker:
             error = frames.error(frame)
             raise ModelLoadFailed(error.message) if isinstance(error, Interrupted) else error
         self.facts = frame.body
+        self._watching = asyncio.create_task(self._watch())
 
     @property
     def alive(self) -> bool:
@@ -146,6 +154,8 @@ class Worker:
         if self._process.returncode is None:
             self._process.kill()  # it keeps nothing that must be saved
         await self._process.wait()
+        if hasattr(self, "_watching"):
+            self._watching.cancel()
         if hasattr(self, "_reading"):
             await self._reading
             self._writer.close()
@@ -169,9 +179,21 @@ class Worker:
         except ConnectionError:
             pass  # likewise
 
+    async def _watch(self) -> None:
+        """Kills a child that has stopped answering: its calls end in `Interrupted`, and the model is loaded anew."""
+        while self._alive:
+            self._heard = False
+            await self._send(Frame(0, "ping"))
+            await asyncio.sleep(HEARTBEAT_S)
+            if not self._heard and self._alive:
+                log.error("the process of model %s has not answered for %g s and is killed", self._name, HEARTBEAT_S)
+                self._process.kill()
+                return
+
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while (frame := await frames.read(reader)) is not None:
+                self._heard = True
                 if queue := self._calls.get(frame.call):  # none: the caller has gone
                     queue.put_nowait(frame)
         finally:
@@ -201,6 +223,9 @@ class _Remote(Adapter):
     @property
     def alive(self) -> bool:
         return self.worker.alive
+
+    def memory_bytes(self) -> int | None:
+        return held_bytes(self.worker.pid)
 
 
 class RemoteText(_Remote, TextAdapter):

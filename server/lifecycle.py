@@ -23,7 +23,8 @@ class Lifecycle:
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
     """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
-    tasks = [asyncio.create_task(_sweep(services)), asyncio.create_task(_preload(services))]
+    work = (_sweep(services), _preload(services), services.pool.tend())
+    tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
     finally:

@@ -53,6 +53,12 @@ class Metrics:
         self.leases = Gauge(
             "muybridge_model_leases", "Requests that use a model now.", ["model"], registry=self.registry
         )
+        self.memory = Gauge(
+            "muybridge_model_memory_bytes",
+            "What a model has reserved, and the most that it was seen to hold.",
+            ["model", "which"],
+            registry=self.registry,
+        )
         self.videos = Gauge("muybridge_videos", "Video jobs by status.", ["status"], registry=self.registry)
 
 

@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Models to load at start instead of on their first request."""
 
+    memory_budget_gib: PositiveFloat | None = None
+    """GiB of all models together: GPU memory where there is a GPU, else RAM. None: nine tenths of what is there."""
+    swap_patience_s: Annotated[float, Field(ge=0)] = 5.0
+    """A model in use is spared for so long while another waits for its memory."""
+    idle_ttl_s: PositiveFloat | None = None
+    """Models that were not used for so long are unloaded. None: only when others need their memory."""
+
     max_json_bytes: PositiveInt = 32 * 2**20
     """A larger JSON body is a 413. Images ride in it as base64."""
     max_upload_bytes: PositiveInt = 2**30

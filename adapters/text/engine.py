@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
@@ -100,10 +100,14 @@ class Engine:
                 raise OutOfMemory("The model's engine was killed while it loaded; memory ran out.") from error
             raise ModelLoadFailed("The model's engine did not start; the server's log says why.") from error
 
+    @property
+    def processes(self) -> list[Any]:
+        """The engine's processes, as multiprocessing has them."""
+        return list(getattr(self.llm.engine_core.resources.engine_manager, "processes", ()))
+
     def stop(self) -> None:
         """Ends the engine and its processes, and reaps them. Blocks for some seconds."""
-        manager = self.llm.engine_core.resources.engine_manager
-        processes = list(getattr(manager, "processes", ()))
+        processes = self.processes
         try:
             self.llm.shutdown(timeout=10)
         finally:

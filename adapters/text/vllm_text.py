@@ -40,6 +40,7 @@ from adapters.errors import (
     ModelLoadFailed,
     UnsupportedOption,
 )
+from adapters.holdings import held_bytes
 from adapters.text import judging, prompts, sampling
 from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.prompts import Pictures, Prompts
@@ -115,6 +116,13 @@ class VllmText(TextAdapter):
     def alive(self) -> bool:
         """False once the engine's process has ended."""
         return self._engine is not None and not self._engine.llm.errored
+
+    def memory_bytes(self) -> int | None:
+        """What the engine's processes hold."""
+        if self._engine is None:
+            return None
+        held = [held_bytes(process.pid) for process in self._engine.processes]
+        return sum(one for one in held if one is not None) or None
 
     @property
     def sees(self) -> bool:

@@ -31,6 +31,8 @@ async def metrics(services: Services) -> Response[bytes]:
     known = services.metrics
     for slot in services.pool.slots:
         known.leases.labels(slot.name).set(slot.leases)
+        known.memory.labels(slot.name, "reserved").set(slot.reserved_bytes)
+        known.memory.labels(slot.name, "peak").set(slot.peak_bytes or 0)
         for state in STATES:
             known.models.labels(slot.name, state).set(slot.state == state)
     for status, count in services.jobs.count().items():

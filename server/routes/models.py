@@ -2,7 +2,7 @@
 
 from litestar import Response, get
 
-from adapters.pool import Slot
+from adapters.slots import Slot
 from compat import models
 from server import replies
 from server.services import Services

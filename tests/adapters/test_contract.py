@@ -144,6 +144,16 @@ async def test_events_come_in_the_order_of_their_kind(loaded: tuple[Case, Adapte
         assert (events[3].num_frames, events[3].fps) == (9, 24)
 
 
+async def test_a_model_of_its_own_process_tells_what_it_holds(loaded: tuple[Case, Adapter]) -> None:
+    case, adapter = loaded
+    held = adapter.memory_bytes()
+    if case.child or case.backend == "vllm":
+        assert held is not None
+        assert held > 10 * 2**20
+    else:
+        assert held is None
+
+
 async def test_equal_requests_give_equal_results(loaded: tuple[Case, Adapter]) -> None:
     case, adapter = loaded
 

@@ -197,3 +197,31 @@ async def test_a_lying_length_is_refused() -> None:
     reader.feed_data(frames.LENGTH.pack(2**62))
     with pytest.raises(Exception, match="a frame of"):
         await frames.read(reader)
+
+
+async def test_promise_13_a_hung_child_is_killed_and_its_calls_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.worker.HEARTBEAT_S", 0.5)
+    model = await text(delay_ms=10)
+    try:
+        for _ in range(3):  # healthy, for several heartbeats
+            assert await fold(model, "a b [tokens=30]")
+        stream = model.generate(ask("[tokens=2000]"))
+        await anext(stream)
+        os.kill(model.worker.pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        with pytest.raises(Interrupted):
+            async for _ in stream:
+                pass
+        assert time.monotonic() - begun < 3
+        assert not model.alive
+    finally:
+        await model.unload()
+
+
+async def test_a_child_tells_how_much_it_holds() -> None:
+    model = await text()
+    held = model.memory_bytes()
+    assert held is not None
+    assert 10 * 2**20 < held < 2**30
+    await model.unload()
+    assert model.memory_bytes() is None

@@ -20,13 +20,13 @@ from compat.wire import Timings, WireReply, new_id, validate
 class ChatCompletionRequest(SamplingFields):
     """The body of POST /v1/chat/completions, as far as this server honours it."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[ToolDefinition], Field(max_length=128)] | None = None
+    tools: Annotated[list[ToolDefinition], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
     logprobs: Nothing = None
-    modalities: list[Literal["text"]] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
     parallel_tool_calls: Literal[True] | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Nothing = None

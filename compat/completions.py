@@ -21,7 +21,11 @@ DEFAULT_MAX_TOKENS = 16
 class CompletionRequest(SamplingFields):
     """The body of POST /v1/completions, as far as this server honours it."""
 
-    prompt: str | list[Annotated[int, Field(ge=0)]] | list[str]
+    prompt: (
+        str
+        | Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
+        | Annotated[list[str], Field(fail_fast=True)]
+    )
     """Text, or token ids; a list of one text is taken as that text."""
     best_of: Literal[1] | None = None
     echo: Nothing = None

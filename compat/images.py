@@ -94,11 +94,11 @@ def model_of(body: Mapping[str, Any]) -> str:
     """The model that a body names, "" for none; needed before the rest can be read, for that model's defaults.
 
     Raises:
-        RequestError: It is no text.
+        RequestError: It is no text, or too long for any model's name.
     """
     model = body.get("model")
-    if model is not None and not isinstance(model, str):
-        raise RequestError("Invalid 'model': it must be a string.", param="model")
+    if model is not None and not (isinstance(model, str) and len(model) <= 256):
+        raise RequestError("Invalid 'model': it must be a string of at most 256 characters.", param="model")
     return model or ""
 
 

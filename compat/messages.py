@@ -61,10 +61,14 @@ class ChatMessage(WireRequest):
     """One message; which fields it may have depends on its role."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Content] | None = None
-    tool_calls: list[MadeToolCall] | None = None
+    content: str | Annotated[list[Content], Field(max_length=4096, fail_fast=True)] | None = None
+    tool_calls: Annotated[list[MadeToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    """Null in every answer that a client's `message.model_dump()` hands back."""
 
 
 def parse_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:

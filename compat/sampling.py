@@ -2,15 +2,26 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from compat.errors import RequestError
 from compat.wire import WireRequest
 
 MAX_STOP_LENGTH = 1000
 """Characters of one stop sequence."""
+MAX_BIASES = 1024
 MAX_N = 16
 """Answers of one request: a ceiling, so that no request multiplies itself into a thousand."""
+
+
+def _few(value: Any) -> Any:
+    """Pydantic would look at all of a million biases before it counts them."""
+    if isinstance(value, dict) and len(value) > MAX_BIASES:  # pyright: ignore[reportUnknownArgumentType] - JSON
+        raise ValueError(f"at most {MAX_BIASES} tokens")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+
+
+Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class StreamOptions(WireRequest):
@@ -27,9 +38,9 @@ class SamplingFields(WireRequest):
     Those that this server cannot honour yet admit only the value that changes nothing.
     """
 
-    model: str
+    model: Annotated[str, Field(max_length=256)]
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: Annotated[dict[str, Bias], BeforeValidator(_few)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -74,8 +85,8 @@ class SamplingFields(WireRequest):
 
 
 def _token_ids(bias: dict[str, float]) -> dict[int, float]:
-    if len(bias) > 1024 or not all(key.isascii() and key.isdecimal() and len(key) < 10 for key in bias):
-        raise RequestError("logit_bias maps at most 1024 token ids (whole numbers) to biases.", param="logit_bias")
+    if not all(key.isascii() and key.isdecimal() and len(key) < 10 for key in bias):
+        raise RequestError("logit_bias maps token ids (whole numbers) to biases.", param="logit_bias")
     return {int(key): value for key, value in bias.items()}
 
 

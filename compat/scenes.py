@@ -27,7 +27,7 @@ class ImageObject(WireRequest):
 class SceneValidationRequest(FormRequest):
     """A picture, and what it should show."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(min_length=1, max_length=256)]
     description: Annotated[str, Field(min_length=1, max_length=MAX_DESCRIPTION)]
     image: str | ImageObject | None = None
     """A data URL, bare or as `{"image_url": ...}`; none when the image came as a file."""

@@ -5,20 +5,34 @@ Requests are pydantic models, for their errors; replies are msgspec structs, for
 
 import secrets
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from compat.errors import RequestError
 
 M = TypeVar("M", bound="WireRequest")
+MAX_SHOWN = 64
+"""Characters of a client's own field name that an error repeats."""
 
 
 class WireRequest(BaseModel):
     """A request's body. Unknown fields are refused, because silence would be a lie."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        """Stops at the first unknown field. Pydantic makes an error of each: seconds, where there are a million."""
+        if isinstance(value, dict):
+            unknown = next((key for key in value if key not in _names(cls)), None)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+            if unknown is not None:
+                raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": unknown})
+        return value  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
 class FormRequest(WireRequest):
@@ -48,23 +62,44 @@ def validate(model: type[M], body: Mapping[str, Any]) -> M:
         return model.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        param = _path(first["loc"])
-        if first["type"] == "extra_forbidden":
+        missing, location = first["type"] == "missing", first["loc"]
+        if first["type"] == "unknown_parameter":
+            missing, location = True, (*location, str(first.get("ctx", {}).get("name"))[:MAX_SHOWN])
+        param = _path(location, body, missing=missing)
+        if first["type"] == "unknown_parameter":
             message, code = f"Unknown parameter: '{param}'.", "unknown_parameter"
-        elif first["type"] == "missing":
+        elif missing:
             message, code = f"Missing required parameter: '{param}'.", "missing_required_parameter"
         else:
             message, code = f"Invalid '{param}': {first['msg']}.", "invalid_value"
         raise RequestError(message, param=param, code=code) from None
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+@cache
+def _names(model: type[WireRequest]) -> frozenset[str]:
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
+
+
+def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
+    """The field's name as the client would write it.
+
+    Pydantic's location also names the branches of unions ("str", "function-after[...]"); those are nowhere in the body.
+
+    Args:
+        location: Pydantic's.
+        body: What was validated.
+        missing: Whether the last part is a name that the body lacks, or that the model does.
+    """
     path = ""
-    for part in location:
+    for at, part in enumerate(location):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part.isidentifier():  # a union's branch is named by its type, which is no field: "function-after[...]"
+            body = body[part] if isinstance(body, list) and part < len(body) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+        elif missing and at + 1 == len(location):
             path += f".{part}" if path else part
+        elif isinstance(body, Mapping) and part in body:
+            path += f".{part}" if path else part
+            body = body[part]  # pyright: ignore[reportUnknownVariableType] - JSON
     return path
 
 

@@ -1,11 +1,11 @@
 """From an exception to a response: the envelope of `compat.errors` as bytes, and a log line with the request id."""
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
 from compat.errors import RequestError, WireError, wire_error
@@ -39,12 +39,22 @@ def as_wire(error: BaseException) -> WireError:
             error = RequestError("There is nothing under this URL.", code="unknown_url", status=404)
         elif error.status_code == 405:
             error = RequestError("This URL does not take that method.", code="method_not_allowed", status=405)
+        elif isinstance(error, ValidationException):
+            error = _invalid_parameter(error)
         elif error.status_code < 500:
             error = RequestError(str(error.detail), status=error.status_code)
     shown = wire_error(error)
     if shown.status >= 500:
         log.error("request failed", status=shown.status, code=shown.code, exc_info=error)
     return shown
+
+
+def _invalid_parameter(error: ValidationException) -> RequestError:
+    """What Litestar says of a query parameter, without the URL that it repeats."""
+    known = cast(list[dict[str, str]], error.extra) if isinstance(error.extra, list) else []
+    first = next(iter(known), dict[str, str]())
+    name = first.get("key")
+    return RequestError(f"Invalid '{name or 'query'}': {first.get('message')}.", param=name, code="invalid_value")
 
 
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

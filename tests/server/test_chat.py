@@ -86,6 +86,13 @@ def test_a_conversation_with_tool_results_and_images_is_understood(client: opena
     assert reply.choices[0].message.content == "sunny"
 
 
+def test_an_answer_can_be_handed_back_as_it_came(client: openai.OpenAI) -> None:
+    message = client.chat.completions.create(model="fake-text", messages=say("one")).choices[0].message
+    for earlier in (message, message.model_dump()):
+        messages = [*say("x"), earlier, *say("two")]
+        assert client.chat.completions.create(model="fake-text", messages=messages).choices[0].message.content == "two"
+
+
 def test_early_failure_is_a_status_and_late_failure_an_event(client: openai.OpenAI, fake_server: Running) -> None:
     with pytest.raises(openai.InternalServerError) as early:
         client.chat.completions.create(model="fake-text", messages=say("[fail_after=0]"), stream=True)
@@ -158,8 +165,12 @@ def test_completions_whole_streamed_and_from_tokens(client: openai.OpenAI, fake_
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [*TOOLS, *TOOLS]}, "tools"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"tool_choice": {"type": "function", "function": {}}, "tools": TOOLS}, "tool_choice"),
+        ({"messages": [{"role": "user", "content": 0}]}, "messages[0].content"),
         ({"frobnicate": 1}, "frobnicate"),
+        ({"frob-nicate": 1}, "frob-nicate"),
         ({"model": None}, "model"),
+        ({"model": "x" * 257}, "model"),
     ],
 )
 def test_promise_28_a_wrong_parameter_is_named(fake_server: Running, change: dict, param: str | None) -> None:

@@ -122,3 +122,12 @@ def test_lists_are_paged(client: openai.OpenAI) -> None:
 def test_promise_28_a_wrong_parameter_is_named(fake_server: Running, change: dict, param: str) -> None:
     reply = httpx.post(f"{fake_server.url}/v1/videos", json={"model": "fake-video", "prompt": "x", **change})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
+
+
+@pytest.mark.parametrize(
+    ("query", "param"), [("limit=x", "limit"), ("limit=101", "limit"), ("limit=-1", "limit"), ("order=up", "order")]
+)
+def test_promise_28_a_wrong_query_parameter_is_named(fake_server: Running, query: str, param: str) -> None:
+    reply = httpx.get(f"{fake_server.url}/v1/videos?secret=1&{query}")
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
+    assert "secret" not in reply.text

@@ -183,10 +183,13 @@ def _text_of(request: TextRequest) -> str:
 def _text_events(request: TextRequest, said: str, prompt_tokens: int, wanted: int) -> Iterator[TextEvent]:
     script: Mapping[str, str] = dict(DIRECTIVE.findall(said))
     call = CALL.search(said) if request.tools and request.tool_choice != "none" else None
-    words = [f" word{i}" for i in range(int(script["tokens"]))] if "tokens" in script else re.findall(r"\s*\S+", said)
+    if "tokens" in script:
+        words = [f" word{i}" for i in range(min(int(script["tokens"]), wanted + 1))]
+    else:
+        words = re.findall(r"\s*\S+", said.rstrip())  # blanks at the end would be searched again from each of them
     text, reason = "".join(words[:wanted]), "length" if len(words) > wanted else "stop"
     cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
-    pieces = re.findall(r"\s*\S+", text if cut is None else text[:cut])
+    pieces = re.findall(r"\s*\S+", (text if cut is None else text[:cut]).rstrip())  # blanks at the end: quadratic
     for index in range(request.n):
         if call is not None:
             name, arguments = call.groups()

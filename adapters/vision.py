@@ -6,7 +6,7 @@ result is computed from the probabilities that come back.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from adapters.base import (
     Element,
@@ -29,7 +29,7 @@ UNSURE_BELOW = 0.5
 _CLAUSES = re.compile(r"\s*(?:[;:\n]|[.!?](?=\s|$)|\b(?:and|with|while)\b)\s*", re.IGNORECASE)
 _COMMAS = re.compile(r"\s*,\s*")
 _STARTS = re.compile(r"(?:a|an|the|one|two|three|four|five|some|many|several|no|\d+)\b", re.IGNORECASE)
-_LONE_ADJECTIVE = re.compile(r"(?:a|an|the)\s+\S+(?:, \S+)*", re.IGNORECASE)
+_LONE_ADJECTIVE = re.compile(r"(?:a|an|the)\s+\S+", re.IGNORECASE)
 
 
 def elements(description: str) -> tuple[str, ...]:
@@ -42,15 +42,26 @@ def elements(description: str) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for clause in _CLAUSES.split(description):
-        pieces = [piece for piece in _COMMAS.split(clause) if piece]
-        while pieces:
-            piece = pieces.pop(0)
-            while pieces and _LONE_ADJECTIVE.fullmatch(piece) and not _STARTS.match(pieces[0]):
-                piece = f"{piece}, {pieces.pop(0)}"
+        for piece in _joined([piece for piece in _COMMAS.split(clause) if piece]):
             text = piece.strip().strip("\"'().!?").strip()
             if any(map(str.isalnum, text)):
                 found.setdefault(text.casefold(), text)
     return tuple(found.values())[:MAX_ELEMENTS]
+
+
+def _joined(pieces: Sequence[str]) -> Iterator[str]:
+    """The pieces of a clause, those that a comma between adjectives has parted put together again."""
+    group: list[str] = []
+    adjectives = False
+    """Whether the group is an article and single words."""
+    for piece in pieces:
+        if group and not (adjectives and not _STARTS.match(piece)):
+            yield ", ".join(group)
+            group = []
+        adjectives = (adjectives and " " not in piece) if group else bool(_LONE_ADJECTIVE.fullmatch(piece))
+        group.append(piece)
+    if group:
+        yield ", ".join(group)
 
 
 async def validate_scene(

@@ -1,7 +1,8 @@
 """POST /v1/chat/completions: OpenAI's schemas, parse and render."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -196,8 +197,8 @@ def _message(text: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
     return ChatCompletionMessage(content=text if text or not calls else None, tool_calls=rendered or None)
 
 
-async def stream(call: ChatCall, model: str, events: AsyncIterator[TextEvent]) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last; each event leaves as soon as it is there."""
+async def stream(call: ChatCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
+    """The reply as server-sent events, `[DONE]` last; each leaves as soon as it is there. Closing closes `events`."""
     identity: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
         "created": int(time.time()),
@@ -205,18 +206,19 @@ async def stream(call: ChatCall, model: str, events: AsyncIterator[TextEvent]) -
         "object": "chat.completion.chunk",
     }
     opened: set[int] = set()
-    async for event in events:
-        if isinstance(event, TextDone):
-            if call.include_usage:
-                yield sse.frame(
-                    ChatCompletionChunk(
-                        **identity, choices=[], usage=render_usage(event), timings=render_timings(event)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDone):
+                if call.include_usage:
+                    yield sse.frame(
+                        ChatCompletionChunk(
+                            **identity, choices=[], usage=render_usage(event), timings=render_timings(event)
+                        )
                     )
-                )
-            continue
-        first = event.index not in opened
-        opened.add(event.index)
-        yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
+                continue
+            first = event.index not in opened
+            opened.add(event.index)
+            yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
     yield sse.DONE
 
 

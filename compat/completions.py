@@ -1,7 +1,8 @@
 """POST /v1/completions: OpenAI's older, plain continuation of a text."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -113,17 +114,18 @@ def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Com
     )
 
 
-async def stream(call: CompletionCall, model: str, events: AsyncIterator[TextEvent]) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last."""
+async def stream(call: CompletionCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
+    """The reply as server-sent events, `[DONE]` last. Closing this closes `events`."""
     identity = _identity(model)
-    async for event in events:
-        if not isinstance(event, TextDone):
-            choice = CompletionChoice(index=event.index, text=event.text, finish_reason=event.finish_reason)
-            yield sse.frame(Completion(**identity, choices=[choice]))
-        elif call.include_usage:
-            yield sse.frame(
-                Completion(**identity, choices=[], usage=render_usage(event), timings=render_timings(event))
-            )
+    async with aclosing(events):
+        async for event in events:
+            if not isinstance(event, TextDone):
+                choice = CompletionChoice(index=event.index, text=event.text, finish_reason=event.finish_reason)
+                yield sse.frame(Completion(**identity, choices=[choice]))
+            elif call.include_usage:
+                yield sse.frame(
+                    Completion(**identity, choices=[], usage=render_usage(event), timings=render_timings(event))
+                )
     yield sse.DONE
 
 

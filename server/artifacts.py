@@ -29,8 +29,13 @@ class Artifacts:
             RequestError: 503 `insufficient_storage`, when the disk is full.
         """
         name = secrets.token_hex(16) + SUFFIXES[media.media_type]
+        writing = asyncio.create_task(asyncio.to_thread(self._write, self._directory / name, media.data))
         try:
-            await asyncio.to_thread(self._write, self._directory / name, media.data)
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:  # a thread cannot be stopped: nobody would know of what it writes
+            await asyncio.wait([writing])
+            await self.remove(name)
+            raise
         except OSError as error:
             raise RequestError(
                 "There is no room to store the result.", code="insufficient_storage", status=503

@@ -151,5 +151,10 @@ class VideoJobs:
     def _finish(self, job: Job, status: Status, error: WireError | None = None) -> None:
         now = time.time()
         job.state = replace(
-            job.state, status=status, error=error, completed_at=int(now), expires_at=int(now + self._expire_s)
+            job.state,
+            request=replace(job.state.request, keyframes=()),  # megabytes, of no use to anyone from here on
+            status=status,
+            error=error,
+            completed_at=int(now),
+            expires_at=int(now + self._expire_s),
         )

@@ -1,8 +1,9 @@
 """How a reply leaves: JSON of wire objects, texts, and files with ranges."""
 
 import asyncio
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from litestar import Response
@@ -37,9 +38,21 @@ class _File:
         self._media_type = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the file, or the part of it that the request's Range header names."""
+        """Sends the file, or the part of it that the request's Range header names.
+
+        Raises:
+            RequestError: 404, it was removed a moment ago; 416.
+        """
         del receive
-        size = (await asyncio.to_thread(self._path.stat)).st_size
+        try:
+            file = await asyncio.to_thread(self._path.open, "rb")
+        except FileNotFoundError:
+            raise RequestError("The file is gone.", code="file_not_found", status=404) from None
+        with file:  # removed from here on, it is still sent whole
+            await self._send(file, scope, send)
+
+    async def _send(self, file: BinaryIO, scope: Scope, send: Send) -> None:
+        size = os.fstat(file.fileno()).st_size
         ranges = [value.decode("latin-1") for name, value in scope["headers"] if name == b"range"]
         span = byte_range(ranges[0], size) if len(ranges) == 1 else None
         first, last = span or (0, size - 1)
@@ -59,12 +72,11 @@ class _File:
                 "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             }
         )
-        with self._path.open("rb") as file:
-            file.seek(first)
-            left = last - first + 1
-            while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
-                left -= len(data)
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+        file.seek(first)
+        left = last - first + 1
+        while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
+            left -= len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

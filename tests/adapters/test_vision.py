@@ -183,3 +183,10 @@ def test_every_description_can_be_cut(description: str):
 
 def test_elements_are_values():
     assert Element("fog", 0.5) == Element("fog", 0.5)
+
+
+@pytest.mark.parametrize("description", ["a " + "x," * 3990, "the " + "x, " * 2660, "a," * 4000])
+def test_promise_8_hostile_descriptions_do_not_stall_the_loop(description: str):
+    begun = time.perf_counter()
+    elements(description)
+    assert time.perf_counter() - begun < 0.05

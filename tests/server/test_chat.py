@@ -183,6 +183,13 @@ def test_promise_28_a_wrong_parameter_is_named(fake_server: Running, change: dic
     assert error["param"] == param or (param and error["param"].startswith(param))
 
 
+def test_promise_8_blanks_and_giant_scripts_do_not_stall_the_fake(client: openai.OpenAI) -> None:
+    begun = time.monotonic()
+    for text in (" " * 50_000, "[tokens=9999999]"):
+        client.chat.completions.create(model="fake-text", messages=say(text), max_tokens=5)
+    assert time.monotonic() - begun < 1
+
+
 def test_a_remote_image_is_refused(client: openai.OpenAI) -> None:
     content = [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}]
     with pytest.raises(openai.BadRequestError) as error:

@@ -53,6 +53,10 @@ class LoadProgress:
     """What happens now: "downloading", "converting", "starting engine"."""
     fraction: float | None = None
     """0..1 of this stage, or None where nobody knows."""
+    done_bytes: int | None = None
+    """What this stage has fetched or read so far, where it counts bytes."""
+    total_bytes: int | None = None
+    """What it will have fetched or read in the end."""
 
 
 Report = Callable[[LoadProgress], None]

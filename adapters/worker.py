@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any, Self
 
 from adapters import frames
@@ -122,7 +123,7 @@ class Worker:
         try:
             frame = await queue.get()
         except asyncio.CancelledError:
-            await self._send(Frame(call, "cancel"))
+            self._post(Frame(call, "cancel"))
             raise
         finally:
             del self._calls[call]
@@ -147,7 +148,7 @@ class Worker:
         finally:
             del self._calls[call]
             if not over:
-                await self._send(Frame(call, "cancel"))
+                self._post(Frame(call, "cancel"))
 
     async def stop(self) -> None:
         """Ends the process and waits until it is gone. Calls in progress end in `Interrupted`."""
@@ -167,23 +168,29 @@ class Worker:
             raise self._death()
         call = next(self._ids)
         queue = self._calls[call] = asyncio.Queue()
-        await self._send(Frame(call, operation, verb, (type(request).__name__, request)))
+        try:
+            await self._send(Frame(call, operation, verb, (type(request).__name__, request)))
+        except asyncio.CancelledError:  # waiting for room; the child gets the whole frame all the same
+            del self._calls[call]
+            self._post(Frame(call, "cancel"))
+            raise
         return call, queue
 
     async def _send(self, frame: Frame) -> None:
-        if not self._alive:
-            return  # the reader has told, or will tell, everyone
-        try:
-            self._writer.write(frames.encode(frame))
+        self._post(frame)
+        with suppress(ConnectionError):  # the reader has told, or will tell, everyone
             await self._writer.drain()
-        except ConnectionError:
-            pass  # likewise
+
+    def _post(self, frame: Frame) -> None:
+        """Sends what is small without waiting for room: a child that hangs must not hold up who gives up on it."""
+        if self._alive:
+            self._writer.write(frames.encode(frame))
 
     async def _watch(self) -> None:
         """Kills a child that has stopped answering: its calls end in `Interrupted`, and the model is loaded anew."""
         while self._alive:
             self._heard = False
-            await self._send(Frame(0, "ping"))
+            self._post(Frame(0, "ping"))
             await asyncio.sleep(HEARTBEAT_S)
             if not self._heard and self._alive:
                 log.error("the process of model %s has not answered for %g s and is killed", self._name, HEARTBEAT_S)

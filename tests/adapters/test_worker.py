@@ -225,3 +225,22 @@ async def test_a_child_tells_how_much_it_holds() -> None:
     assert 10 * 2**20 < held < 2**30
     await model.unload()
     assert model.memory_bytes() is None
+
+
+async def test_promise_13_a_call_to_a_stopped_child_can_be_given_up() -> None:
+    model = await text()
+    try:
+        os.kill(model.worker.pid, signal.SIGSTOP)
+        large = JudgeRequest((ImagePart(Media("image/png", b"x" * 8_000_000)),), (Question("is it?"),))
+        calls = [asyncio.create_task(model.judge(large)), asyncio.create_task(fold(model, "a b"))]
+        await asyncio.sleep(0.1)
+        for call in calls:
+            call.cancel()
+        done, pending = await asyncio.wait(calls, timeout=1)
+        assert not pending
+        assert all(call.cancelled() for call in done)
+        assert not model.worker._calls
+        os.kill(model.worker.pid, signal.SIGCONT)
+        assert await fold(model, "c")
+    finally:
+        await model.unload()

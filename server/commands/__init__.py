@@ -33,6 +33,7 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
     Raises:
         ConfigurationError: They do not fit; the message names the key.
     """
+    import yaml
     from pydantic import ValidationError
 
     from adapters.configuration import ConfigurationError
@@ -48,3 +49,7 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"{config or 'settings'}: {key + ': ' if key else ''}{first['msg']}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{config}: {' '.join(str(error).split())}") from None
+    except (TypeError, ValueError):  # pydantic-settings updates a dictionary with whatever the file holds
+        raise ConfigurationError(f"{config}: expected settings as `name: value`") from None

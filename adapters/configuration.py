@@ -1,22 +1,20 @@
 """Which models exist and which are served: the catalog, its profiles and aliases, checked as they are read."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from adapters.base import Kind
+from adapters.located import ConfigurationError, Located, Misplaced, read_located
 from adapters.registry import BACKENDS
 from adapters.sources import LocalSource, Source
 
+__all__ = ["CATALOG", "Catalog", "ConfigurationError", "ModelEntry", "Profile", "load_catalog"]
+
 CATALOG = Path(__file__).with_name("catalog.yaml")
 """The built-in catalog."""
-
-
-class ConfigurationError(Exception):
-    """A configuration file is wrong; the message names file and key."""
+E = TypeVar("E", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -50,9 +48,9 @@ class ModelEntry(_Strict):
     def _served(self) -> Self:
         row = BACKENDS.get(self.backend)
         if row is None:
-            raise ValueError(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}")
+            raise Misplaced(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}", "backend")
         if self.kind not in row.kinds:
-            raise ValueError(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}")
+            raise Misplaced(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}", "kind")
         return self
 
 
@@ -68,7 +66,7 @@ class Profile(_Strict):
     def _known(self) -> Self:
         for alias, name in self.aliases.items():
             if name not in self.models:
-                raise ValueError(f"alias {alias!r} means {name!r}, which this profile does not serve")
+                raise Misplaced(f"it means {name!r}, which this profile does not serve", "aliases", alias)
         return self
 
 
@@ -81,9 +79,9 @@ class Catalog(_Strict):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         for name, profile in self.profiles.items():
-            for model in profile.models:
+            for index, model in enumerate(profile.models):
                 if model not in self.models:
-                    raise ValueError(f"profile {name!r} serves {model!r}, which is not in models")
+                    raise Misplaced(f"there is no model {model!r}", "profiles", name, "models", index)
         return self
 
     def profile(self, name: str) -> Profile:
@@ -101,29 +99,48 @@ def load_catalog(own: Path | None = None) -> Catalog:
     """The built-in catalog, with the models and profiles of the operator's own file laid over it.
 
     Raises:
-        ConfigurationError: A file cannot be read or does not fit, naming it and the key.
+        ConfigurationError: A file cannot be read or does not fit; each line of the message names file, line and key.
     """
-    merged: dict[str, dict[str, Any]] = {"models": {}, "profiles": {}}
-    homes: dict[str, Path] = {}
-    path = CATALOG
+    models: dict[str, ModelEntry] = {}
+    profiles: dict[str, Profile] = {}
+    catalog = Catalog(models={})
     for path in (CATALOG, own) if own else (CATALOG,):
-        for section, entries in _read(path).items():
-            if section not in merged or not isinstance(entries, Mapping):
-                raise ConfigurationError(
-                    f"{path}: {section}: expected the sections models and profiles, each a mapping"
-                )
-            merged[section].update(entries)  # pyright: ignore[reportUnknownArgumentType] - YAML
-            if section == "models":
-                homes.update(dict.fromkeys(cast(dict[str, Any], entries), path.parent))
-    try:
-        catalog = Catalog.model_validate(merged)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{path}: {key}: {first['msg']}") from None
-    return catalog.model_copy(
-        update={"models": {name: _at_home(entry, homes[name]) for name, entry in catalog.models.items()}}
-    )
+        file = read_located(path)
+        for name, entry in _entries(file, "models", ModelEntry).items():
+            models[name] = _at_home(entry, path.parent)
+        profiles |= _entries(file, "profiles", Profile)
+        try:
+            catalog = Catalog(models=models, profiles=profiles)
+        except ValidationError as error:
+            raise file.error(error) from None
+    return catalog
+
+
+def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
+    """A section's entries, by name."""
+    data: Any = {} if file.data is None else file.data
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{file.path}: expected the sections models and profiles")
+    sections = cast(dict[Any, Any], data)
+    for key in sections:
+        if key not in Catalog.model_fields:
+            raise ConfigurationError(file.problem((str(key),), "there are only the sections models and profiles"))
+    entries = sections.get(section) or {}
+    if not isinstance(entries, dict):
+        raise ConfigurationError(file.problem((section,), "expected names, each with a mapping"))
+    found: dict[str, E] = {}
+    problems: list[str] = []
+    for name, value in cast(dict[Any, Any], entries).items():
+        if not isinstance(name, str):
+            problems.append(file.problem((section, str(name)), "a name must be text; put it in quotes"))
+            continue
+        try:
+            found[name] = model.model_validate(value)
+        except ValidationError as error:
+            problems.append(str(file.error(error, (section, name))))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return found
 
 
 def _at_home(entry: ModelEntry, home: Path) -> ModelEntry:
@@ -132,15 +149,3 @@ def _at_home(entry: ModelEntry, home: Path) -> ModelEntry:
         LocalSource(path=home / source.path) if isinstance(source, LocalSource) else source for source in entry.sources
     )
     return entry.model_copy(update={"sources": sources})
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    if content is not None and not isinstance(content, dict):
-        raise ConfigurationError(f"{path}: expected the sections models and profiles")
-    return content or {}  # pyright: ignore[reportUnknownVariableType] - YAML

@@ -2,28 +2,23 @@
 
     total = weights + KV cache + activations + overhead
 
-*Weights*: parameters, counted exactly (`adapters/parameters.py`), times the bits of their format; from the headers of
-safetensors files where those are there. *KV cache*: 2 x layers x KV heads x head size x tokens x bytes (arXiv 2309.06180).
-*Activations*: the largest set of tensors that live at once, found by following each library's code; the functions below
-name it. *Overhead*: what a process holds before its model, and what torch's caching allocator holds beside live tensors.
-docs/memory.md tells how far these were checked, and against what.
+*Weights*: parameters, counted exactly (`adapters/parameters.py`), times the bits of their format; where the files are
+there, what their headers say (`adapters/weights.py`). *KV cache* (arXiv 2309.06180) and *activations*: the largest set
+of tensors that live at once (`adapters/activations.py`). *Overhead*: what a process holds before its model, and what
+torch's caching allocator holds beside live tensors. docs/memory.md tells how far these were checked, against what.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from adapters import activations, hardware, weights
 from adapters.base import Kind
-from adapters.parameters import (
-    Config,
-    Parameters,
-    UnknownArchitecture,
-    class_of,
-    count,
-    head_size,
-    kv_heads,
-    text_config,
-)
+from adapters.configuration import ModelEntry
+from adapters.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
+from adapters.sources import HubSource
 
 DeviceKind = Literal["cuda", "cpu"]
 Configs = Mapping[str, Any]
@@ -45,40 +40,6 @@ class MemoryEstimate:
         return self.weights_bytes + self.kv_cache_bytes + self.activations_bytes + self.overhead_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WeightFormat:
-    """How weights lie in memory."""
-
-    bits: int
-    group_size: int | None = None
-    """So many weights share a scale (and a zero point); None: a whole row does, which weighs nothing."""
-    group_bits: int = 0
-    """Of each group's scale and zero point together."""
-    layers_only: bool = False
-    """Embeddings, output head and vision tower stay in 16 bit."""
-
-    def bytes_of(self, parameters: Parameters) -> int:
-        """What the parameters weigh."""
-        bits = self.bits + (self.group_bits / self.group_size if self.group_size else 0)
-        small, wide = (parameters.layers, parameters.kept) if self.layers_only else (parameters.total, 0)
-        return round(small * bits / 8) + 2 * wide
-
-
-FORMATS: Mapping[str, WeightFormat] = {
-    "float32": WeightFormat(32),
-    "float16": WeightFormat(16),
-    "bfloat16": WeightFormat(16),
-    # All matrices, as CTranslate2 has it; and as the round numbers of model cards mean it.
-    "int8": WeightFormat(8),
-    "int4": WeightFormat(4, 128, 16 + 4),
-    # Methods of vLLM: the layers only. arXiv 2306.00978, 2210.17323, 2305.14314.
-    "awq": WeightFormat(4, 128, 16 + 4, layers_only=True),
-    "gptq": WeightFormat(4, 128, 16 + 4, layers_only=True),
-    "bitsandbytes": WeightFormat(4, 64, 32, layers_only=True),
-    "fp8": WeightFormat(8, layers_only=True),
-}
-"""Formats by the name that a configuration gives them."""
-
 PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
     "cuda": dict.fromkeys(("text", "vision", "speech", "image", "video"), 500_000_000),
@@ -96,13 +57,10 @@ PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
 CACHING = 0.8
 """What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
 
-The allocations of diffusers' UNet, transformer and autoencoders, replayed through the allocator's rules (blocks are split
-and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.75 to 1.9 times the
-peak of live tensors on a card that has room. One that has not gives unused segments back and makes do with less.
+The allocations of diffusers' UNet, transformer and autoencoders, replayed through the allocator's rules (blocks are
+split and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.8 to 1.9
+times the peak of live tensors on a card that has room. One that has not gives segments back and makes do with less.
 """
-
-STEP_TOKENS = 2048
-"""Tokens in one step of vLLM, where the operator sets none."""
 
 
 def estimate(
@@ -120,6 +78,7 @@ def estimate(
     batch: int = 1,
     device: DeviceKind = "cuda",
     weights_bytes: int | None = None,
+    step_tokens: int | None = None,
 ) -> MemoryEstimate:
     """The memory of a model at work.
 
@@ -130,14 +89,15 @@ def estimate(
         dtype: Of weights and activations: "float16", "bfloat16", "float32". None: as published, or 16 bit.
         quantization: A row of `FORMATS` for the weights instead; None: what the config itself names.
         context: Tokens of one sequence, prompt and answer; None: the model's whole context. For speech, of the answer.
-        sequences: Sequences at once; beams, for speech (5 there when 1 is given is not assumed: say what you mean).
-        kv_cache_bytes: The cache's size, where the engine takes a fixed one; `context` and `sequences` then say nothing.
+        sequences: Sequences at once; for speech, beams.
+        kv_cache_bytes: The cache's size, where the engine takes a fixed one.
         width: Pixels; None: the native width. For images and videos.
         height: Pixels; None: the native height.
         frames: Of a video; None: 121.
         batch: Images, videos or sounds at once.
         device: Where it runs.
         weights_bytes: What the weights weigh, where somebody read it from the files.
+        step_tokens: Tokens that the engine works on at once, for text; None: what vLLM does.
 
     Raises:
         UnknownArchitecture: The configs are of no model that is known here.
@@ -146,24 +106,24 @@ def estimate(
     models = {path: config for path, config in configs.items() if path.endswith("config.json") and class_of(config)}
     if not models:
         raise UnknownArchitecture("there is no config file that names a model's class")
-    main = next(iter(models.values()))
+    main = models.get("config.json") or next(iter(models.values()))
     dtype = dtype or _published(main)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(f"there is no dtype {dtype!r}")
     size = 4 if dtype == "float32" else 2
-    weights = weights_bytes if weights_bytes is not None else weigh(models, _format(main, dtype, quantization))
+    weighed = weights_bytes if weights_bytes is not None else weigh(models, _format(main, dtype, quantization))
     cache = 0
     if kind in ("text", "vision"):
-        cache = kv_cache_bytes if kv_cache_bytes is not None else kv_cache(main, context, sequences)
-        activations = text_activations(main, size, sequences)
+        cache = kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
+        live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
     elif kind == "speech":
-        cache = batch * whisper_cache(main, size, beams=sequences, tokens=context)
-        activations = batch * whisper_activations(main, size)
+        cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
+        live = batch * activations.whisper_activations(main, size)
     else:
         shape = (batch, frames or 121, *_pixels(kind, width, height))
-        activations = max(_network_activations(config, size, *shape) for config in models.values())
-    caching = round(CACHING * activations) if device == "cuda" and kind in ("image", "video") else 0
-    return MemoryEstimate(weights, cache, activations, PROCESS_BYTES[device][kind] + caching)
+        live = max(activations.network_activations(config, size, *shape) for config in models.values())
+    caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
+    return MemoryEstimate(weighed, cache, live, PROCESS_BYTES[device][kind] + caching)
 
 
 def weigh(models: Configs, format: WeightFormat) -> int:
@@ -173,79 +133,6 @@ def weigh(models: Configs, format: WeightFormat) -> int:
     wide = [c for c in distinct.values() if class_of(c) == "AutoencoderKL" and c.get("force_upcast")]
     narrow = [c for c in distinct.values() if c not in wide]
     return sum(format.bytes_of(count(c)) for c in narrow) + sum(4 * count(c).total for c in wide)
-
-
-def kv_cache(config: Config, context: int | None, sequences: int) -> int:
-    """Bytes of keys and values, 16 bit, of so many sequences of `context` tokens; None: as long as the model can."""
-    text = text_config(config)
-    per_token = 2 * text["num_hidden_layers"] * kv_heads(text) * head_size(text) * 2
-    return per_token * (context or text["max_position_embeddings"]) * sequences
-
-
-def text_activations(config: Config, size: int, sequences: int) -> int:
-    """Bytes of one step of vLLM: hidden states and the gated MLP's three tensors, then float32 logits, twice."""
-    text = text_config(config)
-    step = STEP_TOKENS * (4 * text["hidden_size"] + 3 * text["intermediate_size"]) * size
-    return step + 2 * sequences * text["vocab_size"] * 4
-
-
-def whisper_cache(config: Config, size: int, *, beams: int, tokens: int | None = None) -> int:
-    """Bytes of CTranslate2's caches: each beam's own tokens, and the sound's keys and values, which beams share."""
-    per_position = 2 * config["decoder_layers"] * config["d_model"] * size
-    return per_position * (beams * (tokens or config["max_target_positions"]) + config["max_source_positions"])
-
-
-def whisper_activations(config: Config, size: int) -> int:
-    """Bytes of one encoder layer on half a minute: attention scores before and after softmax, or the MLP."""
-    positions = config["max_source_positions"]
-    scores = 2 * config["encoder_attention_heads"] * positions * positions
-    return (max(scores, positions * config["encoder_ffn_dim"] * 2) + 4 * positions * config["d_model"]) * size
-
-
-def _network_activations(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
-    """Bytes of the largest set of live tensors while one component of a diffusers pipeline works."""
-    name = class_of(config)
-    if name == "AutoencoderKL":
-        return kl_decode_bytes(config, size, batch, width, height)
-    if name == "AutoencoderKLLTXVideo":
-        return ltx_decode_bytes(config, size, batch, frames, width, height)
-    if name == "UNet2DConditionModel":
-        # With guidance, each image is denoised twice over. The gated feed-forward of the first level with attention
-        # holds its input, both halves of the inner state and their product: (1 + 8 + 4) x channels for each position.
-        level = next(i for i, kind in enumerate(config["down_block_types"]) if kind.startswith("CrossAttn"))
-        positions = (width // (8 << level)) * (height // (8 << level))
-        return 2 * batch * positions * 13 * config["block_out_channels"][level] * size
-    if name == "LTXVideoTransformer3DModel":
-        # Input, residual, and the inner state of the feed-forward before and after its GELU: (2 + 4 + 4) x width.
-        tokens = latent_frames(frames) * (width // 32) * (height // 32)
-        return 2 * batch * tokens * 10 * config["num_attention_heads"] * config["attention_head_dim"] * size
-    return 0  # text encoders: 77 or 256 tokens, nothing beside the others
-
-
-def kl_decode_bytes(config: Config, size: int, batch: int, width: int, height: int) -> int:
-    """`AutoencoderKL.decode`: the first residual block at full size holds its input, the norm of it, and the SiLU of that.
-
-    That input still has the second level's channels. Images of a batch are decoded together.
-    """
-    channels = config["block_out_channels"][min(1, len(config["block_out_channels"]) - 1)]
-    return 3 * batch * width * height * channels * (4 if config.get("force_upcast") else size)
-
-
-def ltx_decode_bytes(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
-    """`AutoencoderKLLTXVideo.decode`: a norm at full size holds two tensors of its dtype and two in float32.
-
-    Frames are decoded eight for each latent one, and the first seven dropped.
-    """
-    channels = (config.get("decoder_block_out_channels") or config["block_out_channels"])[0]
-    channels //= (config.get("upsample_factor") or [1])[0]
-    patch = config["patch_size"]
-    elements = batch * 8 * latent_frames(frames) * (width // patch) * (height // patch) * channels
-    return elements * 2 * (size + 4)
-
-
-def latent_frames(frames: int) -> int:
-    """Frames in LTX-Video's latents: one for the first, and one for every eight after it."""
-    return (frames + 6) // 8 + 1
 
 
 def _pixels(kind: Kind, width: int | None, height: int | None) -> tuple[int, int]:
@@ -264,3 +151,116 @@ def _format(config: Config, dtype: str, quantization: str | None) -> WeightForma
     if name not in FORMATS:
         raise ValueError(f"there is no quantisation {name!r}; there are {', '.join(FORMATS)}")
     return FORMATS[name]
+
+
+KNOWN = Path(__file__).with_name("known")
+"""Config files of models that the catalog names, to estimate them before any download; README.md in it says whence."""
+
+
+def known_configs(entry: ModelEntry) -> Configs | None:
+    """The config files of a catalog's model that came with this package, by its repository's name."""
+    for source in entry.sources:
+        if isinstance(source, HubSource) and source.file is None:
+            path = KNOWN / f"{source.repo.replace('/', '--')}.json"
+            if path.is_file():
+                return json.loads(path.read_text("utf-8"))
+    return None
+
+
+def read_configs(directory: Path) -> Configs:
+    """The config files in a model's directory.
+
+    Raises:
+        BadWeights: A Whisper model's binary, which holds its shapes, is damaged.
+        ValueError: One is no JSON.
+    """
+    paths = [*sorted(directory.glob("*config.json")), *sorted(directory.glob("*/config.json"))]
+    configs = {str(path.relative_to(directory)): json.loads(path.read_text("utf-8")) for path in paths}
+    if (directory / "model.bin").is_file():
+        configs["config.json"] = weights.whisper_shape(directory / "model.bin")
+    return configs
+
+
+def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | None = None) -> MemoryEstimate:
+    """The memory of a model whose files are here, run as its entry says; weights by their files' headers.
+
+    Args:
+        path: The checkpoint's directory.
+        entry: Its kind, backend, options and defaults.
+        device: Where it runs; None: where its options say, or on a GPU if there is one.
+
+    Raises:
+        UnknownArchitecture: It cannot be estimated: its class is unknown, or its files are damaged.
+    """
+    try:
+        configs = read_configs(path)
+        device = device or device_of(entry)
+        described = run_as(entry, device)
+        # CTranslate2 and the quantisations that vLLM applies while it loads change what lies in the files.
+        if entry.backend != "faster-whisper" and not entry.options.get("quantization"):
+            parts = [path, *(path / Path(name).parent for name in configs if "/" in name)]
+            described["weights_bytes"] = (
+                sum(weights.weigh_files(part, described.get("dtype")) for part in parts) or None
+            )
+        return estimate(entry.kind, configs, device=device, **described)
+    except (OSError, ValueError, weights.BadWeights) as error:
+        raise UnknownArchitecture(f"the model's files cannot be read: {error}") from error
+
+
+def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: DeviceKind | None = None) -> int:
+    """Bytes that a model will take at work: what its entry declares, or its files tell, or its known configs; else 0.
+
+    Args:
+        entry: The catalog's.
+        path: Where its files are; None: not here yet.
+        device: See `estimate_directory`.
+    """
+    if entry.memory_bytes is not None:
+        return entry.memory_bytes
+    device = device or device_of(entry)
+    try:
+        if path is not None and path.is_dir() and entry.sources:
+            return estimate_directory(path, entry, device=device).total_bytes
+    except UnknownArchitecture:
+        pass
+    try:
+        known = known_configs(entry)
+        return estimate(entry.kind, known, device=device, **run_as(entry, device)).total_bytes if known else 0
+    except (UnknownArchitecture, ValueError):
+        return 0
+
+
+def device_of(entry: ModelEntry) -> DeviceKind:
+    """Where a model runs by its options, "auto" and vLLM being a GPU where there is one."""
+    chosen = entry.options.get("device", "auto")
+    if chosen in ("cpu", "cuda"):
+        return chosen
+    return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
+
+
+def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """Arguments of `estimate` for how a backend runs a model: its options, and what it does where they are silent."""
+    options, defaults = entry.options, entry.defaults
+    if entry.backend == "faster-whisper":
+        compute = str(options.get("compute_type", "auto"))
+        if compute in ("auto", "default"):
+            compute = "float16" if device == "cuda" else "int8_float32"
+        weighed, _, computed = compute.partition("_")
+        computed = computed or {"int8": "float32", "int16": "float32"}.get(weighed, weighed)
+        return {"dtype": computed, "quantization": {"int16": "float16"}.get(weighed, weighed), "sequences": 5}
+    if entry.backend.startswith("diffusers"):
+        dtype = options.get("dtype", "auto")
+        if dtype == "auto":
+            half = "float16" if entry.kind == "image" else "bfloat16"
+            dtype = half if device == "cuda" else "float32"
+        batch = (options.get("batch_size") or (4 if device == "cuda" else 1)) if entry.kind == "image" else 1
+        sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
+        return {"dtype": dtype, "batch": batch, **sizes}
+    dtype = options.get("dtype", "auto")
+    return {
+        "dtype": None if dtype == "auto" else dtype,
+        "quantization": options.get("quantization"),
+        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "sequences": options.get("max_num_seqs", 32),
+        "step_tokens": options.get("max_num_batched_tokens"),
+    }

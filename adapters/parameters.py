@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapters import parameters_diffusion
+
 Config = Mapping[str, Any]
 
 
@@ -28,6 +30,41 @@ class Parameters:
     def total(self) -> int:
         """All of them."""
         return self.layers + self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFormat:
+    """How weights lie in memory."""
+
+    bits: int
+    group_size: int | None = None
+    """So many weights share a scale (and a zero point); None: a whole row does, which weighs nothing."""
+    group_bits: int = 0
+    """Of each group's scale and zero point together."""
+    layers_only: bool = False
+    """Embeddings, output head and vision tower stay in 16 bit."""
+
+    def bytes_of(self, parameters: Parameters) -> int:
+        """What the parameters weigh."""
+        bits = self.bits + (self.group_bits / self.group_size if self.group_size else 0)
+        small, wide = (parameters.layers, parameters.kept) if self.layers_only else (parameters.total, 0)
+        return round(small * bits / 8) + 2 * wide
+
+
+FORMATS: Mapping[str, WeightFormat] = {
+    "float32": WeightFormat(32),
+    "float16": WeightFormat(16),
+    "bfloat16": WeightFormat(16),
+    # All matrices, as CTranslate2 has it; and as the round numbers of model cards mean it.
+    "int8": WeightFormat(8),
+    "int4": WeightFormat(4, 128, 16 + 4),
+    # Methods of vLLM: the layers only. arXiv 2306.00978, 2210.17323, 2305.14314.
+    "awq": WeightFormat(4, 128, 16 + 4, layers_only=True),
+    "gptq": WeightFormat(4, 128, 16 + 4, layers_only=True),
+    "bitsandbytes": WeightFormat(4, 64, 32, layers_only=True),
+    "fp8": WeightFormat(8, layers_only=True),
+}
+"""Formats by the name that a configuration gives them."""
 
 
 def count(config: Config) -> Parameters:
@@ -155,13 +192,8 @@ def _t5_encoder(config: Config) -> Parameters:
     return Parameters(config["num_layers"] * layer + positions + hidden, config["vocab_size"] * hidden)
 
 
-def _diffusion(name: str) -> Callable[[Config], Parameters]:
-    def counted(config: Config) -> Parameters:
-        from adapters import parameters_diffusion
-
-        return Parameters(getattr(parameters_diffusion, name)(config))
-
-    return counted
+def _of_layers(counted: Callable[[Config], int]) -> Callable[[Config], Parameters]:
+    return lambda config: Parameters(counted(config))
 
 
 _COUNTERS: dict[str, Callable[[Config], Parameters]] = {
@@ -178,8 +210,8 @@ _COUNTERS: dict[str, Callable[[Config], Parameters]] = {
     "CLIPTextModel": _clip_text,
     "CLIPTextModelWithProjection": _clip_text,
     "T5EncoderModel": _t5_encoder,
-    "UNet2DConditionModel": _diffusion("unet"),
-    "AutoencoderKL": _diffusion("autoencoder"),
-    "LTXVideoTransformer3DModel": _diffusion("ltx_transformer"),
-    "AutoencoderKLLTXVideo": _diffusion("ltx_autoencoder"),
+    "UNet2DConditionModel": _of_layers(parameters_diffusion.unet),
+    "AutoencoderKL": _of_layers(parameters_diffusion.autoencoder),
+    "LTXVideoTransformer3DModel": _of_layers(parameters_diffusion.ltx_transformer),
+    "AutoencoderKLLTXVideo": _of_layers(parameters_diffusion.ltx_autoencoder),
 }

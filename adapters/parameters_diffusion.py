@@ -16,7 +16,7 @@ def _conv(into: int, out: int, side: int = 3, dimensions: int = 2) -> int:
 
 
 def _resnet(into: int, out: int, time: int = 0) -> int:
-    """`ResnetBlock2D`: two norms, two convolutions, the time step where there is one, a shortcut where widths differ."""
+    """`ResnetBlock2D`: two norms, two convolutions, perhaps the time step, a shortcut where widths differ."""
     shortcut = _conv(into, out, 1) if into != out else 0
     return 2 * into + _conv(into, out) + (_linear(time, out) if time else 0) + 2 * out + _conv(out, out) + shortcut
 

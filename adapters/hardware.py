@@ -1,0 +1,138 @@
+"""What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the container's limits."""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where control groups (version 2) are mounted: in a container, its own is the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that models can live in."""
+
+    kind: Literal["cuda", "cpu"]
+    name: str
+    total_bytes: int
+    free_bytes: int
+    """Now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The machine, as far as this process may use it."""
+
+    devices: tuple[Device, ...]
+    """GPUs first; the CPU with its RAM is always the last."""
+    cpu_count: int
+    """Cores that this process may use."""
+    ram_bytes: int
+    """RAM that this process may use, all told."""
+
+    @property
+    def main(self) -> Device:
+        """Where models go that may choose: the first GPU, else the CPU."""
+        return self.devices[0]
+
+    @property
+    def cpu(self) -> Device:
+        """The CPU."""
+        return self.devices[-1]
+
+
+def find() -> Hardware:
+    """The hardware of this machine, as it is now."""
+    memory = psutil.virtual_memory()
+    limit, used = cgroup_memory()
+    total = min(memory.total, limit) if limit is not None else memory.total
+    free = min(memory.available, max(0, limit - used)) if limit is not None else memory.available
+    cores = len(os.sched_getaffinity(0))
+    cpu = Device("cpu", _cpu_name(), total, free)
+    return Hardware((*gpus(), cpu), cores, total)
+
+
+def gpus() -> tuple[Device, ...]:
+    """NVIDIA's GPUs that this process may use (CUDA_VISIBLE_DEVICES); none where there is no driver."""
+    try:
+        nvml: Any = import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # Not installed, no driver, no rights: there is no GPU to use, whichever it is.
+        return ()
+    try:
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
+        return tuple(_gpu(nvml, handles[index]) for index in shown)
+    except nvml.NVMLError:
+        return ()
+    finally:
+        nvml.nvmlShutdown()
+
+
+def visible(uuids: list[str]) -> list[int]:
+    """Indices of the GPUs that CUDA_VISIBLE_DEVICES lets this process use, in its order.
+
+    As the CUDA programming guide has it: indices or beginnings of UUIDs; the first that means nothing ends the list.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return list(range(len(uuids)))
+    found: list[int] = []
+    for part in (part.strip() for part in chosen.split(",")):
+        matches = [i for i, uuid in enumerate(uuids) if part == str(i) or (part and uuid.startswith(part))]
+        if len(matches) != 1:
+            break
+        found.append(matches[0])
+    return found
+
+
+def _gpu(nvml: Any, handle: Any) -> Device:
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return Device("cuda", str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free))
+
+
+def cgroup_memory(root: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> tuple[int | None, int]:
+    """(the least memory.max of this process's group and those above, what is used within it); (None, 0): no limit.
+
+    See the kernel's Documentation/admin-guide/cgroup-v2.rst.
+    """
+    try:
+        lines = membership.read_text("ascii").splitlines()
+    except OSError:
+        return None, 0
+    relative = next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")), "")
+    group = root / relative if ".." not in relative.split("/") else root
+    least: tuple[int | None, int] = (None, 0)
+    for directory in (group, *group.parents):
+        if not directory.is_relative_to(root):
+            break
+        try:
+            limit = (directory / "memory.max").read_text("ascii").strip()
+            if limit != "max" and (least[0] is None or int(limit) < least[0]):
+                least = int(limit), _used(directory)
+        except (OSError, ValueError):
+            continue
+    return least
+
+
+def _used(directory: Path) -> int:
+    """Bytes in use within a control group; the page cache that the kernel would drop first is not."""
+    used = int((directory / "memory.current").read_text("ascii"))
+    for line in (directory / "memory.stat").read_text("ascii").splitlines():
+        if line.startswith("inactive_file "):
+            used -= int(line.split()[1])
+    return max(0, used)
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return "CPU"

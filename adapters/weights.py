@@ -1,0 +1,140 @@
+"""What weight files hold, read from their headers: names of shapes and dtypes, never the weights themselves."""
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+MAX_HEADER_BYTES = 100_000_000
+"""As safetensors itself has it; a longer header is a lie."""
+
+ELEMENT_BYTES = {
+    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
+    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+}  # fmt: skip
+"""Bytes of an element by safetensors' name of its dtype."""
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+"""What is cast when a model is loaded in another dtype."""
+
+
+class BadWeights(Exception):
+    """A file is not what its name says, or its header lies."""
+
+
+def safetensors_files(directory: Path) -> list[Path]:
+    """The safetensors of one model or component that are loaded from a directory.
+
+    An index names them; without one all are, but for variants in another precision (`model.fp16.safetensors`) and for
+    a repository's second copy (`consolidated.*`).
+    """
+    for index in sorted(directory.glob("*.safetensors.index.json")):
+        if ".fp16." not in index.name:
+            names: Mapping[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+            return [directory / name for name in sorted(set(names.values())) if Path(name).name == name]
+    found = (path for path in directory.glob("*.safetensors") if path.is_file())
+    return sorted(path for path in found if ".fp16." not in path.name and not path.name.startswith("consolidated"))
+
+
+def elements(path: Path) -> Counter[str]:
+    """How many elements of each dtype a safetensors file holds.
+
+    Raises:
+        BadWeights: Its header is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > MAX_HEADER_BYTES:
+                raise BadWeights(f"{path.name}: the header is too long")
+            header = json.loads(file.read(length))
+        found: Counter[str] = Counter()
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                begin, end = tensor["data_offsets"]
+                found[tensor["dtype"]] += (end - begin) // ELEMENT_BYTES[tensor["dtype"]]
+        return found
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise BadWeights(f"{path.name}: the header is damaged") from error
+
+
+def weigh_files(directory: Path, dtype: str | None) -> int:
+    """Bytes of a directory's safetensors in memory, 0 where there are none.
+
+    Args:
+        directory: Of one model or component.
+        dtype: What floating-point weights are cast to; None: nothing is.
+    """
+    total = 0
+    for path in safetensors_files(directory):
+        for name, number in elements(path).items():
+            cast_to = (4 if dtype == "float32" else 2) if dtype and name in FLOATS else ELEMENT_BYTES[name]
+            total += number * cast_to
+    return total
+
+
+def whisper_shape(path: Path) -> dict[str, Any]:
+    """The architecture of a Whisper model in CTranslate2's format, as transformers' config would say it.
+
+    Its `config.json` says nothing of shapes, so they are read from the binary: a header, then for each variable its
+    name, shape, type and bytes (ctranslate2/specs/model_spec.py writes them; version 6 is the current one).
+
+    Raises:
+        BadWeights: It is none, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            shapes, heads = _variables(file)
+        layers = [
+            {
+                name.split("/")[1]
+                for name in shapes
+                if name.startswith(f"{side}/layer_") and name.split("/")[1][6:].isdecimal()
+            }
+            for side in _SIDES
+        ]
+        width = shapes["encoder/conv1/weight"][0]
+        return {
+            "architectures": ["WhisperForConditionalGeneration"],
+            "d_model": width,
+            "num_mel_bins": shapes["encoder/conv1/weight"][1],
+            "encoder_layers": len(layers[0]),
+            "decoder_layers": len(layers[1]),
+            "encoder_attention_heads": heads or width // 64,
+            "encoder_ffn_dim": shapes["encoder/layer_0/ffn/linear_0/weight"][0],
+            "decoder_ffn_dim": shapes["decoder/layer_0/ffn/linear_0/weight"][0],
+            "max_source_positions": shapes["encoder/position_encodings/encodings"][0],
+            "max_target_positions": shapes["decoder/position_encodings/encodings"][0],
+            "vocab_size": shapes["decoder/embeddings/weight"][0],
+        }
+    except (ValueError, KeyError, IndexError, struct.error) as error:
+        raise BadWeights(f"{path.name}: this is no Whisper model of CTranslate2") from error
+
+
+_SIDES = ("encoder", "decoder")
+
+
+def _variables(file: BinaryIO) -> tuple[dict[str, tuple[int, ...]], int | None]:
+    def number(format: str) -> int:
+        return cast(int, struct.unpack(f"<{format}", file.read(struct.calcsize(format)))[0])
+
+    def text() -> str:
+        return file.read(number("H")).rstrip(b"\0").decode("ascii")
+
+    if not 4 <= number("I") <= 100 or text() != "WhisperSpec":
+        raise ValueError("another format")
+    number("I")
+    shapes: dict[str, tuple[int, ...]] = {}
+    heads = None
+    for _ in range(min(number("I"), 100_000)):
+        name = text()
+        shapes[name] = tuple(number("I") for _ in range(number("B")))
+        number("B")
+        length = number("I")
+        if name == "encoder/num_heads" and length in (1, 2, 4):
+            heads = number({1: "b", 2: "h", 4: "i"}[length])
+        else:
+            file.seek(length, 1)
+    return shapes, heads

@@ -125,7 +125,7 @@ def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
     for key in sections:
         if key not in Catalog.model_fields:
             raise ConfigurationError(file.problem((str(key),), "there are only the sections models and profiles"))
-    entries = sections.get(section) or {}
+    entries: Any = sections.get(section) or {}
     if not isinstance(entries, dict):
         raise ConfigurationError(file.problem((section,), "expected names, each with a mapping"))
     found: dict[str, E] = {}

@@ -111,7 +111,10 @@ def delete(cache_dir: Path, name: str) -> int:
         ModelNotFound: Nothing of it is here.
         ModelBusy: It is being fetched.
     """
-    directory = directory_of(cache_dir, name)
+    try:
+        directory = directory_of(cache_dir, name)
+    except ModelLoadFailed as error:
+        raise ModelNotFound(error.message) from None
     doomed = [directory, *(_beside(directory, suffix) for suffix in ("hub", "packages"))]
     if not any(path.exists() for path in doomed):
         raise ModelNotFound(f"The model {name!r} is not in the cache.")

@@ -28,7 +28,7 @@ from adapters.packages import fetch_packages
 from adapters.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.verification import refuse
 
-__all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready"]
+__all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,20 @@ def _used(directory: Path, to_load: bool) -> Path:
     if to_load:
         touch(directory)
     return directory
+
+
+def locate(
+    name: str,
+    sources: Sequence[HubSource | LocalSource | PackageSource],
+    cache_dir: Path,
+    base_dir: Path | None = None,
+) -> Path | None:
+    """Where a model's files are now, whole or not; None where they would have to be fetched. Arguments as `fetch`."""
+    directory = directory_of(cache_dir, name)
+    places = [
+        (base_dir or Path(__file__).parent) / one.path.expanduser() for one in sources if isinstance(one, LocalSource)
+    ]
+    return next((place.resolve() for place in (directory, *places) if place.is_dir()), None)
 
 
 def is_ready(directory: Path, sources: Sequence[HubSource | LocalSource | PackageSource]) -> bool:

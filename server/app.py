@@ -16,6 +16,7 @@ from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.auth import KeyGate
 from server.bodies import Intake
+from server.downloads import Downloads
 from server.errors import to_response
 from server.jobs import VideoJobs
 from server.lifecycle import Lifecycle, running
@@ -24,13 +25,17 @@ from server.origins import OriginGate
 from server.routes import audio, chat, completions, health, images, models, scenes, videos
 from server.services import Services
 from server.settings import Settings, is_loopback
+from server.store import Store
 
 ROUTES = [
     health.live,
     health.ready,
     health.metrics,
     models.page,
+    models.cached,
     models.retrieve,
+    models.act,
+    models.remove,
     chat.create,
     completions.create,
     audio.transcribe,
@@ -77,6 +82,8 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         artifacts=artifacts,
         jobs=VideoJobs(pool, artifacts, expire_s=settings.expire_s, max_unfinished=settings.max_video_jobs),
         metrics=metrics,
+        store=Store(settings.cache_dir / "models", pool),
+        downloads=Downloads(),
         started=int(time.time()),
     )
 

@@ -52,6 +52,12 @@ class Intake:
         body = b"".join([part async for part in self._chunks(request, self._max_json_bytes)])
         return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
 
+    async def optional_json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
+        """The JSON object of a request that may do without a body. Raises as `json`."""
+        if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
+            return {}
+        return await self.json(request)
+
     @asynccontextmanager
     async def form(self, request: Request[Any, Any, Any]) -> AsyncGenerator[Form]:
         """The multipart form of a request, or its JSON object. The files live as long as the context.

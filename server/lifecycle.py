@@ -33,6 +33,7 @@ async def running(services: Services) -> AsyncGenerator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         await services.jobs.aclose()
+        await services.downloads.aclose()
         await services.pool.aclose()
 
 

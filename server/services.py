@@ -8,9 +8,11 @@ from litestar import Request
 from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.bodies import Intake
+from server.downloads import Downloads
 from server.jobs import VideoJobs
 from server.metrics import Metrics
 from server.settings import Settings
+from server.store import Store
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -25,8 +27,15 @@ class Services:
     artifacts: Artifacts
     jobs: VideoJobs
     metrics: Metrics
+    store: Store
+    downloads: Downloads
     started: int
     """Unix time."""
+
+    def serves(self, name: str) -> bool:
+        """Whether a URL's rest is a served name or an alias, as it stands."""
+        name = name.strip("/")
+        return name in self.pool.aliases or any(slot.name == name for slot in self.pool.slots)
 
 
 def owner_of(request: AnyRequest) -> str:

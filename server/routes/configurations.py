@@ -1,0 +1,51 @@
+"""GET /v1/configurations/{kind}, POST /v1/configurations/validate: how a model is run, and whether it works here."""
+
+import asyncio
+from typing import Any
+
+from litestar import Response, get, post
+from pydantic import ValidationError
+
+from adapters import hardware
+from adapters.configuration import load_catalog
+from adapters.located import ConfigurationError
+from adapters.modelconfig import ModelConfig, default_config
+from adapters.validation import ConfigurationValidation, validate_config
+from compat import configurations
+from compat.errors import RequestError
+from server import replies
+from server.services import AnyRequest, Services
+
+
+@get("/v1/configurations/{kind:str}")
+async def defaults(kind: str) -> Response[bytes]:
+    """The default configuration of a kind, by our name of it or the seed's."""
+    try:
+        config = default_config(kind)
+    except ConfigurationError as error:
+        raise RequestError(f"{error}.", param="kind", code="unknown_kind", status=404) from None
+    return replies.json(configurations.render(config.model_dump(mode="json", exclude_none=True)))
+
+
+@post("/v1/configurations/validate", status_code=200)
+async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Errors, warnings, recommendations and estimated memory on this server's hardware."""
+    fields = configurations.parse(await services.intake.json(request))
+    found = await asyncio.to_thread(_validated, services, _config(fields))
+    return replies.json(
+        configurations.render_validation(
+            found.errors, found.warnings, found.recommendations, found.estimated_memory_bytes
+        )
+    )
+
+
+def _config(fields: dict[str, Any]) -> ModelConfig:
+    try:
+        return ModelConfig.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise configurations.invalid(first["loc"], first["msg"]) from None
+
+
+def _validated(services: Services, config: ModelConfig) -> ConfigurationValidation:
+    return validate_config(config, load_catalog(services.settings.catalog), hardware.find())

@@ -24,7 +24,6 @@ from adapters.base import (
     Adapter,
     ImageAdapter,
     Kind,
-    LoadProgress,
     ModelFiles,
     Report,
     SpeechAdapter,
@@ -32,7 +31,16 @@ from adapters.base import (
     VideoAdapter,
 )
 from adapters.configuration import ModelEntry, Profile
-from adapters.errors import AdapterError, ModelBusy, ModelLoadFailed, ModelNotFound, OutOfMemory, WrongModelKind
+from adapters.errors import (
+    AdapterError,
+    Interrupted,
+    ModelBusy,
+    ModelLoadFailed,
+    ModelNotFound,
+    OutOfMemory,
+    WrongModelKind,
+)
+from adapters.progress import logged
 from adapters.slots import Slot
 from adapters.worker import PROXIES
 
@@ -54,8 +62,6 @@ KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
 """Which kinds of model can serve a lease for an adapter class."""
 TEND_S = 1.0
 """Between two looks for idle models."""
-LOG_STEP = 0.1
-"""Of a stage of loading: progress is logged so often, and at its ends."""
 MAX_LEASES = 512
 """Of one model at a time; one more is `ModelBusy`."""
 
@@ -137,6 +143,7 @@ class Pool:
         Raises:
             ModelNotFound, WrongModelKind: As `find`.
             ModelBusy: Too many leases of it already.
+            Interrupted: It failed again and again, and rests for a while.
             ModelLoadFailed, OutOfMemory: It could not be loaded.
         """
         slot = self.find(name, adapter)
@@ -156,6 +163,8 @@ class Pool:
             yield ready
         finally:
             slot.leases -= 1
+            if ready.alive:
+                slot.failures = 0
             slot.used_at = time.monotonic()
             slot.measure()
             if not slot.leases:
@@ -217,6 +226,12 @@ class Pool:
     async def _ready(self, slot: Slot) -> Adapter:
         if slot.adapter is not None and slot.state == "ready" and slot.adapter.alive:
             return slot.adapter
+        if slot.adapter is not None and slot.state == "ready" and not slot.adapter.alive and slot.loading is None:
+            slot.fail()
+        if slot.loading is None and (rest_s := slot.rest_s()) > 0:
+            raise Interrupted(
+                f"The model {slot.name!r} failed {slot.failures} times in a row; it is tried again in {rest_s:.0f} s."
+            )
         if slot.loading is None:
             # A task of its own: the request that asked first may go away, the others still wait for the model.
             slot.loading = asyncio.create_task(self._load(slot))
@@ -248,6 +263,8 @@ class Pool:
         except BaseException as error:
             self.admission.release(slot)
             slot.state = "failed"
+            if not isinstance(error, asyncio.CancelledError | OutOfMemory):
+                slot.fail()
             if isinstance(error, AdapterError | asyncio.CancelledError):
                 raise
             raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
@@ -255,7 +272,7 @@ class Pool:
     async def _bring(self, slot: Slot) -> Adapter:
         """Files, then memory, then the model itself."""
         log.info("loading %s", slot.name)
-        report = self._reporter(slot)
+        report = logged(slot.name, log)
         path = await self._fetch(slot.name, slot.entry, report)
         slot.estimated_bytes = self._estimate(slot.entry, path) if self._estimate else None
         await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
@@ -275,21 +292,6 @@ class Pool:
         log.info("loaded %s in %.1f s", slot.name, slot.load_s)
         assert slot.adapter is not None
         return slot.adapter
-
-    @staticmethod
-    def _reporter(slot: Slot) -> Report:
-        """Logs the progress of loading, in steps."""
-        told = LoadProgress("", None)
-
-        def report(progress: LoadProgress) -> None:
-            nonlocal told
-            fraction, before = progress.fraction, told.fraction
-            if progress.stage != told.stage or (fraction or 0) >= (before or 0) + LOG_STEP or (fraction == 1 != before):
-                told = progress
-                share = "" if fraction is None else f" {fraction:.0%}"
-                log.info("%s: %s%s", slot.name, progress.stage, share)
-
-        return report
 
     async def _evict(self, slot: Slot) -> None:
         async with slot.lock:

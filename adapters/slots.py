@@ -11,6 +11,8 @@ from adapters.configuration import ModelEntry
 
 State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
 
+MAX_REST_S = 60.0
+
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -37,6 +39,10 @@ class Slot:
     """The most that its processes were seen to hold, once it has run."""
     used_at: float = field(default_factory=time.monotonic)
     """When it was last used, on the monotonic clock."""
+    failures: int = 0
+    """Loads that failed and processes that died, one after the other, since it last served a request."""
+    failed_at: float = 0.0
+    """When the last of them was, on the monotonic clock."""
     load_s: float = 1.0
     """What loading it took the last time, without downloading."""
 
@@ -54,6 +60,16 @@ class Slot:
             idle_s=time.monotonic() - self.used_at,
             restore_s=self.load_s,
         )
+
+    def fail(self) -> None:
+        """Notes that a load failed, or that the model's process died."""
+        self.failures += 1
+        self.failed_at = time.monotonic()
+
+    def rest_s(self) -> float:
+        """Seconds until it may be tried again: none after one failure, then 1, 2, 4 ... up to `MAX_REST_S`."""
+        rest = min(MAX_REST_S, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
+        return max(0.0, self.failed_at + rest - time.monotonic())
 
     def measure(self) -> None:
         """Notes what the model holds now, if that is more than was ever seen."""

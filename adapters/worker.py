@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any, Self
 
+import msgspec
+
 from adapters import frames
 from adapters.base import (
     Adapter,
@@ -203,6 +205,9 @@ class Worker:
                 self._heard = True
                 if queue := self._calls.get(frame.call):  # none: the caller has gone
                     queue.put_nowait(frame)
+        except (msgspec.DecodeError, OSError) as error:
+            log.error("the process of model %s speaks nonsense and is killed: %s", self._name, error)
+            self._process.kill()
         finally:
             self._alive = False
             for call, queue in self._calls.items():

@@ -15,9 +15,9 @@ EVERYONE = "everyone"
 """The owner of all objects where no keys are configured."""
 
 
-def digest(key: str) -> bytes:
+def digest(key: bytes) -> bytes:
     """What is kept of a key: its SHA-256."""
-    return hashlib.sha256(key.encode()).digest()
+    return hashlib.sha256(key).digest()
 
 
 def require_admin(scope: Scope) -> None:
@@ -41,8 +41,8 @@ class KeyGate:
         """Wraps an app; with no keys at all, everyone on this machine may call, and change what is served."""
         admin_keys = tuple(admin_keys)
         self._app = app
-        self._admins = frozenset(digest(key).hex()[:16] for key in admin_keys)
-        self._digests = tuple({digest(key) for key in (*keys, *admin_keys)})
+        self._admins = frozenset(digest(key.encode()).hex()[:16] for key in admin_keys)
+        self._digests = tuple({digest(key.encode()) for key in (*keys, *admin_keys)})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the request through, or answers it."""
@@ -59,8 +59,8 @@ class KeyGate:
         if not self._digests or scope["raw_path"] in OPEN_PATHS:
             return EVERYONE
         given = [value for name, value in scope["headers"] if name == b"authorization"]
-        scheme, _, key = (given[0] if len(given) == 1 else b"").decode("latin-1").partition(" ")
-        if not key or scheme.lower() != "bearer":
+        scheme, _, key = (given[0] if len(given) == 1 else b"").partition(b" ")
+        if not key or scheme.lower() != b"bearer":
             raise RequestError(
                 "You did not provide an API key: send it as `Authorization: Bearer YOUR_KEY`.",
                 code="missing_api_key",

@@ -1,6 +1,7 @@
 """The pool: loading once, leases, draining, failing, and the races between them."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,15 @@ import pytest
 
 from adapters.base import ImageAdapter, ImageRequest, LoadProgress, Report, SpeechAdapter, TextAdapter, TextRequest
 from adapters.configuration import ModelEntry, Profile
-from adapters.errors import GenerationFailed, ModelBusy, ModelLoadFailed, ModelNotFound, OutOfMemory, WrongModelKind
+from adapters.errors import (
+    GenerationFailed,
+    Interrupted,
+    ModelBusy,
+    ModelLoadFailed,
+    ModelNotFound,
+    OutOfMemory,
+    WrongModelKind,
+)
 from adapters.fake import FakeText
 from adapters.pool import Pool
 
@@ -110,7 +119,30 @@ async def test_promise_15_a_failed_load_rolls_back_and_is_tried_again(pool: Pool
         await fold(pool)
     assert "secret" not in hidden.value.message
     fetches.error = None
+    pool.slots[0].failed_at -= 60  # it has rested
     assert await fold(pool)
+
+
+async def test_promise_1_what_fails_again_and_again_rests_longer_and_longer(
+    pool: Pool, fetches: Fetches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("adapters.slots.time.monotonic", lambda: now)
+    fetches.error = ModelLoadFailed("no files")
+    tried = []
+    for _ in range(200):
+        with pytest.raises((ModelLoadFailed, Interrupted)):
+            await fold(pool)
+        if len(fetches.names) > len(tried):
+            tried.append(now)
+        now += 1
+    pauses = [later - earlier for earlier, later in itertools.pairwise(tried)]
+    assert pauses[:6] == [1, 1, 2, 4, 8, 16]
+    assert max(pauses) <= 60
+    fetches.error = None
+    now += 60
+    assert await fold(pool)
+    assert pool.slots[0].failures == 0
 
 
 async def test_a_request_that_goes_away_does_not_stop_the_loading_others_wait_for(pool: Pool, fetches: Fetches) -> None:

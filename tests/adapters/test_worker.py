@@ -244,3 +244,17 @@ async def test_promise_13_a_call_to_a_stopped_child_can_be_given_up() -> None:
         assert await fold(model, "c")
     finally:
         await model.unload()
+
+
+async def test_a_child_that_speaks_nonsense_is_killed_and_the_model_can_be_unloaded() -> None:
+    model = await text(delay_ms=20)
+    stream = model.generate(ask("[tokens=500]"))
+    await anext(stream)
+    os.kill(model.worker.pid, signal.SIGSTOP)
+    reader = model.worker._writer.transport.get_protocol()
+    reader.data_received(frames.LENGTH.pack(2**40))
+    with pytest.raises(Interrupted):
+        async for _ in stream:
+            pass
+    await model.unload()
+    assert not model.alive

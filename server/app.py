@@ -22,7 +22,7 @@ from server.jobs import VideoJobs
 from server.lifecycle import Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
-from server.routes import audio, chat, completions, health, images, models, scenes, videos
+from server.routes import audio, chat, completions, configurations, health, images, models, scenes, videos
 from server.services import Services
 from server.settings import Settings, is_loopback
 from server.store import Store
@@ -36,6 +36,8 @@ ROUTES = [
     models.retrieve,
     models.act,
     models.remove,
+    configurations.defaults,
+    configurations.validate,
     chat.create,
     completions.create,
     audio.transcribe,

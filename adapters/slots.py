@@ -1,8 +1,8 @@
 """A served model and the state that it is in: what the pool and its admission share."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Literal
 
 from adapters.base import Adapter
@@ -37,7 +37,7 @@ class Slot:
     """What it should need, from its files alone."""
     peak_bytes: int | None = None
     """The most that its processes were seen to hold, once it has run."""
-    used_at: float = field(default_factory=time.monotonic)
+    used_at: float = field(default_factory=monotonic)
     """When it was last used, on the monotonic clock."""
     failures: int = 0
     """Loads that failed and processes that died, one after the other, since it last served a request."""
@@ -57,19 +57,19 @@ class Slot:
             self.reserved_bytes,
             busy=bool(self.leases or self.waiting),
             evictable=self.state == "ready" and not self.entry.pin,
-            idle_s=time.monotonic() - self.used_at,
+            idle_s=monotonic() - self.used_at,
             restore_s=self.load_s,
         )
 
     def fail(self) -> None:
         """Notes that a load failed, or that the model's process died."""
         self.failures += 1
-        self.failed_at = time.monotonic()
+        self.failed_at = monotonic()
 
     def rest_s(self) -> float:
         """Seconds until it may be tried again: none after one failure, then 1, 2, 4 ... up to `MAX_REST_S`."""
         rest = min(MAX_REST_S, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
-        return max(0.0, self.failed_at + rest - time.monotonic())
+        return max(0.0, self.failed_at + rest - monotonic())
 
     def measure(self) -> None:
         """Notes what the model holds now, if that is more than was ever seen."""

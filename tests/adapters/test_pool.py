@@ -127,7 +127,7 @@ async def test_promise_1_what_fails_again_and_again_rests_longer_and_longer(
     pool: Pool, fetches: Fetches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("adapters.slots.time.monotonic", lambda: now)
+    monkeypatch.setattr("adapters.slots.monotonic", lambda: now)
     fetches.error = ModelLoadFailed("no files")
     tried = []
     for _ in range(200):

@@ -23,8 +23,9 @@ from filelock import AsyncFileLock, Timeout
 from adapters.base import LoadProgress, Report
 from adapters.cache import MANIFEST, directory_of, lock_path, partial, read_manifest, touch
 from adapters.errors import ModelLoadFailed
-from adapters.hub import PATIENCE_S, PROBE_S, fetch_hub
+from adapters.hub import fetch_hub
 from adapters.packages import fetch_packages
+from adapters.snapshots import PATIENCE_S, PROBE_S
 from adapters.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.verification import refuse
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,28 +16,18 @@ from typing import Any, cast
 
 from adapters.cache import MANIFEST, read_manifest
 from adapters.errors import Interrupted, ModelLoadFailed
+from adapters.headers import gguf_problems, is_ctranslate2, safetensors_problems
 
 PICKLES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".pt", ".pth"})
-"""Suffixes of weights whose reading can run code. A `model.bin` that CTranslate2 wrote is none (see `_ctranslate2`)."""
+"""Suffixes of weights whose reading can run code. CTranslate2's `model.bin` is none (`adapters/headers.py`)."""
 CODE = frozenset({".dll", ".dylib", ".py", ".pyc", ".pyd", ".pyx", ".so"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
 """Where the parts of a diffusers pipeline may come from; any other name would be imported as a module."""
-BITS = {
-    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ"), 8),
-    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
-    **dict.fromkeys(("U32", "I32", "F32"), 32),
-    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
-    **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
-}
-"""Of one element, by the names that safetensors gives to types (github.com/huggingface/safetensors, tensor.rs)."""
-MAX_HEADER_BYTES = 100_000_000
-"""As in the reference implementation of safetensors."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_FILES = 10_000
 VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "vocabulary.json", "added_tokens.json"})
 """Large tables of words: they configure nothing, so they are not searched."""
 CHUNK_BYTES = 4 * 2**20
-GGUF_VERSIONS = range(1, 10)
 
 Told = Callable[[int, int], None]
 """Hears how many bytes of how many have been read. May raise to stop."""
@@ -61,13 +50,17 @@ class Verification:
     """One line each, starting with the file's name; empty when valid."""
 
 
-def refuse(directory: Path) -> None:
+def refuse(directory: Path, *, whole: bool = True) -> None:
     """Lets through a directory that may be loaded.
+
+    Args:
+        directory: Of the model.
+        whole: Whether all of its files should be there already.
 
     Raises:
         ModelLoadFailed: Its first problem.
     """
-    for problem in problems_of(directory):
+    for problem in problems_of(directory, whole=whole):
         raise ModelLoadFailed(f"it is refused: {problem}")
 
 
@@ -143,7 +136,7 @@ def refused_suffix(name: str) -> str | None:
     return "code" if suffix in CODE else None
 
 
-def problems_of(directory: Path) -> Iterator[str]:
+def problems_of(directory: Path, *, whole: bool = True) -> Iterator[str]:
     """All reasons not to load a directory, found without reading weights; a line each, starting with the name."""
     try:
         for count, path in enumerate(_walk(directory)):
@@ -151,7 +144,7 @@ def problems_of(directory: Path) -> Iterator[str]:
                 yield f"more than {MAX_FILES} files"
                 return
             name = path.relative_to(directory).as_posix()
-            yield from (f"{name}: {problem}" for problem in _of_file(path, name))
+            yield from (f"{name}: {problem}" for problem in _of_file(path, name, whole))
     except OSError as error:
         yield f"{Path(error.filename or '').name}: {error.strerror}"
 
@@ -166,7 +159,7 @@ def _walk(directory: Path) -> Iterator[Path]:
                 yield Path(entry.path)
 
 
-def _of_file(path: Path, name: str) -> Iterator[str]:
+def _of_file(path: Path, name: str, whole: bool) -> Iterator[str]:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
         yield "a link"
@@ -174,85 +167,19 @@ def _of_file(path: Path, name: str) -> Iterator[str]:
         yield "not a file (a pipe, a socket or a device)"
     elif unsafe_name(name):
         yield "a name that may lead elsewhere"
-    elif path.name == "model.bin" and _ctranslate2(path):
+    elif path.name == "model.bin" and is_ctranslate2(path):
         return
     elif (why := refused_suffix(name)) is not None:
         yield why
     elif path.suffix == ".safetensors":
-        yield from _safetensors(path)
+        yield from safetensors_problems(path)
     elif path.suffix == ".gguf":
-        with path.open("rb") as file:
-            magic, version = file.read(4), file.read(4)
-        if magic != b"GGUF" or int.from_bytes(version, "little") not in GGUF_VERSIONS:
-            yield "not a GGUF file"
+        yield from gguf_problems(path)
     elif path.suffix == ".json" and path.name not in VOCABULARIES:
-        yield from _json(path)
+        yield from _json(path, whole)
 
 
-def _ctranslate2(path: Path) -> bool:
-    """Whether the weights are CTranslate2's: version (uint32), then the length (uint16) and name of a "...Spec".
-
-    No pickle begins with such a version, so no reader of pickles takes the file for one.
-    """
-    with path.open("rb") as file:
-        head = file.read(6)
-        if len(head) < 6:
-            return False
-        version, length = struct.unpack("<IH", head)
-        return 1 <= version <= 32 and 5 <= length <= 64 and file.read(length).rstrip(b"\0").endswith(b"Spec")
-
-
-def _safetensors(path: Path) -> Iterator[str]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-            yield "its header is longer than the file"
-            return
-        text = file.read(length)
-    try:
-        header = json.loads(text, object_pairs_hook=_once)
-        if not text.startswith(b"{"):
-            raise ValueError("no object")
-    except (ValueError, RecursionError):
-        yield "its header is not JSON"
-        return
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in cast(Any, metadata).values()):
-        yield "its metadata are not texts"
-    spans: list[tuple[int, int]] = []
-    for name, tensor in header.items():
-        try:
-            bits, shape, (begin, end) = BITS[tensor["dtype"]], tensor["shape"], tensor["data_offsets"]
-            if any(type(number) is not int or not 0 <= number < 2**63 for number in (*shape, begin, end)):
-                raise ValueError("a number is out of range")
-        except (KeyError, TypeError, ValueError):
-            yield f"its header is wrong about {name[:80]!r}"
-            return
-        for number in shape:
-            bits *= number
-        if bits != (end - begin) * 8:
-            yield f"its header lies about the size of {name[:80]!r}"
-            return
-        spans.append((begin, end))
-    expected = 0
-    for begin, end in sorted(spans):
-        if begin != expected:
-            yield "its tensors overlap, or leave gaps"
-            return
-        expected = end
-    if expected != size - 8 - length:
-        yield f"it has {size - 8 - length} bytes of weights, its header promises {expected}"
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different: with two of one name, two readers could see two files."""
-    if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name comes twice")
-    return dict(pairs)
-
-
-def _json(path: Path) -> Iterator[str]:
+def _json(path: Path, whole: bool) -> Iterator[str]:
     if path.stat().st_size > MAX_JSON_BYTES:
         yield "too large for a configuration"
         return
@@ -268,7 +195,7 @@ def _json(path: Path) -> Iterator[str]:
         if path.name == "model_index.json":
             yield from _pipeline(content)
         if path.name.endswith(".index.json"):
-            yield from _shards(path, content)
+            yield from _shards(path, content, whole)
 
 
 def _objects(content: Any) -> Iterator[dict[str, Any]]:
@@ -291,7 +218,7 @@ def _pipeline(index: dict[str, Any]) -> Iterator[str]:
             yield f"its part {name[:80]!r} comes from {str(cast(Any, part)[0])[:80]!r}"
 
 
-def _shards(path: Path, index: dict[str, Any]) -> Iterator[str]:
+def _shards(path: Path, index: dict[str, Any], whole: bool) -> Iterator[str]:
     shards = index.get("weight_map", {})
     names = set(map(str, cast(dict[str, Any], shards).values())) if isinstance(shards, dict) else {""}
     for name in sorted(names):
@@ -299,7 +226,7 @@ def _shards(path: Path, index: dict[str, Any]) -> Iterator[str]:
             yield f"it names a file elsewhere: {name[:80]!r}"
         elif (why := refused_suffix(name)) is not None:
             yield f"it names {why}: {name[:80]!r}"
-        elif not (path.parent / name).is_file():
+        elif whole and not (path.parent / name).is_file():
             yield f"it names a file that is missing: {name[:80]!r}"
 
 

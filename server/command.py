@@ -31,3 +31,5 @@ def main() -> None:
     except AdapterError as error:
         print(f"muybridge: {error.message}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

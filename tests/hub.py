@@ -3,6 +3,7 @@
 Run as a program, `python hub.py`, it prints its URL and serves until its standard input ends.
 """
 
+import gzip
 import hashlib
 import json
 import struct
@@ -73,6 +74,8 @@ class Faults:
     longer: bool = False
     """More bytes than announced."""
     bytes_per_s: float | None = None
+    gzip: bool = False
+    """Compressed, though nobody asked for that."""
     size: int | None = None
     """What the list says of each file's size."""
 
@@ -169,6 +172,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(faults.statuses.pop(0), b"not now")
         if faults.redirect and not path.startswith("/cdn"):
             return self._answer(302, b"", {"Location": f"http://localhost:{self.server.server_port}/cdn{path}"})
+        if faults.gzip:
+            return self._answer(200, gzip.compress(content), {"Content-Encoding": "gzip"})
         if (faults.tampered and not small) or (faults.tampered_json and small):
             content = content[:-1] + bytes([content[-1] ^ 1])
         asked = self.headers["Range"]

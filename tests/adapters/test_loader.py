@@ -388,7 +388,9 @@ async def test_gguf_becomes_safetensors(index: Path, tmp_path: Path) -> None:
 
 async def test_a_broken_gguf_is_refused(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelLoadFailed, match="could not be converted"):
-        await fetch("tiny", [gguf_source(index, b"GGUF\3\0\0\0" + bytes(500))], tmp_path / "cache", ignore, backend="vllm")
+        await fetch(
+            "tiny", [gguf_source(index, b"GGUF\3\0\0\0" + bytes(500))], tmp_path / "cache", ignore, backend="vllm"
+        )
     assert not (tmp_path / "cache" / "tiny").exists()
 
 

@@ -19,7 +19,7 @@ from server.bodies import Intake
 from server.downloads import Downloads
 from server.errors import to_response
 from server.jobs import VideoJobs
-from server.lifecycle import Lifecycle, running
+from server.lifecycle import DrainGate, Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
 from server.routes import audio, chat, completions, configurations, health, images, models, scenes, videos
@@ -116,4 +116,4 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         origins=settings.allowed_origins,
         public=not is_loopback(settings.host),
     )
-    return RequestLog(gated, metrics)
+    return RequestLog(DrainGate(gated, lifecycle), metrics)

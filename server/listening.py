@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 from asyncio.events import TimerHandle
 from collections import Counter
 from collections.abc import Generator
@@ -35,6 +36,7 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 4096
 MAX_CONNECTIONS_PER_ADDRESS = 1024
 KEEP_ALIVE_S = 10
+BACKLOG = 2048
 STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -181,7 +183,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def listen(app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None:
+def bind(settings: Settings) -> socket.socket:
+    """The public port, bound.
+
+    Raises:
+        OSError: It cannot be had.
+    """
+    host = settings.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, settings.port), family=family, backlog=BACKLOG)
+
+
+async def listen(app: ASGIApp, port: socket.socket, settings: Settings, lifecycle: Lifecycle) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
     While it drains, readiness is 503 and liveness 200, and what runs goes on for `drain_s`; a second signal ends it.
@@ -189,8 +202,6 @@ async def listen(app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None
     server = _Server(
         uvicorn.Config(
             app,  # pyright: ignore[reportArgumentType] - both mean ASGI 3
-            host=settings.host.strip("[]"),
-            port=settings.port,
             http=GuardedProtocol,
             ws="none",
             loop="none",
@@ -202,14 +213,14 @@ async def listen(app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=1,
-            backlog=2048,
+            backlog=BACKLOG,
         )
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[port]))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():

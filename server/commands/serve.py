@@ -31,14 +31,25 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def serve(settings: "Settings") -> None:
-    """Serves the profile's models until it is told to stop."""
-    from adapters.configuration import load_catalog
+    """Serves the profile's models until it is told to stop.
+
+    Raises:
+        ConfigurationError: The settings name a port, a folder, a profile or a file that cannot be used.
+    """
+    from adapters.configuration import ConfigurationError, load_catalog
     from server.app import create_app, create_pool
     from server.lifecycle import Lifecycle
-    from server.listening import listen
+    from server.listening import bind, listen
     from server.metrics import log
 
     lifecycle = Lifecycle()
-    app = create_app(settings, create_pool(settings, load_catalog(settings.catalog)), lifecycle)
-    log.info("serving", url=f"http://{settings.host}:{settings.port}/v1", profile=settings.profile)
-    await listen(app, settings, lifecycle)
+    try:
+        app = create_app(settings, create_pool(settings, load_catalog(settings.catalog)), lifecycle)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename or settings.data_dir}: {error.strerror}") from None
+    try:
+        port = bind(settings)
+    except OSError as error:
+        raise ConfigurationError(f"{settings.host} port {settings.port}: {error.strerror}") from None
+    log.info("serving", url=f"http://{settings.host}:{port.getsockname()[1]}/v1", profile=settings.profile)
+    await listen(app, port, settings, lifecycle)

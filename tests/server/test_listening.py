@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,7 +17,7 @@ import httpx
 import psutil
 import pytest
 import uvicorn
-from conftest import Running, serving
+from conftest import ROOT, Running, serving
 from raw import send
 from uvicorn.server import ServerState
 
@@ -159,6 +161,12 @@ def test_promise_14_sigterm_drains_and_leaves_no_children(tmp_path: Path) -> Non
             time.sleep(0.3)
             assert httpx.get(f"{running.url}/health/live").status_code == 200
             assert httpx.get(f"{running.url}/health/ready").status_code == 503
+            late = httpx.post(f"{running.url}/v1/chat/completions", json=body)
+            assert (late.status_code, late.json()["error"]["code"], late.headers["retry-after"]) == (
+                503,
+                "draining",
+                "5",
+            )
             rest = list(lines)
         assert rest[-2] == "data: [DONE]" or rest[-1] == "data: [DONE]"
         assert running.process.wait(5) == 0
@@ -184,3 +192,17 @@ def test_promise_14_the_drain_has_an_end(tmp_path: Path) -> None:
         assert "data: [DONE]" not in rest
         assert running.process.wait(8) == 0
         assert time.monotonic() - begun < 6
+
+
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "server", "serve", "--profile", "fake", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_promise_30_a_busy_port_or_an_unusable_folder_is_told_in_one_line(fake_server: Running, tmp_path: Path) -> None:
+    busy = start("--port", str(fake_server.port), "--data-dir", str(tmp_path))
+    folder = start("--port", "0", "--data-dir", "/proc/nowhere")
+    for result, words in ((busy, f"port {fake_server.port}: Address already in use"), (folder, "/proc/nowhere")):
+        assert result.returncode == 2
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr

@@ -27,8 +27,8 @@ PROBE_S = 2.0
 PATIENCE_S = 30.0
 """How long it may take where there is no other source."""
 
-PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
-"""What is taken from a repository. Pickles (`*.bin`, `*.pt`) and code (`*.py`) stay there."""
+PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+"""What is taken from a repository; `*.model` are SentencePiece's vocabularies. Pickles and code stay there."""
 
 BACKEND_PATTERNS = {
     "faster-whisper": ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")

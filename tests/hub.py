@@ -91,6 +91,8 @@ class Hub(ThreadingHTTPServer):
         self.old: dict[str, dict[str, bytes]] = {}
         """Files of earlier commits."""
         self.faults = Faults()
+        self.gated = False
+        """Whether the hub wants to know who asks."""
         self.asked: list[str] = []
         """Names of files, in the order of requests."""
         self.ranges: list[str] = []
@@ -135,7 +137,9 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         _, is_file, rest = path.partition("/resolve/")
         commit, _, name = rest.partition("/")
-        if not is_file and path.startswith("/api/models/org/tiny"):
+        if hub.gated:
+            self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        elif not is_file and path.startswith("/api/models/org/tiny"):
             self._list(path.partition("/revision/")[2] or hub.commit)
         elif is_file and path.startswith(("/org/tiny/", "/cdn/org/tiny/")) and name in self._files(commit):
             hub.asked.append(name)

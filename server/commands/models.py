@@ -61,6 +61,7 @@ def run_list(arguments: argparse.Namespace) -> int:
                 "kind": entry.kind if entry else None,
                 "license": entry.license if entry else None,
                 "served": name in served,
+                "unusable": entry.unusable or None if entry else None,
                 "cached": here is not None,
                 "local": entry is not None and here is None and _located(name, entry, cache_dir) is not None,
                 "size_bytes": here.size_bytes if here else None,
@@ -78,6 +79,7 @@ def run_list(arguments: argparse.Namespace) -> int:
     table = Table("model", "kind", "licence", "files", "last used", box=None)
     for row in rows:
         place = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
+        place = "cannot be loaded here" if row["unusable"] else place
         name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
         table.add_row(name, row["kind"] or "?", row["license"] or "", place, _day(row["last_accessed_at"]))
     Console().print(table, "", f"* served by the profile; the cache is {cache_dir}", soft_wrap=True)
@@ -195,13 +197,15 @@ def _known(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ..
 
 
 def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
-    from adapters.errors import ModelNotFound
+    from adapters.errors import ModelLoadFailed, ModelNotFound
 
     entry = catalog.models.get(name)
     if entry is None:
         raise ModelNotFound(f"There is no model {name!r} in the catalog; `muybridge models list` shows what is.")
     if not entry.sources:
         raise ModelNotFound(f"The model {name!r} has no files.")
+    if entry.unusable:
+        raise ModelLoadFailed(f"The model {name!r} cannot be loaded here: {entry.unusable}.")
     return entry
 
 

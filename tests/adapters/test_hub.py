@@ -81,6 +81,7 @@ async def test_one_file_and_folders_are_taken_where_they_are_asked_for(tmp_path:
 
 async def test_files_for_others_are_left_there(tmp_path: Path) -> None:
     taken = {"model_index.json": b"{}", "unet/model.safetensors": weights(64), "vae/only.fp16.safetensors": weights(64)}
+    taken |= {"tokenizer/spiece.model": b"\x0a\x0e", "tokenizer/merges.txt": b"a b", "scheduler/config.json": b"{}"}
     left = {"all-in-one.safetensors": weights(64), "unet/model.fp16.safetensors": weights(64), "unet/model.onnx": b"x"}
     with hub_of(taken | left) as hub:
         await pull(hub, tmp_path, backend="diffusers-image")
@@ -173,6 +174,12 @@ async def test_a_stalled_connection_is_given_up_and_the_download_continued(
     hub.faults = Faults(stalls=100, truncate_at=0)
     with pytest.raises(ModelLoadFailed, match=r"nothing came for 0\.3 s"):
         await pull(hub, tmp_path / "other")
+
+
+async def test_a_model_whose_licence_is_not_accepted_says_so(hub: Hub, tmp_path: Path) -> None:
+    hub.gated = True
+    with pytest.raises(ModelLoadFailed, match=r"licence must be accepted .* HF_TOKEN"):
+        await pull(hub, tmp_path)
 
 
 async def test_what_does_not_fit_on_the_disk_is_refused_before_the_first_byte(hub: Hub, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ FILES = {"config.json": b"{}", "model.safetensors": weights(4_000_000)}
 CATALOG = """
 models:
   tiny: {kind: text, backend: vllm, license: MIT, sources: [hf://org/tiny]}
+  odd: {kind: text, backend: vllm, sources: [hf://org/odd], unusable: it needs code of its own}
 profiles:
   mine: {models: [tiny, fake-text]}
 """
@@ -73,7 +74,9 @@ def command(hub: Hub, tmp_path: Path) -> Command:
 
 
 def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None:
-    assert "tiny *" in command.run("list")[0]
+    listed = command.run("list")[0]
+    assert "tiny *" in listed
+    assert "cannot be loaded here" in listed
     out, bars = command.run("pull", "tiny")
     assert out == f"tiny: {command.home / 'cache' / 'models' / 'tiny'}\n"
     assert "tiny: downloading" in bars
@@ -123,6 +126,7 @@ def test_a_pull_that_is_interrupted_ends_quietly(command: Command, hub: Hub) -> 
     [
         (("pull", "nope"), "no model 'nope' in the catalog"),
         (("pull", "fake-text"), "has no files"),
+        (("pull", "odd"), "cannot be loaded here: it needs code of its own"),
         (("verify", "tiny"), "not in the cache; `muybridge models pull tiny` fetches it"),
         (("verify", "nope"), "no model 'nope'"),
         (("remove", "tiny"), "not in the cache"),

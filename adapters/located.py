@@ -47,7 +47,9 @@ class Located:
         if key and (not found or key[-1] != found[-1]) and str(key[-1]).isidentifier():
             shown.append(str(key[-1]))
         line = self.lines.get(found)
-        return f"{self.path}{f':{line}' if line else ''}: {'.'.join(shown) + ': ' if shown else ''}{message}"
+        where = f"{self.path}{f':{line}' if line else ''}: {'.'.join(shown) + ': ' if shown else ''}"
+        # A name of the file's may hold a line break, and this is one line.
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in where + message)
 
     def error(self, error: ValidationError, prefix: Key = ()) -> ConfigurationError:
         """What pydantic found wrong with the value at `prefix`, a line for each fault."""
@@ -76,9 +78,10 @@ def read_located(path: Path) -> Located:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8") from None
-    loader: Any = yaml.SafeLoader(text)
     lines: dict[Key, int] = {}
+    loader: Any = None
     try:
+        loader = yaml.SafeLoader(text)
         node: Any = loader.get_single_node()
         _mark(path, node, (), lines, ())
         return Located(path, loader.construct_document(node) if node is not None else None, lines)
@@ -86,11 +89,12 @@ def read_located(path: Path) -> Located:
         mark = error.problem_mark or error.context_mark
         raise ConfigurationError(f"{path}{f':{mark.line + 1}' if mark else ''}: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:  # a control character; a date that there is not
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: it is nested too deeply") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _mark(path: Path, node: Any, key: Key, lines: dict[Key, int], above: tuple[int, ...]) -> None:
@@ -107,7 +111,9 @@ def _mark(path: Path, node: Any, key: Key, lines: dict[Key, int], above: tuple[i
             if not isinstance(name, yaml.ScalarNode):
                 raise ConfigurationError(f"{path}:{line}: a key must be a name")
             if (*key, name.value) in lines:
-                first = lines[*key, name.value]
-                raise ConfigurationError(f"{path}:{line}: {name.value}: the key is there already, in line {first}")
+                dotted = ".".join(map(str, (*key, name.value)))
+                raise ConfigurationError(
+                    f"{path}:{line}: {dotted}: the key is there already, in line {lines[*key, name.value]}"
+                )
             lines[*key, name.value] = line
             _mark(path, item, (*key, name.value), lines, (*above, id(node)))

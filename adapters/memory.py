@@ -58,7 +58,7 @@ CACHING = 0.8
 """What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
 
 The allocations of diffusers' UNet, transformer and autoencoders, replayed through the allocator's rules (blocks are
-split and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.8 to 1.9
+split and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.7 to 1.9
 times the peak of live tensors on a card that has room. One that has not gives segments back and makes do with less.
 """
 
@@ -198,13 +198,20 @@ def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | No
         described = run_as(entry, device)
         # CTranslate2 and the quantisations that vLLM applies while it loads change what lies in the files.
         if entry.backend != "faster-whisper" and not entry.options.get("quantization"):
-            parts = [path, *(path / Path(name).parent for name in configs if "/" in name)]
-            described["weights_bytes"] = (
-                sum(weights.weigh_files(part, described.get("dtype")) for part in parts) or None
-            )
+            described["weights_bytes"] = _weigh_files(path, configs, described.get("dtype")) or None
         return estimate(entry.kind, configs, device=device, **described)
     except (OSError, ValueError, weights.BadWeights) as error:
         raise UnknownArchitecture(f"the model's files cannot be read: {error}") from error
+
+
+def _weigh_files(path: Path, configs: Configs, dtype: str | None) -> int:
+    """Bytes of the weights in a model's directory, and in those of its components; see `weigh` for what grows."""
+    total = weights.weigh_files(path, dtype)
+    for name, config in configs.items():
+        if "/" in name:
+            upcast = class_of(config) == "AutoencoderKL" and config.get("force_upcast")
+            total += weights.weigh_files(path / Path(name).parent, "float32" if upcast else dtype)
+    return total
 
 
 def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: DeviceKind | None = None) -> int:

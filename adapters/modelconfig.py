@@ -212,8 +212,22 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     except ValidationError as error:
         raise ConfigurationError("; ".join(one["msg"] for one in error.errors())) from None
     if problems := option_problems(made):
-        raise ConfigurationError("; ".join(problems))
+        raise ConfigurationError("; ".join(_FIELDS.get(name, name) + rest for name, rest in map(_split, problems)))
     return made
+
+
+def _split(problem: str) -> tuple[str, str]:
+    name, colon, rest = problem.partition(":")
+    return name, colon + rest
+
+
+_FIELDS = {
+    "dtype": "compute_type",
+    "quantization": "compute_type",
+    "max_model_len": "context_length",
+    "max_num_seqs": "batch_size",
+}
+"""Options of backends by the field of a configuration that sets them."""
 
 
 def option_problems(entry: ModelEntry) -> list[str]:

@@ -56,8 +56,7 @@ def validate_config(config: ModelConfig, catalog: Catalog, hardware: Hardware) -
     try:
         made = to_entry(config, entry)
     except ConfigurationError as error:
-        message = f"compute_type or another field is refused by the model's backend: {error}"
-        return ConfigurationValidation((*errors, message), tuple(warnings), advice)
+        return ConfigurationValidation((*errors, str(error)), tuple(warnings), advice)
     device = hardware.cpu if config.device == "cpu" else hardware.main
     needed = memory.estimate_entry(made, device=device.kind)
     if needed > device.total_bytes:

@@ -134,7 +134,7 @@ def _check_catalog(path: Path) -> dict[str, Any]:
     catalog = load_catalog(path)
     errors = [
         file.problem(("models", name, "options", *problem.partition(": ")[0].split(".")), problem.partition(": ")[2])
-        for name in (file.data.get("models") or {})
+        for name in cast(dict[str, Any], file.data.get("models") or {})
         for problem in option_problems(catalog.models[name])
     ]
     return {"errors": errors}

@@ -43,13 +43,13 @@ class MemoryEstimate:
 PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
     "cuda": dict.fromkeys(("text", "vision", "speech", "image", "video"), 500_000_000),
-    # Resident bytes of a process that has imported the backend and loaded nothing, measured (vLLM has two).
+    # Resident bytes of the processes beside weights and caches, measured with the starter models (docs/memory.md).
     "cpu": {
         "text": 1_300_000_000,
         "vision": 1_300_000_000,
         "speech": 70_000_000,
-        "image": 520_000_000,
-        "video": 520_000_000,
+        "image": 580_000_000,
+        "video": 580_000_000,
     },
 }
 """What a model's processes take before the model."""

@@ -1,8 +1,8 @@
 """Who gets memory: models that want to be loaded wait here, in order, until there is room for them.
 
-One swap at a time. A model that is in use is not touched before somebody has waited `patience_s` for its memory: until
-then requests for it are still served, so that those of one model are collected before a swap. After that it drains:
-what runs goes on to its end, what comes new waits - so nobody starves.
+One swap at a time. A model that is in use is not touched before somebody has waited `patience_s` for its memory, and
+never before it has served for so long itself: until then requests for it are still served, so that those of one model
+are collected before a swap. After that it drains: what runs goes on to its end, what comes new waits, nobody starves.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from adapters.errors import OutOfMemory
 from adapters.slots import Slot
 
 GIB = 2**30
+MIN_PATIENCE_S = 0.05
+"""Those who waited for a model to be loaded need a moment to take it; without it, two models could swap for ever."""
 
 
 class Admission:
@@ -38,7 +40,7 @@ class Admission:
         self.budget_bytes = budget_bytes
         self._slots = {slot.name: slot for slot in slots}
         self._evict = evict
-        self._patience_s = patience_s
+        self._patience_s = max(patience_s, MIN_PATIENCE_S)
         self._turn = asyncio.Lock()  # first come, first served
         self._changed = asyncio.Event()
 
@@ -62,7 +64,7 @@ class Admission:
             return
         async with self._turn:
             asked = time.monotonic()
-            while not await self._try(slot, needed_bytes, self.budget_bytes, time.monotonic() - asked):
+            while not await self._try(slot, needed_bytes, self.budget_bytes, asked):
                 pass
 
     async def evict_idle(self) -> bool:
@@ -74,7 +76,7 @@ class Admission:
     def _residents(self) -> list[Slot]:
         return [slot for slot in self._slots.values() if slot.reserved_bytes or slot.adapter is not None]
 
-    async def _try(self, slot: Slot, needed: int, budget: int, waited_s: float) -> bool:
+    async def _try(self, slot: Slot, needed: int, budget: int, asked: float) -> bool:
         self._changed.clear()
         residents = [one.resident() for one in self._residents()]
         pinned = sum(one.reserved_bytes for one in self._residents() if one.entry.pin)
@@ -88,11 +90,18 @@ class Admission:
             slot.reserved_bytes = needed
             return True
         victims = [self._slots[name] for name in found.victims]
-        if victims and (waited_s >= self._patience_s or not any(one.resident().busy for one in victims)):
+        spared_s = max((self._spared_s(victim, asked) for victim in victims), default=None)
+        if spared_s is not None and spared_s <= 0:
             await asyncio.gather(*(self._evict(victim) for victim in victims))
         else:
-            await self._wait(self._patience_s - waited_s if victims else None)
+            await self._wait(spared_s)
         return False
+
+    def _spared_s(self, victim: Slot, asked: float) -> float:
+        """Seconds that a model is still let alone. Even a new one serves those who waited for it to be loaded."""
+        if not victim.resident().busy:
+            return 0.0
+        return max(asked, victim.ready_at) + self._patience_s - time.monotonic()
 
     async def _wait(self, at_most_s: float | None) -> None:
         with suppress(TimeoutError):

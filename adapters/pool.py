@@ -284,7 +284,7 @@ class Pool:
         async with slot.lock:
             begun = time.monotonic()
             slot.adapter = await backend.load(files, report)
-            slot.used_at = time.monotonic()
+            slot.used_at = slot.ready_at = time.monotonic()
             slot.load_s = slot.used_at - begun
             slot.state = "ready"
         slot.measure()

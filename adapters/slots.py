@@ -43,6 +43,8 @@ class Slot:
     """Loads that failed and processes that died, one after the other, since it last served a request."""
     failed_at: float = 0.0
     """When the last of them was, on the monotonic clock."""
+    ready_at: float = 0.0
+    """When it was loaded, on the monotonic clock."""
     load_s: float = 1.0
     """What loading it took the last time, without downloading."""
 

@@ -9,9 +9,10 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from adapters import loader
+from adapters import hardware, loader
 from adapters.base import Report
 from adapters.configuration import Catalog, ModelEntry
+from adapters.memory import estimate_entry
 from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.auth import KeyGate
@@ -64,8 +65,18 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
             return Path()  # a fake
         return await loader.fetch(name, entry.sources, settings.cache_dir / "models", report, backend=entry.backend)
 
-    profile = catalog.profile(settings.profile)
-    return Pool(catalog.models, profile, fetch, fallback=settings.model_fallback == "kind")
+    budget_gib = settings.memory_budget_gib
+    budget_bytes = hardware.find().main.free_bytes * 9 // 10 if budget_gib is None else int(budget_gib * 2**30)
+    return Pool(
+        catalog.models,
+        catalog.profile(settings.profile),
+        fetch,
+        fallback=settings.model_fallback == "kind",
+        budget_bytes=budget_bytes,
+        estimate=estimate_entry,
+        patience_s=settings.swap_patience_s,
+        idle_ttl_s=settings.idle_ttl_s,
+    )
 
 
 def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:

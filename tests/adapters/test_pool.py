@@ -306,6 +306,23 @@ async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_star
     assert 4 <= len(fetches.names) <= 14, "a swap about every 0.3 s"
 
 
+@pytest.mark.parametrize("patience_s", [0.0, 0.2])
+async def test_models_that_take_long_to_load_still_serve_before_they_are_swapped(
+    fetches: Fetches, patience_s: float
+) -> None:
+    """Longer than anybody's patience: whoever waits for the memory has waited enough by the time it is loaded."""
+    slow = {"options": {"load_delay_ms": 300}}
+    pool = small(fetches, names="ab", budget=10, patience_s=patience_s, a=slow, b=slow)
+
+    async def one(name: str) -> None:
+        for _ in range(3):
+            assert await use(pool, name, "[delay_ms=20] a b")
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(one("a"), one("b"), one("a"), one("b"))
+    assert len(fetches.names) <= 13
+
+
 async def test_promise_15_stress_under_a_budget_of_two(fetches: Fetches) -> None:
     pool = small(fetches, names="abcde", patience_s=0.02)
     most = 0

@@ -6,6 +6,16 @@ from typing import Any
 from compat.wire import WireReply
 
 
+class ModelMemory(WireReply):
+    """Bytes of a model: what it should need, what it has reserved, and the most that it was seen to hold."""
+
+    estimated_bytes: int | None
+    """From its files alone; null until they are here."""
+    reserved_bytes: int
+    peak_bytes: int | None
+    """Null until it has run."""
+
+
 class Model(WireReply, omit_defaults=True):
     """A served model. All but the first four are ours."""
 
@@ -21,6 +31,7 @@ class Model(WireReply, omit_defaults=True):
     aliases: list[str]
     """Other names that reach it."""
     defaults: dict[str, Any]
+    memory: ModelMemory
 
 
 class ModelList(WireReply):
@@ -40,6 +51,7 @@ def render(
     license: str,
     aliases: Sequence[str],
     defaults: Mapping[str, Any],
+    memory: ModelMemory,
 ) -> Model:
     """One model."""
     return Model(
@@ -53,4 +65,5 @@ def render(
         license=license,
         aliases=list(aliases),
         defaults=dict(defaults),
+        memory=memory,
     )

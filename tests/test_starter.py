@@ -185,6 +185,13 @@ def test_promise_1_a_killed_model_comes_back_and_the_others_never_left(
     assert starter.images.generate(model="gpt-image-1", prompt="a fox").data
 
 
+def test_a_model_that_has_run_shows_its_estimate_beside_its_peak(starter: openai.OpenAI) -> None:
+    starter.images.generate(model="gpt-image-1", prompt="a fox")
+    memory = starter.models.retrieve("starter-image").model_extra["memory"]
+    assert memory["peak_bytes"] == pytest.approx(memory["estimated_bytes"], rel=0.5)
+    assert memory["reserved_bytes"] > 0
+
+
 def test_promise_2_everything_dies_with_a_killed_server(tmp_path: Path) -> None:
     with serving(tmp_path, profile="starter") as running:
         with running.sdk(timeout=300) as sdk:

@@ -85,4 +85,5 @@ def _model(services: Services, slot: Slot) -> models.Model:
         license=slot.entry.license,
         aliases=[alias for alias, name in services.pool.aliases.items() if name == slot.name],
         defaults=slot.entry.defaults,
+        memory=models.ModelMemory(slot.estimated_bytes, slot.reserved_bytes, slot.peak_bytes),
     )

@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from adapters.errors import ModelLoadFailed
+
 Kind = Literal["text", "vision", "speech", "image", "video"]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -93,6 +95,14 @@ class Adapter(ABC):
     def alive(self) -> bool:
         """False once the model can serve no more (its process died) and must be loaded anew."""
         return True
+
+    async def sleep(self) -> bool:
+        """Gives back the memory it computes in and keeps what `wake` needs; False where it cannot: nothing is done."""
+        return False
+
+    async def wake(self) -> None:
+        """Ready again after `sleep`, sooner than a new load would be. Raises as `load`."""
+        raise ModelLoadFailed("This model cannot sleep.")
 
     def memory_bytes(self) -> int | None:
         """What this model holds now, in the memory that it computes in; None where nobody can tell."""

@@ -68,6 +68,7 @@ class FakeOptions(Adapter.Options):
     """Raise `GenerationFailed` after so many events."""
     load_delay_ms: int = 0
     fail_load: bool = False
+    can_sleep: bool = False
     sees: bool = True
     """Of a language model: whether it takes images."""
 
@@ -94,11 +95,20 @@ class _Fake(Adapter):
     async def unload(self) -> None:
         self.loaded = False
 
+    async def sleep(self) -> bool:
+        self.loaded = not self._options.can_sleep
+        return self._options.can_sleep
+
+    async def wake(self) -> None:
+        self.loaded = True
+
     async def _pace(self, events: Iterator[Any], script: str = "") -> AsyncGenerator[Any]:
         """The events, delayed and broken off as scripted."""
         said = {name: int(value) for name, value in DIRECTIVE.findall(script)}
         delay_s = said.get("delay_ms", self._options.delay_ms) / 1000
         left = said.get("fail_after", self._options.fail_after)
+        if not self.loaded:
+            raise GenerationFailed("The model is not loaded.")
         self.running += 1
         try:
             for event in events:

@@ -99,7 +99,7 @@ class Pool:
         self._fallback = fallback
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
-        self.admission = Admission(budget_bytes, self.slots, self._evict, patience_s)
+        self.admission = Admission(budget_bytes, self.slots, self._make_way, patience_s)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -253,13 +253,15 @@ class Pool:
     async def _load(self, slot: Slot) -> Adapter:
         async with slot.lock:
             if slot.adapter is not None and slot.adapter.alive:
-                slot.state = "ready"
-                return slot.adapter
-            await self._discard(slot)
+                if not slot.asleep:
+                    slot.state = "ready"
+                    return slot.adapter
+            else:
+                await self._discard(slot)
             slot.state = "loading"
         # From here to the loading itself without the lock: to wait for memory is to wait for others' locks.
         try:
-            return await self._bring(slot)
+            return await (self._wake(slot) if slot.asleep else self._bring(slot))
         except BaseException as error:
             self.admission.release(slot)
             slot.state = "failed"
@@ -293,9 +295,22 @@ class Pool:
         assert slot.adapter is not None
         return slot.adapter
 
-    async def _evict(self, slot: Slot) -> None:
+    async def _wake(self, slot: Slot) -> Adapter:
+        """Memory, then the model as it was."""
+        await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
         async with slot.lock:
-            if slot.adapter is None:
+            if slot.adapter is None or not slot.asleep:
+                raise Interrupted(f"The model {slot.name!r} was unloaded meanwhile.")
+            await slot.adapter.wake()
+            slot.asleep = False
+            slot.used_at = slot.ready_at = time.monotonic()
+            slot.state = "ready"
+        log.info("woke %s", slot.name)
+        return slot.adapter
+
+    async def _evict(self, slot: Slot, *, may_sleep: bool = False) -> None:
+        async with slot.lock:
+            if slot.adapter is None or (slot.asleep and may_sleep):
                 return
             slot.state = "draining"
             try:
@@ -303,10 +318,19 @@ class Pool:
             except asyncio.CancelledError:
                 slot.state = "ready"
                 raise
-            await self._discard(slot)
+            if may_sleep and slot.adapter.alive and await slot.adapter.sleep():
+                slot.asleep, slot.state = True, "unloaded"
+                self.admission.release(slot)
+                log.info("%s sleeps", slot.name)
+            else:
+                await self._discard(slot)
+
+    async def _make_way(self, slot: Slot) -> None:
+        """Gives a model's memory to others: it sleeps, where it can, or is unloaded."""
+        await self._evict(slot, may_sleep=True)
 
     async def _discard(self, slot: Slot) -> None:
-        adapter, slot.adapter = slot.adapter, None
+        adapter, slot.adapter, slot.asleep = slot.adapter, None, False
         if adapter is not None:
             slot.state = "unloading"
             await adapter.unload()

@@ -31,6 +31,8 @@ class Slot:
     """Held while it is loaded or unloaded."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while nobody holds a lease."""
+    asleep: bool = False
+    """It holds no share of the budget, but will be back sooner than a new load (`Adapter.sleep`)."""
     reserved_bytes: int = 0
     """Its share of the memory budget; 0 while it has none."""
     estimated_bytes: int | None = None

@@ -1,8 +1,11 @@
 """One vLLM engine: how it is configured, started and ended. No requests here."""
 
+import ctypes
+import gc
 import importlib
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -47,6 +50,8 @@ class VllmOptions(Adapter.Options):
     """GPUs that share the model."""
     enforce_eager: bool | None = None
     """Without compilation: starts sooner, runs slower. None: so on a CPU, compiled on a GPU."""
+    sleep: bool = False
+    """On a GPU: give way to other models by sleeping (weights wait in RAM) instead of unloading. Needs CUDA."""
     threads: int | None = Field(None, ge=1)
     """Of the engine, on a CPU; None: OMP_NUM_THREADS, or one per core that this process may use."""
     max_images: int = Field(8, ge=1, le=64)
@@ -90,8 +95,13 @@ class Engine:
                 from vllm.v1.engine.async_llm import AsyncLLM
 
                 cpu = current_platform.is_cpu()
+                if cpu and options.sleep:
+                    raise ModelLoadFailed("The option sleep needs a GPU; on a CPU models are unloaded.")
                 with _environment(_for_cpu(options) if cpu else {}):
                     return cls(AsyncLLM.from_engine_args(_arguments(path, options, cpu=cpu)), sockets)
+        except ModelLoadFailed:
+            sockets.cleanup()
+            raise
         except Exception as error:
             sockets.cleanup()
             log.exception("vLLM did not start")
@@ -121,6 +131,22 @@ class Engine:
     def close(self) -> None:
         """Gives back the descriptors and threads of the connection, which vLLM forgets. Call it after `stop`."""
         self.llm.engine_core.resources.ctx.destroy(linger=0)
+        _clear_caches()
+
+
+def _clear_caches() -> None:
+    """Empties vLLM's caches that keep the tokenizers of past engines alive: 130 MB of this process a load of Qwen.
+
+    Engines that still run fill them again with the next request. Then what was freed goes back to the system.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("vllm.renderers", "vllm.tokenizers", "vllm.utils.func_utils")):
+            for item in list(vars(module).values()):
+                if callable(clear := getattr(item, "cache_clear", None)):
+                    clear()
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps it otherwise
+        trim(0)
 
 
 def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArgs":
@@ -136,6 +162,7 @@ def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArg
         max_model_len=options.max_model_len or -1,  # -1: as long as model and cache allow.
         kv_cache_memory_bytes=int(options.kv_cache_gib * 2**30),
         enable_prefix_caching=True,
+        enable_sleep_mode=options.sleep,
         block_size=32 if cpu else None,  # vLLM's 128 on a CPU is more than most prompts have: nothing would be cached.
         max_num_seqs=options.max_num_seqs,
         max_num_batched_tokens=options.max_num_batched_tokens,

@@ -62,6 +62,7 @@ class VllmText(TextAdapter):
     def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor) -> None:
         """Takes over a running engine, and the thread that started it. Use `load`."""
         self._engine: Engine | None = engine
+        self._sleeps = options.sleep
         self._thread = thread
         self._prompts = Prompts(engine.llm, options.max_images)
         self._context: int = engine.llm.model_config.max_model_len
@@ -116,6 +117,19 @@ class VllmText(TextAdapter):
     def alive(self) -> bool:
         """False once the engine's process has ended."""
         return self._engine is not None and not self._engine.llm.errored
+
+    async def sleep(self) -> bool:
+        """Moves the weights to RAM and drops the cache, where the options say so (vLLM's sleep level 1)."""
+        if self._engine is None or not self._sleeps:
+            return False
+        await self._engine.llm.sleep(level=1)
+        return True
+
+    async def wake(self) -> None:
+        """Moves the weights back."""
+        if self._engine is None:
+            raise ModelLoadFailed("The model is not loaded.")
+        await self._engine.llm.wake_up()
 
     def memory_bytes(self) -> int | None:
         """What the engine's processes hold."""

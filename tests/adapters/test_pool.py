@@ -401,3 +401,33 @@ async def test_promise_11_too_many_requests_are_refused(fetches: Fetches, monkey
     pool = small(fetches)
     results = await asyncio.gather(*(use(pool, "a", "[delay_ms=10] a b") for _ in range(5)), return_exceptions=True)
     assert [isinstance(result, ModelBusy) for result in results] == [False] * 3 + [True] * 2
+
+
+async def test_a_model_that_can_sleep_gives_way_by_sleeping_and_wakes_without_a_load(fetches: Fetches) -> None:
+    pool = small(fetches, names="ab", budget=10, a={"options": {"can_sleep": True}})
+    for name in "ababa":
+        assert await use(pool, name)
+    assert fetches.names == ["a", "b", "b"], "a was loaded once"
+    assert await use(pool, "b")
+    sleeper = pool.slots[0]
+    assert sleeper.asleep
+    assert (sleeper.state, sleeper.reserved_bytes) == ("unloaded", 0)
+    await pool.unload("a")
+    assert sleeper.adapter is None
+    assert not sleeper.asleep
+    assert await use(pool, "a")
+    assert fetches.names.count("a") == 2
+
+
+async def test_stress_of_sleepers(fetches: Fetches) -> None:
+    sleepy = {"options": {"can_sleep": True}}
+    pool = small(fetches, names="abcd", patience_s=0.02, a=sleepy, b=sleepy, c=sleepy)
+
+    async def one(index: int) -> None:
+        for turn in range(10):
+            assert await use(pool, "abcd"[(index * 5 + turn * 3) % 4], "[delay_ms=1] a b")
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(one(index) for index in range(8)))
+    await pool.aclose()
+    assert not any(slot.adapter for slot in pool.slots)

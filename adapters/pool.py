@@ -22,13 +22,8 @@ from adapters import registry
 from adapters.admission import Admission
 from adapters.base import (
     Adapter,
-    ImageAdapter,
-    Kind,
     ModelFiles,
     Report,
-    SpeechAdapter,
-    TextAdapter,
-    VideoAdapter,
 )
 from adapters.configuration import ModelEntry, Profile
 from adapters.errors import (
@@ -36,10 +31,9 @@ from adapters.errors import (
     Interrupted,
     ModelBusy,
     ModelLoadFailed,
-    ModelNotFound,
     OutOfMemory,
-    WrongModelKind,
 )
+from adapters.names import Names
 from adapters.progress import logged
 from adapters.slots import Slot
 from adapters.worker import PROXIES
@@ -53,13 +47,6 @@ A = TypeVar("A", bound=Adapter)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
-    TextAdapter: ("text", "vision"),
-    SpeechAdapter: ("speech",),
-    ImageAdapter: ("image",),
-    VideoAdapter: ("video",),
-}
-"""Which kinds of model can serve a lease for an adapter class."""
 TEND_S = 1.0
 """Between two looks for idle models."""
 MAX_LEASES = 512
@@ -95,8 +82,8 @@ class Pool:
         """
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
         self._aliases = dict(profile.aliases)
+        self._names = Names(self._slots, self._aliases, fallback=fallback)
         self._fetch = fetch
-        self._fallback = fallback
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
         self.admission = Admission(budget_bytes, self.slots, self._make_way, patience_s)
@@ -112,29 +99,8 @@ class Pool:
         return self._aliases
 
     def find(self, name: str, adapter: type[Adapter] | None = None) -> Slot:
-        """The model that a name means: itself, an alias, or the kind's default where fallback is on.
-
-        Args:
-            name: As the client sent it; "" means the kind's default.
-            adapter: What the model must be able to be leased as.
-
-        Raises:
-            ModelNotFound: No such model.
-            WrongModelKind: It cannot do what is asked.
-        """
-        slot = self._slots.get(self._aliases.get(name, name))
-        if adapter is None:
-            if slot is None:
-                raise ModelNotFound(f"The model {name!r} does not exist; GET /v1/models lists what does.")
-            return slot
-        kinds = KINDS[adapter]
-        if slot is None and (self._fallback or not name):
-            slot = next((one for kind in kinds for one in self.slots if one.entry.kind == kind), None)
-        if slot is None:
-            raise ModelNotFound(f"The model {name!r} does not exist; GET /v1/models lists what does.")
-        if slot.entry.kind not in kinds:
-            raise WrongModelKind(f"The model {slot.name!r} is of kind {slot.entry.kind}; this needs {kinds[0]}.")
-        return slot
+        """The model that a name means. See `Names.find`."""
+        return self._names.find(name, adapter)
 
     @asynccontextmanager
     async def lease(self, name: str, adapter: type[A]) -> AsyncGenerator[A]:

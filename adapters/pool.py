@@ -33,6 +33,7 @@ from adapters.errors import (
     ModelLoadFailed,
     OutOfMemory,
 )
+from adapters.holdings import give_back
 from adapters.names import Names
 from adapters.progress import logged
 from adapters.slots import Slot
@@ -300,6 +301,8 @@ class Pool:
         if adapter is not None:
             slot.state = "unloading"
             await adapter.unload()
+            del adapter
+            await asyncio.to_thread(give_back)
             log.info("unloaded %s", slot.name)
         slot.state = "unloaded"
         self.admission.release(slot)

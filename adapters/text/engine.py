@@ -1,7 +1,5 @@
 """One vLLM engine: how it is configured, started and ended. No requests here."""
 
-import ctypes
-import gc
 import importlib
 import logging
 import os
@@ -137,16 +135,13 @@ class Engine:
 def _clear_caches() -> None:
     """Empties vLLM's caches that keep the tokenizers of past engines alive: 130 MB of this process a load of Qwen.
 
-    Engines that still run fill them again with the next request. Then what was freed goes back to the system.
+    Engines that still run fill them again with the next request.
     """
     for name, module in list(sys.modules.items()):
         if name.startswith(("vllm.renderers", "vllm.tokenizers", "vllm.utils.func_utils")):
             for item in list(vars(module).values()):
                 if callable(clear := getattr(item, "cache_clear", None)):
                     clear()
-    gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc keeps it otherwise
-        trim(0)
 
 
 def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArgs":

@@ -300,7 +300,10 @@ class Pool:
         adapter, slot.adapter, slot.asleep = slot.adapter, None, False
         if adapter is not None:
             slot.state = "unloading"
-            await adapter.unload()
+            try:
+                await adapter.unload()
+            except Exception:  # whoever wants its memory is not to blame, and the slot must not stay half-way
+                log.exception("unloading %s failed", slot.name)
             del adapter
             await asyncio.to_thread(give_back)
             log.info("unloaded %s", slot.name)

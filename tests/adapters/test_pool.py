@@ -431,3 +431,14 @@ async def test_stress_of_sleepers(fetches: Fetches) -> None:
         await asyncio.gather(*(one(index) for index in range(8)))
     await pool.aclose()
     assert not any(slot.adapter for slot in pool.slots)
+
+
+async def test_an_unload_that_fails_blocks_nobody(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: FakeText) -> None:
+        raise RuntimeError("stuck")
+
+    pool = small(fetches, budget=10)
+    assert await use(pool, "a")
+    monkeypatch.setattr(FakeText, "unload", broken)
+    assert await use(pool, "b")
+    assert pool.slots[0].state == "unloaded"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from adapters.errors import ModelLoadFailed
 
-Kind = Literal["text", "vision", "speech", "image", "video"]
+Kind = Literal["text", "vision", "embedding", "speech", "voice", "image", "video"]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -150,6 +150,8 @@ class Tool:
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """JSON schema of the arguments object."""
+    strict: bool = False
+    """Whether the arguments must fit the schema also where the model chose freely to call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,10 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
     """Of a tool's message: the call that it answers."""
+    name: str = ""
+    """Who speaks, where several bear one role; chat templates may show it."""
+    reasoning: str = ""
+    """Of an assistant's message: what it thought before; chat templates may show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +192,17 @@ class TextRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     """"auto", "none", "required", or the name of a tool."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may hold several calls."""
     output: Literal["text", "json_object", "json_schema"] = "text"
     """What the text must be; with "json_schema", `schema` says more."""
     schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
+    """With each token its log-probability and so many (0..20) of the likeliest in its place; None: without."""
+    echo: bool = False
+    """Plain continuations: the prompt comes first in the text, and with `logprobs` its tokens' too."""
+    reasoning_effort: str | None = None
+    """"none", "minimal", "low", "medium", "high" or "xhigh", for models that think first; None: the model's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +213,29 @@ class Usage:
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Of the prompt's tokens, those that came from the engine's prefix cache."""
+    reasoning_tokens: int = 0
+    """Of the completion's tokens, those that were thought and not said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """A token that could stand in one place, and how likely it is there."""
+
+    token: str
+    """Its text; where it is a piece of a character, with U+FFFD for what is missing."""
+    data: bytes
+    """Its bytes, which `token` may not hold whole."""
+    logprob: float | None
+    """Natural logarithm of its probability; None for a prompt's first token, which nothing precedes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A written token with its likelihood, and the likeliest tokens of its place."""
+
+    chosen: Likelihood
+    top: tuple[Likelihood, ...] = ()
+    """As many as were asked for, likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +248,10 @@ class TextDelta:
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
     """Set on the last piece of this answer."""
+    reasoning: str = ""
+    """The next piece of what the model thinks before it answers."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of this piece's tokens, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +356,46 @@ class SceneValidation:
     generation_ms: float
 
 
+# --- embedding -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to place in the model's space."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    """Each a text, or its token ids."""
+    dimensions: int | None = None
+    """Keep so many of each vector's first numbers and normalise again, for models trained for that; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """One vector per input, in order."""
+
+    vectors: tuple[bytes, ...]
+    """Each float32 [dimensions], little-endian, of length one."""
+    usage: Usage
+    generation_ms: float
+
+
+class EmbeddingAdapter(Adapter):
+    """A model that turns texts into vectors."""
+
+    kind: ClassVar[Kind] = "embedding"
+
+    @abstractmethod
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """The vectors of all inputs.
+
+        Raises:
+            ContextLengthExceeded: An input is longer than the model reads.
+            UnsupportedOption: `dimensions` that the model cannot give; ids that are no tokens.
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """
+
+
 # --- speech ----------------------------------------------------------------------------------------------------------
 
 
@@ -414,6 +495,57 @@ class SpeechAdapter(Adapter):
     @abstractmethod
     async def detect_language(self, audio: Media) -> LanguageDetection:
         """The language of the first half minute. Raises as `transcribe` does."""
+
+
+# --- voice -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisRequest:
+    """A text to say."""
+
+    text: str
+    voice: str | None = None
+    """One of the adapter's voices; None: its first."""
+    speed: float = 1.0
+    """0.25..4: how much faster than the voice's own pace."""
+    media_type: Literal["audio/wav", "audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/pcm"] = "audio/wav"
+    """"audio/ogg" holds Opus; "audio/pcm" is int16 little-endian, mono, 24 kHz, without a header."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenPiece:
+    """The next bytes of the sound; all pieces together are one file of the media type that was asked for."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesisDone:
+    """The last event of `VoiceAdapter.speak`."""
+
+    duration_s: float
+    """Of the sound."""
+    generation_ms: float
+
+
+VoiceEvent = SpokenPiece | SynthesisDone
+
+
+class VoiceAdapter(Adapter):
+    """A model that speaks."""
+
+    kind: ClassVar[Kind] = "voice"
+
+    @abstractmethod
+    def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
+        """The sound, piece by piece as it is spoken, then one `SynthesisDone`. Closing the generator stops the work.
+
+        Raises:
+            UnsupportedOption: A voice that the model does not have.
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """
 
 
 # --- image -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from starter.words import clip_tokenizer
 SEED = 18780615
 TEXT_WIDTH = 32
 """Width of each text encoder; the UNet reads both side by side."""
+LATENT_CHANNELS = 8
 TIME_WIDTH = 8
 """Width of each of SDXL's six size numbers (original size, crop, target size) once embedded."""
 
@@ -79,10 +80,11 @@ def vae() -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 16, 32, 32),
+        block_out_channels=(16, 32, 64, 96),
         layers_per_block=1,
         norm_num_groups=8,
-        latent_channels=4,
+        latent_channels=LATENT_CHANNELS,
+        mid_block_add_attention=False,
         sample_size=128,
         scaling_factor=0.13025,
         force_upcast=True,

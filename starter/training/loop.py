@@ -1,0 +1,155 @@
+"""The loop that every stage runs in: seeded, resumable, with averaged weights and a curve of its losses.
+
+Chance is drawn anew from the seed and the number of the step, so that a run that was stopped and went on gives the same
+weights as one that was not. A run's folder holds `state.pt` (all that is needed to go on; never served),
+`losses.csv` and `losses.png`.
+"""
+
+import csv
+import math
+import random
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from starter.training.curves import draw_curves
+
+SAVE_EVERY_S = 120.0
+
+
+class Stage(ABC):
+    """What one command trains."""
+
+    name: str
+    """Of the stage, and of its run's folder."""
+    seed: int
+    steps: int
+    """How many by default."""
+    rate = 1e-3
+    """The learning rate at its highest; it warms up for `warm_up` steps and falls by a cosine to a hundredth."""
+    warm_up = 100
+    decay = 0.999
+    """Of the averaged weights."""
+    weight_decay = 0.01
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The modules that are trained."""
+
+    @abstractmethod
+    def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one batch, and the figures to log. torch's own chance is seeded already."""
+
+
+class Run:
+    """A stage, its optimizer and its averaged weights, saved in a folder."""
+
+    def __init__(self, stage: Stage, folder: Path, steps: int | None = None, device: str = "cpu") -> None:
+        """Begins, or goes on where the folder's last state left off."""
+        self.stage = stage
+        self.folder = folder
+        self.steps = steps or stage.steps
+        self.step = 0
+        self.losses: list[dict[str, float]] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        self._parts = stage.parts()
+        for part in self._parts.values():
+            part.to(device).train()
+        self._weights = [weight for part in self._parts.values() for weight in part.parameters()]
+        self._average = [weight.detach().clone() for weight in self._weights]
+        self._optimizer = torch.optim.AdamW(
+            self._weights, lr=stage.rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True
+        )
+        state = folder / "state.pt"
+        if state.is_file():
+            self._load(torch.load(state, map_location=device, weights_only=True))
+
+    def _load(self, state: dict[str, object]) -> None:
+        for name, part in self._parts.items():
+            part.load_state_dict(state["parts"][name])  # pyright: ignore
+        for mine, saved in zip(self._average, state["average"], strict=True):  # pyright: ignore
+            mine.copy_(saved)
+        self._optimizer.load_state_dict(state["optimizer"])  # pyright: ignore
+        self.step = int(state["step"])  # pyright: ignore
+        self.losses = list(state["losses"])  # pyright: ignore
+
+    def save(self) -> None:
+        """Writes the state (whole or not at all) and the curve."""
+        part = self.folder / "state.pt.part"
+        torch.save(
+            {
+                "parts": {name: part.state_dict() for name, part in self._parts.items()},
+                "average": self._average,
+                "optimizer": self._optimizer.state_dict(),
+                "step": self.step,
+                "losses": self.losses,
+            },
+            part,
+        )
+        part.replace(self.folder / "state.pt")
+        if self.losses:
+            with (self.folder / "losses.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, ["step", *[key for key in self.losses[-1] if key != "step"]])
+                writer.writeheader()
+                writer.writerows(self.losses)
+            draw_curves(self.losses, self.folder / "losses.png", self.stage.name)
+
+    def average(self) -> None:
+        """Puts the averaged weights in the place of the trained ones: for an export, after which none trains on."""
+        with torch.no_grad():
+            for weight, average in zip(self._weights, self._average, strict=True):
+                weight.copy_(average)
+        for part in self._parts.values():
+            part.eval()
+
+    def rate(self, step: int) -> float:
+        """The learning rate at a step."""
+        warm = min(1.0, (step + 1) / self.stage.warm_up)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return self.stage.rate * warm * max(0.01, fall)
+
+    def train(self, log_every: int = 50) -> bool:
+        """Trains to the last step, or until SIGTERM or SIGINT asks for an end; returns whether all steps are done."""
+        asked: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda signum, _: asked.append(signum))
+        saved, begun, sums, since = time.monotonic(), time.monotonic(), dict[str, float](), 0
+        while self.step < self.steps and not asked:
+            figures = self._one()
+            since += 1
+            for key, value in figures.items():
+                sums[key] = sums.get(key, 0.0) + value
+            if self.step % log_every == 0 or self.step == self.steps:
+                means = {key: value / since for key, value in sums.items()}
+                pace = (time.monotonic() - begun) / since
+                self.losses.append({"step": float(self.step), **means})
+                shown = "  ".join(f"{key} {value:.4f}" for key, value in means.items())
+                print(f"{self.stage.name} {self.step}/{self.steps}  {shown}  {pace:.2f} s a step", flush=True)
+                begun, sums, since = time.monotonic(), {}, 0
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+        return self.step >= self.steps
+
+    def _one(self) -> dict[str, float]:
+        stage, chance = self.stage, self.stage.seed * 1_000_003 + self.step
+        torch.manual_seed(chance)
+        rate = self.rate(self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        loss, figures = stage.loss(self.step, random.Random(chance))  # noqa: S311
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._weights, 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        keep = min(stage.decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self._average, [weight.detach() for weight in self._weights], 1 - keep)
+        return figures

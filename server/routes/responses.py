@@ -1,0 +1,87 @@
+"""/v1/responses: create, get, delete, cancel, input items, input tokens."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Response, delete, get, post
+from litestar.params import Parameter
+
+from compat import responses, responses_items
+from server import replies
+from server.services import AnyRequest, Services, owner_of
+from server.streaming import collect, event_stream, until_disconnect
+
+Includes = Annotated[list[str] | None, Parameter(query="include[]")]
+
+
+@post("/v1/responses", status_code=200)
+async def create(request: AnyRequest, services: Services) -> Response[Any]:
+    """A response, whole, streamed, or in the background."""
+    call = responses.parse(await services.intake.json(request))
+    draft = await services.responses.draft(owner_of(request), call)
+    if call.background:
+        run = await services.responses.launch(draft)
+        return await event_stream(request, run.follow(0)) if call.stream else replies.json(draft.response)
+    frames = services.responses.work(draft)
+    if call.stream:
+        return await event_stream(request, frames)
+    await collect(request, frames)
+    return replies.json(draft.response)
+
+
+@post("/v1/responses/input_tokens", status_code=200)
+async def count(request: AnyRequest, services: Services) -> Response[bytes]:
+    """How many tokens a model would read."""
+    call = responses.parse_count(await services.intake.json(request))
+    tokens = await until_disconnect(request, services.responses.count(owner_of(request), call))
+    return replies.json(responses_items.render_count(tokens))
+
+
+@get("/v1/responses/{response_id:str}")
+async def retrieve(
+    request: AnyRequest,
+    services: Services,
+    response_id: str,
+    include: Includes = None,
+    stream: bool = False,
+    starting_after: Annotated[int | None, Parameter(ge=0)] = None,
+    include_obfuscation: bool = False,
+) -> Response[Any]:
+    """A response as it is now, or its stream again."""
+    responses_items.check_query(include, stream, starting_after, include_obfuscation)
+    if stream:
+        frames = await services.responses.follow(owner_of(request), response_id, starting_after)
+        return await event_stream(request, frames)
+    found = await services.responses.get(owner_of(request), response_id)
+    responses_items.check_included(found, include)
+    return replies.json(found)
+
+
+@delete("/v1/responses/{response_id:str}", status_code=200)
+async def remove(request: AnyRequest, services: Services, response_id: str) -> Response[bytes]:
+    """Removes a response; one in the background is stopped."""
+    await services.responses.delete(owner_of(request), response_id)
+    return replies.json(responses_items.render_deleted(response_id))
+
+
+@post("/v1/responses/{response_id:str}/cancel", status_code=200)
+async def cancel(request: AnyRequest, services: Services, response_id: str) -> Response[bytes]:
+    """Stops a response in the background."""
+    return replies.json(await services.responses.cancel(owner_of(request), response_id))
+
+
+@get("/v1/responses/{response_id:str}/input_items")
+async def input_items(
+    request: AnyRequest,
+    services: Services,
+    response_id: str,
+    after: str | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+    include: Includes = None,
+) -> Response[bytes]:
+    """A page of what a response was asked."""
+    shown = responses_items.parse_include(include)
+    found, more = await services.responses.input_items(
+        owner_of(request), response_id, after=after, limit=limit, newest_first=order == "desc"
+    )
+    return replies.json(responses_items.render_page(found, has_more=more, include=shown))

@@ -45,6 +45,8 @@ class ModelFiles:
     """Absolute path of the checkpoint's directory."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Validated by the backend's own `Options`."""
+    devices: tuple[int, ...] | None = None
+    """GPUs that it has been given, as nvidia-smi numbers them; empty: it is to run on the CPU; None: it may choose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Which models exist and which are served: the catalog, its profiles and aliases, checked as they are read."""
 
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -41,6 +41,8 @@ class ModelEntry(_Strict):
     """What a request means that leaves a field out: native width, height, steps, frames of this model."""
     memory_bytes: int | None = Field(None, gt=0)
     """What it takes when it works, measured or declared; None: estimated by `adapters/memory.py`."""
+    devices: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
+    """GPUs that it may live on, as nvidia-smi numbers them; None: wherever there is room."""
     pin: bool = False
     """Once loaded it stays, whatever else needs memory."""
     idle_ttl_s: float | None = Field(None, gt=0)
@@ -53,6 +55,14 @@ class ModelEntry(_Strict):
             raise Misplaced(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}", "backend")
         if self.kind not in row.kinds:
             raise Misplaced(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}", "kind")
+        if self.devices is not None:
+            if len(set(self.devices)) < len(self.devices):
+                raise Misplaced("a GPU is named twice", "devices")
+            if self.options.get("device") == "cpu":
+                raise Misplaced("these are GPUs, and the options say that it runs on the CPU", "devices")
+            shared: Any = self.options.get("tensor_parallel_size", 1)
+            if isinstance(shared, int) and shared > len(self.devices):
+                raise Misplaced(f"tensor_parallel_size asks for {shared} of them", "devices")
         return self
 
 

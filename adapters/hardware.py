@@ -1,6 +1,7 @@
 """What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the container's limits."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,8 @@ class Device:
     total_bytes: int
     free_bytes: int
     """Now."""
+    index: int | None = None
+    """A GPU's number, as nvidia-smi shows it; None: the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,27 @@ class Hardware:
 
     @property
     def main(self) -> Device:
-        """Where models go that may choose: the first GPU, else the CPU."""
-        return self.devices[0]
+        """Where there is most room for a model: the largest GPU, else the CPU."""
+        return max(
+            (one for one in self.devices if one.kind == "cuda"), key=lambda one: one.total_bytes, default=self.cpu
+        )
 
     @property
     def cpu(self) -> Device:
         """The CPU."""
         return self.devices[-1]
+
+    def budgets(self, limit_bytes: int | None = None) -> dict[int | None, int]:
+        """What models may take on each GPU, by its number, and in RAM (None): nine tenths of what is free.
+
+        Args:
+            limit_bytes: Instead, on each GPU, or in RAM where there is none.
+        """
+        found = {one.index: one.free_bytes * 9 // 10 for one in self.devices}
+        if limit_bytes is not None:
+            limits = {one.index: min(limit_bytes, one.total_bytes) for one in self.devices if one.kind == "cuda"}
+            found |= limits or {None: limit_bytes}
+        return found
 
 
 def find() -> Hardware:
@@ -66,11 +83,23 @@ def gpus() -> tuple[Device, ...]:
     try:
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
-        return tuple(_gpu(nvml, handles[index]) for index in shown)
+        return tuple(_gpu(nvml, handles[index], index) for index in shown)
     except nvml.NVMLError:
         return ()
     finally:
         nvml.nvmlShutdown()
+
+
+def environment(devices: Sequence[int] | None) -> dict[str, str]:
+    """What a process's environment must say so that it sees these GPUs, and no others.
+
+    Args:
+        devices: Their numbers; none: it sees no GPU; None: what this process sees.
+    """
+    if devices is None:
+        return {}
+    # NVIDIA's management library and nvidia-smi count in the order of the bus; CUDA puts the fastest first otherwise.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))}
 
 
 def visible(uuids: list[str]) -> list[int]:
@@ -90,9 +119,9 @@ def visible(uuids: list[str]) -> list[int]:
     return found
 
 
-def _gpu(nvml: Any, handle: Any) -> Device:
+def _gpu(nvml: Any, handle: Any, index: int) -> Device:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return Device("cuda", str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free))
+    return Device("cuda", str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), index)
 
 
 def cgroup_memory(root: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> tuple[int | None, int]:

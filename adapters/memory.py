@@ -27,7 +27,7 @@ Configs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes at the peak of the work that was described."""
+    """Bytes at the peak of the work that was described, on all GPUs that share the model together."""
 
     weights_bytes: int
     kv_cache_bytes: int
@@ -79,6 +79,7 @@ def estimate(
     device: DeviceKind = "cuda",
     weights_bytes: int | None = None,
     step_tokens: int | None = None,
+    gpus: int = 1,
 ) -> MemoryEstimate:
     """The memory of a model at work.
 
@@ -90,7 +91,7 @@ def estimate(
         quantization: A row of `FORMATS` for the weights instead; None: what the config itself names.
         context: Tokens of one sequence, prompt and answer; None: the model's whole context. For speech, of the answer.
         sequences: Sequences at once; for speech, beams.
-        kv_cache_bytes: The cache's size, where the engine takes a fixed one.
+        kv_cache_bytes: The cache's size on each GPU, where the engine takes a fixed one.
         width: Pixels; None: the native width. For images and videos.
         height: Pixels; None: the native height.
         frames: Of a video; None: 121.
@@ -98,6 +99,7 @@ def estimate(
         device: Where it runs.
         weights_bytes: What the weights weigh, where somebody read it from the files.
         step_tokens: Tokens that the engine works on at once, for text; None: what vLLM does.
+        gpus: That share the model: its weights are split, each computes and has a process of its own.
 
     Raises:
         UnknownArchitecture: The configs are of no model that is known here.
@@ -114,7 +116,7 @@ def estimate(
     weighed = weights_bytes if weights_bytes is not None else weigh(models, _format(main, dtype, quantization))
     cache = 0
     if kind in ("text", "vision"):
-        cache = kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
+        cache = gpus * kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
         live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
     elif kind == "speech":
         cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
@@ -123,7 +125,7 @@ def estimate(
         shape = (batch, frames or 121, *_pixels(kind, width, height))
         live = max(activations.network_activations(config, size, *shape) for config in models.values())
     caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
-    return MemoryEstimate(weighed, cache, live, PROCESS_BYTES[device][kind] + caching)
+    return MemoryEstimate(weighed, cache, gpus * live, gpus * (PROCESS_BYTES[device][kind] + caching))
 
 
 def weigh(models: Configs, format: WeightFormat) -> int:
@@ -270,4 +272,5 @@ def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
         "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
         "sequences": options.get("max_num_seqs", 32),
         "step_tokens": options.get("max_num_batched_tokens"),
+        "gpus": options.get("tensor_parallel_size", 1),
     }

@@ -20,11 +20,8 @@ from typing import Any, TypeVar
 
 from adapters import registry
 from adapters.admission import Admission
-from adapters.base import (
-    Adapter,
-    ModelFiles,
-    Report,
-)
+from adapters.base import Adapter, ModelFiles, Report
+from adapters.budget import Place
 from adapters.configuration import ModelEntry, Profile
 from adapters.errors import (
     AdapterError,
@@ -40,7 +37,7 @@ from adapters.slots import Slot
 from adapters.worker import PROXIES
 
 Estimate = Callable[[ModelEntry, Path], int]
-"""Bytes that a model will hold once it is loaded, from its files."""
+"""Bytes that a model will hold once it is loaded, on all its devices together, from its files."""
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 """Brings a model's files onto this machine: (name, entry, report) to the checkpoint's directory."""
 
@@ -64,7 +61,7 @@ class Pool:
         fetch: Fetch,
         *,
         fallback: bool = False,
-        budget_bytes: int | None = None,
+        budgets: Mapping[Place, int] | None = None,
         estimate: Estimate | None = None,
         patience_s: float = 5.0,
         idle_ttl_s: float | None = None,
@@ -76,7 +73,7 @@ class Pool:
             profile: Which, in which order, under which aliases.
             fetch: Brings files.
             fallback: Whether an unknown name reaches the first model of the kind that is asked for.
-            budget_bytes: Memory of all models together; None: without limit.
+            budgets: Memory of the models on each GPU and in RAM; None: without limit.
             estimate: What a model will need; None: nothing is known, and everything fits.
             patience_s: How long a model in use is spared while another waits for its memory.
             idle_ttl_s: Models that were not used for so long are unloaded; None: never. An entry's own goes before.
@@ -87,7 +84,7 @@ class Pool:
         self._fetch = fetch
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
-        self.admission = Admission(budget_bytes, self.slots, self._make_way, patience_s)
+        self.admission = Admission(budgets, self.slots, self._make_way, patience_s)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
@@ -141,7 +138,7 @@ class Pool:
     async def stream(self, name: str, adapter: type[A], work: Callable[[A], AsyncGenerator[T]]) -> AsyncGenerator[T]:
         """The events of work on a leased model; closing the generator stops the work and ends the lease.
 
-        Work that runs out of memory before its first event is tried once more, after all idle models have gone.
+        Work that runs out of memory before its first event is tried once more, after idle models beside it have gone.
         """
         for last in (False, True):
             async with self.lease(name, adapter) as model:
@@ -151,7 +148,7 @@ class Pool:
                 except StopAsyncIteration:
                     return
                 except OutOfMemory:
-                    if last or not await self.admission.evict_idle():
+                    if last or not await self.admission.evict_idle(self.find(name, adapter)):
                         raise
                     continue
                 async with aclosing(events):
@@ -245,7 +242,7 @@ class Pool:
         path = await self._fetch(slot.name, slot.entry, report)
         slot.estimated_bytes = self._estimate(slot.entry, path) if self._estimate else None
         await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
-        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options)
+        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, self.admission.gpus_of(slot))
         row = registry.BACKENDS[files.backend]
         backend: type[Any] = (
             PROXIES[slot.entry.kind] if row.process == "child" else registry.implementation(files.backend)
@@ -263,8 +260,14 @@ class Pool:
         return slot.adapter
 
     async def _wake(self, slot: Slot) -> Adapter:
-        """Memory, then the model as it was."""
-        await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
+        """Memory where it sleeps, then the model as it was."""
+        try:
+            await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0), stay=True)
+        except OutOfMemory:  # pinned models have taken its device; there may be others
+            async with slot.lock:
+                await self._discard(slot)
+                slot.state = "loading"
+            return await self._bring(slot)
         async with slot.lock:
             if slot.adapter is None or not slot.asleep:
                 raise Interrupted(f"The model {slot.name!r} was unloaded meanwhile.")

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Literal
 
 from adapters.base import Adapter
-from adapters.budget import Resident
+from adapters.budget import Place, Resident
 from adapters.configuration import ModelEntry
 
 State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
@@ -34,7 +34,9 @@ class Slot:
     asleep: bool = False
     """It holds no share of the budget, but will be back sooner than a new load (`Adapter.sleep`)."""
     reserved_bytes: int = 0
-    """Its share of the memory budget; 0 while it has none."""
+    """Its share of the memory budgets, of all its devices together; 0 while it has none."""
+    places: tuple[Place, ...] = ()
+    """Where it is, or will be; empty while it is nowhere, or where nobody counts."""
     estimated_bytes: int | None = None
     """What it should need, from its files alone."""
     peak_bytes: int | None = None
@@ -58,7 +60,7 @@ class Slot:
         """How the policy of eviction sees it."""
         return Resident(
             self.name,
-            self.reserved_bytes,
+            -(-self.reserved_bytes // max(1, len(self.places))),
             busy=bool(self.leases or self.waiting),
             evictable=self.state == "ready" and not self.entry.pin,
             idle_s=monotonic() - self.used_at,

@@ -41,6 +41,7 @@ from adapters.base import (
 )
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.frames import Frame
+from adapters.hardware import environment
 from adapters.holdings import held_bytes
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Worker:
                 str(os.getpid()),
                 pass_fds=[theirs.fileno()],
                 # OpenMP's threads wait for work by spinning unless told otherwise, and starve all others.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **environment(model.devices)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=2,  # engines print to it; a server's own standard output stays clean
             )

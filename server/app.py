@@ -66,13 +66,13 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
         return await loader.fetch(name, entry.sources, settings.cache_dir / "models", report, backend=entry.backend)
 
     budget_gib = settings.memory_budget_gib
-    budget_bytes = hardware.find().main.free_bytes * 9 // 10 if budget_gib is None else int(budget_gib * 2**30)
+    budgets = hardware.find().budgets(None if budget_gib is None else int(budget_gib * 2**30))
     return Pool(
         catalog.models,
         catalog.profile(settings.profile),
         fetch,
         fallback=settings.model_fallback == "kind",
-        budget_bytes=budget_bytes,
+        budgets=budgets,
         estimate=estimate_entry,
         patience_s=settings.swap_patience_s,
         idle_ttl_s=settings.idle_ttl_s,

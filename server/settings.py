@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """Models to load at start instead of on their first request."""
 
     memory_budget_gib: PositiveFloat | None = None
-    """GiB of all models together: GPU memory where there is a GPU, else RAM. None: nine tenths of what is free."""
+    """GiB of the models on each GPU; of RAM where there is none. None: nine tenths of what is free on each device."""
     swap_patience_s: Annotated[float, Field(ge=0)] = 5.0
     """A model in use is spared for so long while another waits for its memory."""
     idle_ttl_s: PositiveFloat | None = None

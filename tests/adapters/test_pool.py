@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -228,10 +228,23 @@ async def test_progress_is_logged_in_steps(pool: Pool, fetches: Fetches, caplog:
 # --- one budget of memory
 
 
-def small(fetches: Fetches, names: str = "abc", budget: int = 20, **options: Any) -> Pool:
+def small(
+    fetches: Fetches,
+    names: str = "abc",
+    budget: int = 20,
+    budgets: Mapping[int | None, int] | None = None,
+    **options: Any,
+) -> Pool:
     """Models of ten bytes each, of which two fit."""
     entries = {name: ModelEntry(kind="text", backend="fake-text", **options.pop(name, {})) for name in names}
-    return Pool(entries, Profile(models=tuple(names)), fetches, budget_bytes=budget, estimate=lambda *_: 10, **options)
+    return Pool(
+        entries,
+        Profile(models=tuple(names)),
+        fetches,
+        budgets=budgets or {None: budget},
+        estimate=lambda *_: 10,
+        **options,
+    )
 
 
 async def use(pool: Pool, name: str, words: str = "a b") -> list[Any]:

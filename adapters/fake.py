@@ -2,21 +2,25 @@
 
 It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
 two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,
-`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`.
+`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`.
 """
 
 import asyncio
 import hashlib
 import io
+import math
 import re
 import struct
 import wave
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from adapters.base import (
     Adapter,
+    EmbeddingAdapter,
+    EmbeddingRequest,
+    EmbeddingResult,
     GeneratedImage,
     GeneratedVideo,
     ImageAdapter,
@@ -28,6 +32,7 @@ from adapters.base import (
     JudgeRequest,
     JudgeResult,
     LanguageDetection,
+    Likelihood,
     Media,
     ModelFiles,
     Report,
@@ -41,6 +46,7 @@ from adapters.base import (
     TextEvent,
     TextPart,
     TextRequest,
+    TokenLogprob,
     ToolCall,
     TranscriptionDone,
     TranscriptionInfo,
@@ -55,7 +61,12 @@ from adapters.errors import ContextLengthExceeded, GenerationFailed, InvalidMedi
 
 CONTEXT = 4096
 """Words that the fake language model can read and write together."""
+WIDTH = 64
+"""Numbers in a fake embedding."""
+VOCABULARY = 100_000
+"""Token ids that the fake embedding model knows."""
 DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens)=(\d{1,7})\]")
+THINK = re.compile(r"\[think=([^\]]{1,1000})\]")
 CALL = re.compile(r"\[call=([\w-]+) (\{.*?\})\]")
 
 
@@ -153,6 +164,28 @@ class FakeText(_Fake, TextAdapter):
         return JudgeResult(tuple(judgements), Usage(len(content.split()), len(judgements)), 0.0)
 
 
+class FakeEmbedding(_Fake, EmbeddingAdapter):
+    """Adds up a direction for each word, so texts that share words are near each other."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """See `EmbeddingAdapter.embed`. It can give any dimensions up to `WIDTH`."""
+        if not 1 <= (request.dimensions or WIDTH) <= WIDTH:
+            raise UnsupportedOption(f"The fake's vectors have 1 to {WIDTH} dimensions.", param="dimensions")
+        read = [one.split() if isinstance(one, str) else one for one in request.inputs]
+        for index, words in enumerate(read):
+            if len(words) > CONTEXT:
+                raise ContextLengthExceeded(
+                    f"This model reads at most {CONTEXT} tokens at once; input {index} has {len(words)}.",
+                    param="input",
+                )
+            if wrong := [word for word in words if isinstance(word, int) and not 0 <= word < VOCABULARY]:
+                raise UnsupportedOption(f"The token id {wrong[0]} is not below {VOCABULARY}.", param="input")
+        script = next((one for one in request.inputs if isinstance(one, str)), "")
+        vectors = (_direction(words, request.dimensions or WIDTH) for words in read)
+        made = tuple([vector async for vector in self._pace(iter(vectors), script)])
+        return EmbeddingResult(made, Usage(sum(map(len, read))), 1.0)
+
+
 class FakeSpeech(_Fake, SpeechAdapter):
     """Hears one word a second in any WAV file: "one two three ..."."""
 
@@ -192,7 +225,8 @@ def _text_of(request: TextRequest) -> str:
 
 def _text_events(request: TextRequest, said: str, prompt_tokens: int, wanted: int) -> Iterator[TextEvent]:
     script: Mapping[str, str] = dict(DIRECTIVE.findall(said))
-    call = CALL.search(said) if request.tools and request.tool_choice != "none" else None
+    calls = CALL.findall(said) if request.tools and request.tool_choice != "none" else []
+    calls = calls if request.parallel_tool_calls else calls[:1]
     if "tokens" in script:
         words = [f" word{i}" for i in range(min(int(script["tokens"]), wanted + 1))]
     else:
@@ -200,23 +234,49 @@ def _text_events(request: TextRequest, said: str, prompt_tokens: int, wanted: in
     text, reason = "".join(words[:wanted]), "length" if len(words) > wanted else "stop"
     cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
     pieces = re.findall(r"\s*\S+", (text if cut is None else text[:cut]).rstrip())  # blanks at the end: quadratic
+    thought = THINK.search(said) if request.reasoning_effort != "none" else None
+    thoughts = re.findall(r"\s*\S+", thought[1]) if thought else []
     for index in range(request.n):
-        if call is not None:
-            name, arguments = call.groups()
-            yield TextDelta(index=index, tool_calls=(ToolCall(f"call_{index}", name, ""),))
-            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments),))
+        for piece in thoughts:
+            yield TextDelta(index=index, reasoning=piece)
+        for at, (name, arguments) in enumerate(calls):
+            half = len(arguments) // 2
+            yield TextDelta(index=index, tool_calls=(ToolCall(f"call_{index}_{at}", name, "", at),))
+            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments[:half], at),))
+            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments[half:], at),))
+        if calls:
             yield TextDelta(index=index, finish_reason="tool_calls")
             continue
+        if request.echo:
+            yield TextDelta(said, index, logprobs=_likelihoods(said, request.logprobs))
         for piece in pieces:
-            yield TextDelta(piece, index)
+            yield TextDelta(piece, index, logprobs=_likelihoods(piece, request.logprobs))
         yield TextDelta("", index, finish_reason="length" if reason == "length" and cut is None else "stop")
-    yield TextDone(Usage(prompt_tokens, len(pieces) * request.n), 1.0)
+    written, thinking = len(pieces) * request.n, len(thoughts) * request.n
+    yield TextDone(Usage(prompt_tokens, written + thinking, reasoning_tokens=thinking), 1.0)
+
+
+def _likelihoods(piece: str, wanted: int | None) -> tuple[TokenLogprob, ...]:
+    """One token, half as likely as can be; and so many others, each half as likely as the one before."""
+    if wanted is None:
+        return ()
+    likely = [Likelihood(piece + "'" * n, (piece + "'" * n).encode(), -math.log(2) * (n + 1)) for n in range(wanted)]
+    return (TokenLogprob(Likelihood(piece, piece.encode(), -math.log(2)), tuple(likely)),)
 
 
 def _judgement(content: bytes, options: int) -> Judgement:
     weights = [byte + 1 for byte in hashlib.sha512(content).digest()]
     chosen = [weights[index % len(weights)] for index in range(options)]
     return Judgement(tuple(weight / sum(chosen) for weight in chosen), mass=0.9)
+
+
+def _direction(words: Sequence[str | int], dimensions: int) -> bytes:
+    """float32 [dimensions], little-endian, of length one; each word's is drawn from its hash."""
+    total = [1e-3] * WIDTH  # no word at all has a direction, too
+    for word in words:
+        total = [a + b - 127.5 for a, b in zip(total, hashlib.sha512(str(word).encode()).digest(), strict=True)]
+    length = math.hypot(*total[:dimensions])
+    return struct.pack(f"<{dimensions}f", *(number / length for number in total[:dimensions]))
 
 
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -6,16 +6,20 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from msgspec import UNSET, UnsetType
 from pydantic import Field
 
-from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, ToolCall, Usage
+from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, TokenLogprob, ToolCall, Usage
 from compat import sse
 from compat.errors import RequestError
+from compat.logprobs import ChoiceLogprobs, render_logprobs
 from compat.messages import ChatMessage, parse_messages
-from compat.sampling import Nothing, SamplingFields
+from compat.sampling import MAX_TOP_LOGPROBS, Nothing, SamplingFields
 from compat.tools import ResponseFormat, ToolChoice, ToolDefinition, parse_output, parse_tool_choice, parse_tools
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class ChatCompletionRequest(SamplingFields):
@@ -26,9 +30,11 @@ class ChatCompletionRequest(SamplingFields):
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ToolDefinition], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
-    logprobs: Nothing = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
-    parallel_tool_calls: Literal[True] | None = None
+    parallel_tool_calls: bool | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: Nothing = None
     safety_identifier: str | None = None
@@ -69,6 +75,8 @@ class ChatCompletionMessage(WireReply):
     role: str = "assistant"
     refusal: None = None
     tool_calls: list[ChatCompletionMessageToolCall] | None = None
+    reasoning_content: str | UnsetType = UNSET
+    """What a model that thinks first thought. Not OpenAI's: named as DeepSeek, vLLM's clients and others name it."""
 
 
 class Choice(WireReply):
@@ -77,7 +85,7 @@ class Choice(WireReply):
     index: int
     message: ChatCompletionMessage
     finish_reason: FinishReason
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 class ChatCompletion(WireReply):
@@ -107,6 +115,7 @@ class ChoiceDelta(WireReply, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     tool_calls: list[ChoiceDeltaToolCall] | None = None
+    reasoning_content: str | None = None
 
 
 class ChunkChoice(WireReply):
@@ -115,7 +124,7 @@ class ChunkChoice(WireReply):
     index: int
     delta: ChoiceDelta
     finish_reason: FinishReason | None = None
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
 
 
 class ChatCompletionChunk(WireReply, omit_defaults=True):
@@ -139,14 +148,19 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
     wire = validate(ChatCompletionRequest, body)
     if wire.max_tokens is not None and wire.max_completion_tokens is not None:
         raise RequestError("Send max_completion_tokens or max_tokens, not both.", param="max_tokens")
+    if wire.top_logprobs is not None and not wire.logprobs:
+        raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
     output, schema = parse_output(wire.response_format)
     request = TextRequest(
         messages=parse_messages(wire.messages),
         max_tokens=wire.max_completion_tokens or wire.max_tokens,
         tools=parse_tools(wire.tools or []),
         tool_choice=parse_tool_choice(wire.tools or [], wire.tool_choice),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
         output=output,
         schema=schema,
+        logprobs=(wire.top_logprobs or 0) if wire.logprobs else None,
+        reasoning_effort=wire.reasoning_effort,
         **wire.sampling(),
     )
     include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
@@ -156,6 +170,8 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
 def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:
     """The whole reply, folded from the events of `TextAdapter.generate`."""
     texts: dict[int, list[str]] = {index: [] for index in range(call.request.n)}
+    thoughts: dict[int, list[str]] = {index: [] for index in texts}
+    likely: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
     calls: dict[int, dict[int, ToolCall]] = {index: {} for index in texts}
     reasons: dict[int, FinishReason] = {}
     done = TextDone(Usage(), 0.0)
@@ -164,6 +180,8 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
             done = event
             continue
         texts[event.index].append(event.text)
+        thoughts[event.index].append(event.reasoning)
+        likely[event.index].extend(event.logprobs)
         for piece in event.tool_calls:
             before = calls[event.index].get(piece.index, ToolCall("", "", "", piece.index))
             calls[event.index][piece.index] = ToolCall(
@@ -174,8 +192,11 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
     choices = [
         Choice(
             index=index,
-            message=_message("".join(pieces), [calls[index][key] for key in sorted(calls[index])]),
+            message=_message(
+                "".join(pieces), "".join(thoughts[index]), [calls[index][at] for at in sorted(calls[index])]
+            ),
             finish_reason=reasons.get(index, "stop"),
+            logprobs=None if call.request.logprobs is None else render_logprobs(likely[index]),
         )
         for index, pieces in texts.items()
     ]
@@ -189,12 +210,16 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
     )
 
 
-def _message(text: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
+def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
     rendered = [
         ChatCompletionMessageToolCall(id=call.id, function=FunctionCall(name=call.name, arguments=call.arguments))
         for call in calls
     ]
-    return ChatCompletionMessage(content=text if text or not calls else None, tool_calls=rendered or None)
+    return ChatCompletionMessage(
+        content=text if text or not calls else None,
+        tool_calls=rendered or None,
+        reasoning_content=thoughts or UNSET,
+    )
 
 
 async def stream(call: ChatCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
@@ -234,7 +259,9 @@ def _chunk_choice(event: TextDelta, first: bool) -> ChunkChoice:
     ]
     delta = ChoiceDelta(
         role="assistant" if first else None,
-        content=event.text if event.text or (first and not calls) else None,
+        content=event.text if event.text or (first and not calls and not event.reasoning) else None,
         tool_calls=calls or None,
+        reasoning_content=event.reasoning or None,
     )
-    return ChunkChoice(index=event.index, delta=delta, finish_reason=event.finish_reason)
+    logprobs = render_logprobs(event.logprobs) if event.logprobs else None
+    return ChunkChoice(index=event.index, delta=delta, finish_reason=event.finish_reason, logprobs=logprobs)

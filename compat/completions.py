@@ -3,20 +3,25 @@
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.base import FinishReason, TextDone, TextEvent, TextRequest
+from adapters.base import FinishReason, TextDone, TextEvent, TextRequest, TokenLogprob, Usage
 from compat import sse
 from compat.errors import RequestError
-from compat.sampling import Nothing, SamplingFields
+from compat.logprobs import CompletionLogprobs, render_completion_logprobs
+from compat.sampling import MAX_TOP_LOGPROBS, SamplingFields
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default of this route."""
+MAX_PROMPTS = 64
+"""In one request."""
+MAX_CHOICES = 128
+"""Continuations of all prompts of one request together."""
 
 
 class CompletionRequest(SamplingFields):
@@ -25,12 +30,14 @@ class CompletionRequest(SamplingFields):
     prompt: (
         str
         | Annotated[list[Annotated[int, Field(ge=0)]], Field(fail_fast=True)]
-        | Annotated[list[str], Field(fail_fast=True)]
+        | Annotated[list[str], Field(fail_fast=True, max_length=MAX_PROMPTS)]
+        | Annotated[list[list[Annotated[int, Field(ge=0)]]], Field(fail_fast=True, max_length=MAX_PROMPTS)]
     )
-    """Text, or token ids; a list of one text is taken as that text."""
+    """Text, or token ids, or a list of either: then each has its own continuations."""
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     best_of: Literal[1] | None = None
-    echo: Nothing = None
-    logprobs: None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     suffix: None = None
 
 
@@ -39,9 +46,15 @@ class CompletionCall:
     """A parsed request."""
 
     model: str
-    request: TextRequest
+    requests: tuple[TextRequest, ...]
+    """One per prompt, alike in all else."""
     stream: bool
     include_usage: bool
+
+    @property
+    def n(self) -> int:
+        """Continuations of each prompt."""
+        return self.requests[0].n
 
 
 class CompletionChoice(WireReply):
@@ -50,7 +63,7 @@ class CompletionChoice(WireReply):
     index: int
     text: str
     finish_reason: FinishReason | None = None
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
 
 
 class Completion(WireReply, omit_defaults=True):
@@ -72,55 +85,75 @@ def parse(body: Mapping[str, Any]) -> CompletionCall:
         RequestError: 400, naming the field at fault.
     """
     wire = validate(CompletionRequest, body)
+    prompts = _prompts(wire.prompt)
+    if wire.max_tokens == 0 and not wire.echo:
+        raise RequestError("max_tokens: 0 leaves nothing to answer, without echo: true.", param="max_tokens")
     request = TextRequest(
-        prompt=_prompt(wire.prompt), max_tokens=wire.max_tokens or DEFAULT_MAX_TOKENS, **wire.sampling()
+        max_tokens=DEFAULT_MAX_TOKENS if wire.max_tokens is None else wire.max_tokens,
+        echo=bool(wire.echo),
+        logprobs=wire.logprobs,
+        **wire.sampling(),
     )
+    if len(prompts) * request.n > MAX_CHOICES:
+        raise RequestError(f"At most {MAX_CHOICES} continuations of all prompts together.", param="n")
     include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
-    return CompletionCall(wire.model, request, bool(wire.stream), include_usage)
+    requests = tuple(replace(request, prompt=prompt) for prompt in prompts)
+    return CompletionCall(wire.model, requests, bool(wire.stream), include_usage)
 
 
-def _prompt(prompt: str | Sequence[int] | Sequence[str]) -> str | tuple[int, ...]:
+def _prompts(prompt: str | Sequence[int | str | Sequence[int]]) -> list[str | tuple[int, ...]]:
     if isinstance(prompt, str):
-        return prompt
+        return [prompt]
     tokens = tuple(item for item in prompt if isinstance(item, int))
     if tokens:
-        return tokens
-    texts = [item for item in prompt if isinstance(item, str)]
-    if len(texts) != 1:
-        raise RequestError("Send one prompt: a text, or its token ids.", param="prompt")
-    return texts[0]
+        return [tokens]
+    if not prompt:
+        raise RequestError("The list of prompts is empty.", param="prompt")
+    return [item if isinstance(item, str) else tuple(item) for item in prompt if not isinstance(item, int)]
 
 
 def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Completion:
-    """The whole reply, folded from the events of `TextAdapter.generate`."""
-    texts: dict[int, list[str]] = {index: [] for index in range(call.request.n)}
+    """The whole reply, folded from the events of all prompts, whose indices count on from prompt to prompt."""
+    texts: dict[int, list[str]] = {index: [] for index in range(call.n * len(call.requests))}
+    likely: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
     reasons: dict[int, FinishReason] = {}
-    usage, timings = None, None
+    done = TextDone(Usage(), 0.0)
     for event in events:
         if isinstance(event, TextDone):
-            usage, timings = render_usage(event), render_timings(event)
+            done = event
             continue
         texts[event.index].append(event.text)
+        likely[event.index].extend(event.logprobs)
         if event.finish_reason is not None:
             reasons[event.index] = event.finish_reason
+    wanted = call.requests[0].logprobs is not None
     return Completion(
         **_identity(model),
         choices=[
-            CompletionChoice(index=index, text="".join(pieces), finish_reason=reasons.get(index, "stop"))
+            CompletionChoice(
+                index=index,
+                text="".join(pieces),
+                finish_reason=reasons.get(index, "stop"),
+                logprobs=render_completion_logprobs(likely[index], 0) if wanted else None,
+            )
             for index, pieces in texts.items()
         ],
-        usage=usage,
-        timings=timings,
+        usage=render_usage(done),
+        timings=render_timings(done),
     )
 
 
 async def stream(call: CompletionCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
     """The reply as server-sent events, `[DONE]` last. Closing this closes `events`."""
     identity = _identity(model)
+    offsets: dict[int, int] = {}
     async with aclosing(events):
         async for event in events:
             if not isinstance(event, TextDone):
-                choice = CompletionChoice(index=event.index, text=event.text, finish_reason=event.finish_reason)
+                offset = offsets.get(event.index, 0)
+                offsets[event.index] = offset + len(event.text)
+                logprobs = render_completion_logprobs(event.logprobs, offset) if event.logprobs else None
+                choice = CompletionChoice(event.index, event.text, event.finish_reason, logprobs)
                 yield sse.frame(Completion(**identity, choices=[choice]))
             elif call.include_usage:
                 yield sse.frame(

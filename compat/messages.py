@@ -64,7 +64,11 @@ class ChatMessage(WireRequest):
     content: str | Annotated[list[Content], Field(max_length=4096, fail_fast=True)] | None = None
     tool_calls: Annotated[list[MadeToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: str | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
+    """Who speaks, where several bear one role."""
     refusal: str | None = None
+    reasoning_content: str | None = None
+    """What the assistant thought, as this server's answers hold it."""
     annotations: None = None
     audio: None = None
     function_call: None = None
@@ -94,7 +98,9 @@ def _message(wire: ChatMessage, param: str) -> Message:
         ToolCall(call.id, call.function.name, call.function.arguments, index)
         for index, call in enumerate(wire.tool_calls or [])
     )
-    return Message(wire.role, content, calls, wire.tool_call_id or "")
+    if wire.reasoning_content and wire.role != "assistant":
+        raise RequestError("Only an assistant's message holds thoughts.", param=f"{param}.reasoning_content")
+    return Message(wire.role, content, calls, wire.tool_call_id or "", wire.name or "", wire.reasoning_content or "")
 
 
 def _content(content: str | Sequence[Content] | None, role: str, param: str) -> tuple[Part, ...]:

@@ -35,7 +35,7 @@ class StreamOptions(WireRequest):
 class SamplingFields(WireRequest):
     """Fields of both `ChatCompletionRequest` and `CompletionRequest`.
 
-    Those that this server cannot honour yet admit only the value that changes nothing.
+    What this server cannot honour admits only the value that changes nothing.
     """
 
     model: Annotated[str, Field(max_length=256)]
@@ -91,4 +91,6 @@ def _token_ids(bias: dict[str, float]) -> dict[int, float]:
 
 
 Nothing = Literal[False] | None
-"""A switch that cannot be turned on yet."""
+"""A switch that cannot be turned on."""
+MAX_TOP_LOGPROBS = 20
+"""Likeliest tokens of one place, as OpenAI limits them."""

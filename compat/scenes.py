@@ -10,7 +10,7 @@ from pydantic import Field
 from adapters.base import Element, Media, SceneValidation
 from compat.errors import RequestError
 from compat.media import parse_data_url
-from compat.usage import CompletionUsage, PromptTokensDetails
+from compat.usage import CompletionUsage, render_tokens
 from compat.wire import FormRequest, Timings, WireReply, WireRequest, new_id, validate
 
 MAX_DESCRIPTION = 8_000
@@ -98,7 +98,6 @@ def _image(image: str | ImageObject | None) -> Media:
 
 def render(validation: SceneValidation, model: str) -> SceneValidationReply:
     """The reply."""
-    usage = validation.usage
     return SceneValidationReply(
         id=new_id("scene_"),
         object="scene.validation",
@@ -109,12 +108,7 @@ def render(validation: SceneValidation, model: str) -> SceneValidationReply:
         explanation=validation.explanation,
         matched_elements=_elements(validation.matched),
         mismatched_elements=_elements(validation.mismatched),
-        usage=CompletionUsage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            total_tokens=usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
-        ),
+        usage=render_tokens(validation.usage),
         timings=Timings(generation_ms=round(validation.generation_ms, 3)),
     )
 

@@ -82,7 +82,7 @@ def parse_tools(given: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
     functions = [tool.function for tool in given]
     if len({function.name for function in functions}) < len(functions):
         raise RequestError("Two tools bear the same name.", param="tools")
-    return tuple(Tool(one.name, one.description or "", one.parameters or {}) for one in functions)
+    return tuple(Tool(one.name, one.description or "", one.parameters or {}, bool(one.strict)) for one in functions)
 
 
 def parse_tool_choice(tools: Sequence[ToolDefinition], choice: ToolChoice | None) -> str:

@@ -1,6 +1,6 @@
 """`usage` and `timings`, as chat and text completions share them."""
 
-from adapters.base import TextDone
+from adapters.base import TextDone, Usage
 from compat.wire import Timings, WireReply
 
 
@@ -11,6 +11,13 @@ class PromptTokensDetails(WireReply):
     """Taken from the engine's prefix cache."""
 
 
+class CompletionTokensDetails(WireReply):
+    """Of the completion's tokens."""
+
+    reasoning_tokens: int
+    """Thought, not said."""
+
+
 class CompletionUsage(WireReply):
     """Tokens of one request."""
 
@@ -18,16 +25,22 @@ class CompletionUsage(WireReply):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
 
 
 def render_usage(done: TextDone) -> CompletionUsage:
     """OpenAI's usage object."""
-    usage = done.usage
+    return render_tokens(done.usage)
+
+
+def render_tokens(usage: Usage) -> CompletionUsage:
+    """The same, of the tokens alone."""
     return CompletionUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
         prompt_tokens_details=PromptTokensDetails(cached_tokens=usage.cached_tokens),
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=usage.reasoning_tokens),
     )
 
 

@@ -5,6 +5,7 @@ Requests are pydantic models, for their errors; replies are msgspec structs, for
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
@@ -15,12 +16,16 @@ from pydantic_core import PydanticCustomError
 from compat.errors import RequestError
 
 M = TypeVar("M", bound="WireRequest")
+ignored: ContextVar[list[str] | None] = ContextVar("ignored", default=None)
+"""Set to a list for a request whose unknown fields are to be passed over: their names are added to it."""
 MAX_SHOWN = 64
 """Characters of a client's own field name that an error repeats."""
+MAX_IGNORED = 32
+"""Unknown fields of one request that are named."""
 
 
 class WireRequest(BaseModel):
-    """A request's body. Unknown fields are refused, because silence would be a lie."""
+    """A request's body. Unknown fields are refused, because silence would be a lie; or noted in `ignored`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -30,6 +35,8 @@ class WireRequest(BaseModel):
         """Stops at the first unknown field. Pydantic makes an error of each: seconds, where there are a million."""
         if isinstance(value, dict):
             unknown = next((key for key in value if key not in _names(cls)), None)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+            if unknown is not None and (names := ignored.get()) is not None:
+                return _without_unknown(cls, value, names)  # pyright: ignore[reportUnknownArgumentType] - JSON
             if unknown is not None:
                 raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": unknown})
         return value  # pyright: ignore[reportUnknownVariableType] - JSON
@@ -50,6 +57,12 @@ class Timings(WireReply):
 
     generation_ms: float
     tokens_per_second: float | None = None
+
+
+def _without_unknown(model: type[BaseModel], value: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    known = _names(model)
+    names.extend(key for key in value if key not in known and len(names) < MAX_IGNORED)
+    return {key: item for key, item in value.items() if key in known}
 
 
 def validate(model: type[M], body: Mapping[str, Any]) -> M:

@@ -17,13 +17,29 @@ from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.auth import KeyGate
 from server.bodies import Intake
+from server.database import Database, default_url
 from server.downloads import Downloads
 from server.errors import to_response
 from server.jobs import VideoJobs
 from server.lifecycle import DrainGate, Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
-from server.routes import audio, chat, completions, configurations, health, images, models, scenes, videos
+from server.response_items import ResponseItems
+from server.response_store import ResponseStore
+from server.responses import Responses
+from server.routes import (
+    audio,
+    chat,
+    completions,
+    configurations,
+    embeddings,
+    health,
+    images,
+    models,
+    responses,
+    scenes,
+    videos,
+)
 from server.services import Services
 from server.settings import Settings, is_loopback
 from server.store import Store
@@ -41,6 +57,13 @@ ROUTES = [
     configurations.validate,
     chat.create,
     completions.create,
+    responses.create,
+    responses.count,
+    responses.retrieve,
+    responses.remove,
+    responses.cancel,
+    responses.input_items,
+    embeddings.create,
     audio.transcribe,
     images.generate,
     images.content,
@@ -82,6 +105,14 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
 def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
     """The whole server as an ASGI application; its lifespan ends in all models being unloaded."""
     metrics = Metrics()
+    url = settings.database_url
+    database = Database(default_url(settings.data_dir) if url is None else url.get_secret_value())
+    stored = ResponseStore(
+        database,
+        expire_s=settings.expire_responses_s,
+        max_bytes=settings.max_stored_bytes,
+        max_owner_bytes=settings.max_stored_bytes_per_key,
+    )
     artifacts = Artifacts(settings.data_dir / "artifacts", expire_s=settings.expire_s)
     services = Services(
         settings=settings,
@@ -94,6 +125,10 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         ),
         artifacts=artifacts,
         jobs=VideoJobs(pool, artifacts, expire_s=settings.expire_s, max_unfinished=settings.max_video_jobs),
+        responses=Responses(
+            pool, stored, ResponseItems(database), metrics, max_background=settings.max_background_responses
+        ),
+        database=database,
         metrics=metrics,
         store=Store(settings.cache_dir / "models", pool),
         downloads=Downloads(),
@@ -127,4 +162,4 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         origins=settings.allowed_origins,
         public=not is_loopback(settings.host),
     )
-    return RequestLog(DrainGate(gated, lifecycle), metrics)
+    return RequestLog(DrainGate(gated, lifecycle), metrics, ignore_unknown_fields=settings.unknown_fields == "ignore")

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import MutableMapping
 from typing import Any, cast
+from urllib.parse import quote
 
 import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from compat.wire import MAX_SHOWN, ignored
 from server.errors import as_wire, send_error
 
 log = structlog.get_logger()
@@ -65,10 +67,17 @@ class Metrics:
 class RequestLog:
     """The outermost ASGI middleware: gives each request its id, times it, counts it, and catches what nobody caught."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Wraps the whole app."""
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, ignore_unknown_fields: bool = False) -> None:
+        """Wraps the whole app.
+
+        Args:
+            app: Everything else.
+            metrics: Where it counts.
+            ignore_unknown_fields: Whether fields that are unknown are passed over, and named in a header.
+        """
         self._app = app
         self._metrics = metrics
+        self._ignore_unknown_fields = ignore_unknown_fields
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the request, whatever happens behind."""
@@ -79,6 +88,8 @@ class RequestLog:
         scope["state"]["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        passed_over: list[str] = []
+        ignored.set(passed_over if self._ignore_unknown_fields else None)
         begun = time.perf_counter()
         reply: dict[str, Any] = {"status": 0, "first": None}
 
@@ -92,6 +103,9 @@ class RequestLog:
                     (b"openai-processing-ms", f"{elapsed_ms:.0f}".encode()),
                     (b"openai-version", b"2020-10-01"),
                 ]
+                if passed_over:
+                    shown = ",".join(quote(name[:MAX_SHOWN], safe="") for name in passed_over)
+                    message["headers"].append((b"x-muybridge-ignored-fields", shown.encode()))
             elif reply["first"] is None:
                 reply["first"] = time.perf_counter() - begun
             await send(message)

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     idle_ttl_s: PositiveFloat | None = None
     """Models that were not used for so long are unloaded. None: only when others need their memory."""
 
+    unknown_fields: Literal["reject", "ignore"] = "reject"
+    """What becomes of a request's fields that this server does not know: "reject" answers 400 and names the first;
+    "ignore" goes on without them and names them in the header `x-muybridge-ignored-fields`."""
     max_json_bytes: PositiveInt = 32 * 2**20
     """A larger JSON body is a 413. Images ride in it as base64."""
     max_upload_bytes: PositiveInt = 2**30
@@ -76,6 +79,17 @@ class Settings(BaseSettings):
     expire_s: PositiveFloat = 24 * 3600.0
     """How long finished videos, and images that were asked for as URLs, are kept."""
 
+    database_url: SecretStr | None = None
+    """Where responses are kept: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. None: in `data_dir`."""
+    expire_responses_s: PositiveFloat = 30 * 24 * 3600.0
+    """How long stored responses are kept; a conversation that goes on keeps all of its responses."""
+    max_stored_bytes: PositiveInt = 8 * 2**30
+    """Of all stored responses together; one more is a 503."""
+    max_stored_bytes_per_key: PositiveInt = 2 * 2**30
+    """Of one key's stored responses; one more is a 429."""
+    max_background_responses: PositiveInt = 256
+    """At once; one more is a 503."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
@@ -88,6 +102,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+        return value
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

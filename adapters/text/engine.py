@@ -52,6 +52,15 @@ class VllmOptions(Adapter.Options):
     """On a GPU: give way to other models by sleeping (weights wait in RAM) instead of unloading. Needs CUDA."""
     threads: int | None = Field(None, ge=1)
     """Of the engine, on a CPU; None: OMP_NUM_THREADS, or one per core that this process may use."""
+    chat_template: str | None = None
+    """A Jinja template to use for conversations instead of the checkpoint's: an absolute path, or the name of one in
+    `adapters/text/templates/`."""
+    tool_call_parser: str | None = None
+    """By which the model's calls of tools are read: one of vLLM's ("hermes", "llama3_json", ...) or "plain_json". None:
+    the model cannot call tools."""
+    reasoning_parser: str | None = None
+    """By which the model's thoughts are told from its answers, one of vLLM's ("qwen3", "deepseek_r1", ...). None: it
+    does not think first."""
     max_images: int = Field(8, ge=1, le=64)
     """In one request, for models that see."""
     image_cache_gib: float = Field(0.25, ge=0)
@@ -174,7 +183,9 @@ def _arguments(path: str, options: VllmOptions, *, cpu: bool) -> "AsyncEngineArg
         mm_processor_cache_gb=options.image_cache_gib,
         # "guidance" refuses what it cannot enforce, before the engine sees it; "auto" would drop some of it. And small
         # models, free to write spaces between the tokens of JSON, may write nothing else until none are left.
-        structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+        structured_outputs_config=StructuredOutputsConfig(
+            backend="guidance", disable_any_whitespace=True, reasoning_parser=options.reasoning_parser or ""
+        ),
         disable_log_stats=True,
         enable_log_requests=False,
         use_tqdm_on_load=False,

@@ -44,6 +44,16 @@ class _Quoted:
     def quote(self, text: str) -> str:
         return self._control.sub(self._replace, text)
 
+    def quote_all(self, value: Any) -> Any:
+        """The JSON value with all its strings quoted, names of fields too."""
+        if isinstance(value, str):
+            return self.quote(value)
+        if isinstance(value, Mapping):
+            return {self.quote(str(name)): self.quote_all(item) for name, item in value.items()}
+        if isinstance(value, Sequence):
+            return [self.quote_all(item) for item in value]
+        return value
+
     def _replace(self, match: re.Match[str]) -> str:
         self._texts.append(match[0])
         return f"\ue000{self._nonce}-{len(self._texts) - 1}\ue001"
@@ -61,16 +71,18 @@ class _Quoted:
         return [half for at, piece in enumerate(pieces) for half in ((piece[:1], piece[1:]) if at % 2 else (piece,))]
 
 
-def length(prompt: Any) -> int:
-    """Tokens of a prompt that `Prompts` made, with all that stand for its images."""
-    return len(prompt["prompt_token_ids"])
-
-
 class Prompts:
     """Makes prompts for one running engine."""
 
-    def __init__(self, engine: "AsyncLLM", max_images: int) -> None:
-        """Reads the tokenizer's control tokens and the form in which the chat template takes content."""
+    def __init__(self, engine: "AsyncLLM", max_images: int, template: str | None = None) -> None:
+        """Reads the tokenizer's control tokens.
+
+        Args:
+            engine: It runs.
+            max_images: In one request.
+            template: A chat template in place of the checkpoint's own.
+        """
+        self._template = template
         self._renderer = engine.renderer
         self._model = engine.model_config
         self._tokenizer: Any = engine.get_tokenizer()
@@ -102,8 +114,20 @@ class Prompts:
             )
         return {id(part): await asyncio.to_thread(_picture, part) for part in images}
 
-    async def chat(self, messages: Sequence[Message], pictures: Pictures) -> "EngineInput":
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        pictures: Pictures,
+        tools: Sequence[Mapping[str, Any]] = (),
+        arguments: Mapping[str, Any] | None = None,
+    ) -> "EngineInput":
         """A conversation as the model was trained to read it, with the assistant's turn opened.
+
+        Args:
+            messages: The conversation.
+            pictures: Its images.
+            tools: That the model may call, as OpenAI writes them.
+            arguments: What else the chat template may read.
 
         Raises:
             UnsupportedOption: The model's chat template refuses the messages, or the model has none.
@@ -112,7 +136,9 @@ class Prompts:
         from vllm.renderers.params import TokenizeParams
 
         loop = asyncio.get_running_loop()
-        tokens, data, digests = await loop.run_in_executor(self._thread, self._render, messages, pictures)
+        tokens, data, digests = await loop.run_in_executor(
+            self._thread, self._render, messages, pictures, tools, arguments or {}
+        )
         if not data:
             return tokens_input(tokens)
         prompt = TokensPrompt(prompt_token_ids=tokens, multi_modal_data=data, multi_modal_uuids=digests)
@@ -140,7 +166,11 @@ class Prompts:
     @property
     def chats(self) -> bool:
         """Whether the model has a chat template."""
-        return bool(self._tokenizer.chat_template)
+        return bool(self._template or self._tokenizer.chat_template)
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What the tokens say, control tokens with it."""
+        return self._tokenizer.decode(list(tokens), skip_special_tokens=False)
 
     def first_token(self, text: str) -> int | None:
         """The token with which this text begins; None where that would be a mere space."""
@@ -156,7 +186,13 @@ class Prompts:
                 found.add(self._tokenizer.convert_ids_to_tokens(token))
         return sorted(filter(None, found), key=len, reverse=True)
 
-    def _render(self, messages: Sequence[Message], pictures: Pictures) -> tuple[list[int], Any, Any]:
+    def _render(
+        self,
+        messages: Sequence[Message],
+        pictures: Pictures,
+        tools: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any],
+    ) -> tuple[list[int], Any, Any]:
         """Token ids, with one stand-in per image; the images and their names by modality, or None."""
         from vllm.exceptions import VLLMValidationError
         from vllm.renderers.chat_utils import ChatTemplateResolutionError, parse_chat_messages
@@ -164,11 +200,21 @@ class Prompts:
 
         quoted = _Quoted(self._control)
         wire: list[Any] = [_wire(message, pictures, quoted) for message in messages]
+        offered = quoted.quote_all(tools) or None
         try:
-            form = resolve_chat_template_content_format(None, None, "auto", self._tokenizer, model_config=self._model)
+            form = resolve_chat_template_content_format(
+                self._template, offered, "auto", self._tokenizer, model_config=self._model
+            )
             conversation, data, digests = parse_chat_messages(wire, self._model, form)
             text = safe_apply_chat_template(
-                self._model, self._tokenizer, conversation, tokenize=False, add_generation_prompt=True
+                self._model,
+                self._tokenizer,
+                conversation,
+                tools=offered,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=True,
+                **arguments,
             )
         except ChatTemplateResolutionError as error:
             raise UnsupportedOption(
@@ -203,6 +249,10 @@ def _wire(message: Message, pictures: Pictures, quoted: _Quoted) -> dict[str, An
             picture = pictures[id(part)]
             content.append({"type": "image_pil", "image_pil": picture.image, "uuid": picture.digest})
     wire: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name:
+        wire["name"] = quoted.quote(message.name)
+    if message.reasoning:
+        wire["reasoning"] = quoted.quote(message.reasoning)
     if len(content) == 1 and content[0]["type"] == "text":
         wire["content"] = content[0]["text"]
     if message.tool_calls:

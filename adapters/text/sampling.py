@@ -1,34 +1,21 @@
 """A request of the seam as vLLM's sampling parameters; what vLLM cannot do is refused here, never dropped."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.base import TextRequest
-from adapters.errors import ContextLengthExceeded, UnsupportedOption
+from adapters.errors import ContextLengthExceeded
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
 
-def check(request: TextRequest) -> None:
-    """Refuses what this adapter cannot honour, before any work is done.
-
-    Raises:
-        UnsupportedOption: Tools that the model may call; a schema without its content.
-    """
-    if request.tools and request.tool_choice != "none":
-        raise UnsupportedOption(
-            'This model cannot call tools yet. Leave "tools" out, or set "tool_choice" to "none".', param="tools"
-        )
-    if request.output == "json_schema" and request.schema is None:
-        raise UnsupportedOption("Output by a JSON schema needs the schema.", param="response_format")
-
-
-def budget(request: TextRequest, prompt_tokens: int, context: int) -> int:
-    """How many tokens each answer may have.
+def budget(request: TextRequest, prompt: Any, context: int) -> int:
+    """How many tokens each answer to a prompt that `Prompts` made may have.
 
     Raises:
         ContextLengthExceeded: Prompt and answer do not fit in `context` tokens.
     """
+    prompt_tokens = len(prompt["prompt_token_ids"])  # With all that stand for its images.
     room = context - prompt_tokens
     if room < 1:
         raise ContextLengthExceeded(
@@ -49,8 +36,16 @@ def copies(request: TextRequest) -> int:
     return request.n if request.temperature == 0 else 1
 
 
-def parameters(request: TextRequest, max_tokens: int) -> "SamplingParams":
+def parameters(
+    request: TextRequest, max_tokens: int, structure: "StructuredOutputsParams | None", *, keep_special: bool
+) -> "SamplingParams":
     """The parameters for this request; vLLM checks their ranges itself.
+
+    Args:
+        request: What to write.
+        max_tokens: Of each answer, at least 1.
+        structure: What the engine must hold the answers to.
+        keep_special: Whether control tokens are to be part of the text, for a parser to find.
 
     Raises:
         VLLMValidationError: A value is out of range.
@@ -68,16 +63,9 @@ def parameters(request: TextRequest, max_tokens: int) -> "SamplingParams":
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=dict(request.logit_bias) or None,
-        structured_outputs=_structure(request),
+        structured_outputs=structure,
+        logprobs=request.logprobs,
+        prompt_logprobs=request.logprobs if request.echo else None,
+        skip_special_tokens=not keep_special,
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def _structure(request: TextRequest) -> "StructuredOutputsParams | None":
-    from vllm.sampling_params import StructuredOutputsParams
-
-    if request.output == "json_object":
-        return StructuredOutputsParams(json_object=True)
-    if request.output == "json_schema":
-        return StructuredOutputsParams(json=dict(request.schema or {}))
-    return None

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,8 +43,11 @@ from adapters.errors import (
     UnsupportedOption,
 )
 from adapters.holdings import held_bytes
-from adapters.text import judging, prompts, sampling
+from adapters.text import calling, judging, sampling, templates
+from adapters.text.answers import Answers
+from adapters.text.calling import Calling
 from adapters.text.engine import Engine, VllmOptions, preload
+from adapters.text.likelihoods import Likelihoods
 from adapters.text.prompts import Pictures, Prompts
 
 if TYPE_CHECKING:
@@ -64,7 +69,10 @@ class VllmText(TextAdapter):
         self._engine: Engine | None = engine
         self._sleeps = options.sleep
         self._thread = thread
-        self._prompts = Prompts(engine.llm, options.max_images)
+        tokenizer: Any = engine.llm.get_tokenizer()
+        self._prompts = Prompts(engine.llm, options.max_images, templates.read(options.chat_template))
+        self._calling = Calling(tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser)
+        self._likely = Likelihoods(tokenizer)
         self._context: int = engine.llm.model_config.max_model_len
 
     @classmethod
@@ -88,6 +96,8 @@ class VllmText(TextAdapter):
             adapter = cls(engine, options, thread)
         except Exception as error:
             await loop.run_in_executor(thread, engine.stop)
+            if isinstance(error, ModelLoadFailed):
+                raise
             raise ModelLoadFailed("The model's tokenizer or processor cannot be used.") from error
         try:
             report(LoadProgress("warming up"))
@@ -146,26 +156,46 @@ class VllmText(TextAdapter):
     async def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
-        with self._translated("response_format" if request.output != "text" else None):
-            sampling.check(request)
-            if request.prompt is not None:
-                wanted = await self._prompts.plain(request.prompt)
-            else:
-                parts = [part for message in request.messages for part in message.content]
-                wanted = await self._prompts.chat(request.messages, await self._prompts.pictures(parts))
-            room = sampling.budget(request, prompts.length(wanted), self._context)
-            parameters = sampling.parameters(request, room)
-            copies = range(sampling.copies(request))
-            usage = Usage()
+        with self._translated(_suspect(request)):
+            self._calling.check(request)
+            wanted = await self._prompt(request)
+            nothing = request.max_tokens == 0  # For an echo of the prompt alone, which the engine cannot do.
+            room = sampling.budget(replace(request, max_tokens=1) if nothing else request, wanted, self._context)
+            structure, keep_special = self._calling.structure(request), self._calling.keeps_special(request)
+            parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
+            tokens: list[int] = wanted["prompt_token_ids"]
+            answers = Answers(request, sampling.copies(request), tokens, self._calling, self._likely)
             async with aclosing(await self._run(wanted, parameters)) as outputs:
+                echoed = not request.echo
                 async for output in outputs:
-                    usage = _counted(usage, output, len(copies))
-                    for answer in output.outputs:
-                        reason = _finish_reason(answer.finish_reason, request.output)
-                        if answer.text or reason:
-                            for copy in copies:
-                                yield TextDelta(answer.text, max(answer.index, copy), finish_reason=reason)
-        yield TextDone(usage, (time.perf_counter() - begin) * 1000)
+                    if not echoed:
+                        echoed = True
+                        for index in range(request.n):
+                            yield self._echo(request, output, index)
+                    if nothing:
+                        answers.count(output, written=False)
+                        break
+                    for event in answers.events(output):
+                        yield event
+                    if answers.complete:
+                        break
+        yield TextDone(answers.usage, (time.perf_counter() - begin) * 1000)
+
+    async def _prompt(self, request: TextRequest) -> Any:
+        if request.prompt is not None:
+            return await self._prompts.plain(request.prompt)
+        parts = [part for message in request.messages for part in message.content]
+        pictures = await self._prompts.pictures(parts)
+        arguments = calling.template_arguments(request)
+        return await self._prompts.chat(request.messages, pictures, calling.offered(request), arguments)
+
+    def _echo(self, request: TextRequest, output: "RequestOutput", index: int) -> TextDelta:
+        """The prompt as the beginning of an answer."""
+        tokens = output.prompt_token_ids or []
+        text = request.prompt if isinstance(request.prompt, str) else self._prompts.text(tokens)
+        wanted = request.logprobs
+        likely = () if wanted is None else self._likely.positions(tokens, output.prompt_logprobs, wanted)
+        return TextDelta(text, index, logprobs=likely, finish_reason="length" if request.max_tokens == 0 else None)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
@@ -186,7 +216,7 @@ class VllmText(TextAdapter):
 
         tokens = judging.answer_tokens(question, self._prompts.first_token)
         prompt = await self._prompts.chat((judging.message(request, question),), pictures)
-        sampling.budget(TextRequest(max_tokens=1), prompts.length(prompt), self._context)
+        sampling.budget(TextRequest(max_tokens=1), prompt, self._context)
         usage, logprobs = Usage(), dict[int, float]()
         for wanted in judging.chunks(tokens):
             parameters = SamplingParams(
@@ -197,7 +227,7 @@ class VllmText(TextAdapter):
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             async for output in await self._run(prompt, parameters):
-                usage = _counted(usage, output, 1)
+                usage = _added(usage, output)
                 steps = output.outputs[0].logprobs or [{}]
                 logprobs |= {token: steps[0][token].logprob for token in wanted}
         return judging.judgement(tokens, logprobs), usage
@@ -249,7 +279,7 @@ class VllmText(TextAdapter):
             return ModelBusy("This model's queue is full. The same request may succeed a little later.")
         if isinstance(error, VLLMClientError) or (param and isinstance(error, ValueError)):
             named = getattr(error, "parameter", None) or param
-            return UnsupportedOption(str(error.args[0] if error.args else error)[:500], param=named)
+            return UnsupportedOption(_reason(error), param=named)
         log.error("vLLM failed on a request", exc_info=error)
         return GenerationFailed("The model's engine failed on this request.")
 
@@ -261,30 +291,27 @@ def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> No
     thread.shutdown(wait=False)
 
 
-def _counted(usage: Usage, output: "RequestOutput", copies: int) -> Usage:
-    written = sum(len(answer.token_ids) for answer in output.outputs)
+def _reason(error: Exception) -> str:
+    """What vLLM says, without the grammar that was made of the request's schemas."""
+    said = str(error.args[0] if error.args else error)
+    if (found := re.match(r"Grammar error: (?:at \d+\(\d+\): )?(.*)", said)) is not None:
+        return f"The engine cannot enforce this: {found[1]}"[:500]
+    return said[:500]
+
+
+def _suspect(request: TextRequest) -> str | None:
+    """The field that is to blame where the engine refuses a grammar."""
+    if request.output != "text":
+        return "response_format"
+    return "tools" if request.tools else None
+
+
+def _added(usage: Usage, output: "RequestOutput") -> Usage:
     return Usage(
         len(output.prompt_token_ids or ()),
-        usage.completion_tokens + written * copies,
+        usage.completion_tokens + sum(len(answer.token_ids) for answer in output.outputs),
         max(usage.cached_tokens, output.num_cached_tokens or 0),
     )
-
-
-def _finish_reason(reason: str | None, output: str) -> Any:
-    """OpenAI's word for vLLM's.
-
-    Raises:
-        Interrupted: The engine gave the request up.
-        UnsupportedOption: The engine could not follow the grammar of the wanted output.
-        GenerationFailed: The engine failed on it.
-    """
-    if reason == "abort":
-        raise Interrupted("The request was cut short by the engine.")
-    if reason == "error" and output != "text":
-        raise UnsupportedOption("The engine cannot enforce this output format.", param="response_format")
-    if reason in (None, "stop", "length"):
-        return reason
-    raise GenerationFailed("The model's engine failed on this request.")
 
 
 def _grey() -> Media:

@@ -35,6 +35,7 @@ from adapters.registry import implementation
 from adapters.text import VllmText, judging, sampling
 
 CONTEXT = 1024
+TOOLS_OPTIONS = {"tool_call_parser": "plain_json", "chat_template": "qwen2.5-coder-small"}
 SLOTS = 4
 STORY = "On a foggy evening a red fox runs over an old stone bridge. Two children in blue coats wave at a train. "
 MODEL = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / (
@@ -52,7 +53,7 @@ def qwen_path() -> Path:
 @pytest.fixture(scope="module")
 async def model(qwen_path: Path) -> AsyncIterator[VllmText]:
     stages: list[str] = []
-    options = {"max_model_len": CONTEXT, "max_num_seqs": SLOTS, "kv_cache_gib": 0.25}
+    options = {"max_model_len": CONTEXT, "max_num_seqs": SLOTS, "kv_cache_gib": 0.25} | TOOLS_OPTIONS
     before = dict(os.environ)
     adapter = await VllmText.load(ModelFiles("qwen", "vllm", str(qwen_path), options), lambda p: stages.append(p.stage))
     assert stages == ["importing vLLM", "starting engine", "warming up"]
@@ -198,7 +199,9 @@ async def test_promise_28_a_schema_that_cannot_be_enforced_is_refused(model: Vll
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": (Tool("f"),)}, "tools"),
+        ({"tools": (Tool("f", parameters={"type": "strange"}),), "tool_choice": "required"}, "tools"),
+        ({"tools": (Tool("f", parameters={"$ref": "#/nowhere"}, strict=True),)}, "tools"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"temperature": 2.5}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"logit_bias": {10**6: 1.0}}, "logit_bias"),

@@ -2,11 +2,12 @@
 
 import json
 import time
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from conftest import Running
+from conftest import Running, serving
 
 
 def say(text: str) -> list[dict[str, str]]:
@@ -160,7 +161,12 @@ def test_completions_whole_streamed_and_from_tokens(client: openai.OpenAI, fake_
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content"),
         ({"messages": "hello"}, "messages"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
-        ({"logprobs": True}, "logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"reasoning_effort": "a lot"}, "reasoning_effort"),
+        ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
+        ({"messages": [{"role": "user", "content": "x", "reasoning_content": "y"}]}, "messages[0].reasoning_content"),
         ({"store": True}, "store"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [*TOOLS, *TOOLS]}, "tools"),
@@ -210,3 +216,110 @@ def test_unknown_models_and_models_of_another_kind(client: openai.OpenAI) -> Non
     with pytest.raises(openai.BadRequestError) as other:
         client.chat.completions.create(model="fake-image", messages=say("x"))
     assert other.value.param == "model"
+
+
+def test_likelihoods_come_with_each_token(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="fake-text", messages=say("Grüße, world"), logprobs=True, top_logprobs=2
+    )
+    content = reply.choices[0].logprobs.content
+    assert [one.token for one in content] == ["Grüße,", " world"]
+    assert bytes(content[0].bytes).decode() == "Grüße,"
+    assert all(one.logprob < 0 and len(one.top_logprobs) == 2 for one in content)
+    stream = client.chat.completions.create(
+        model="fake-text", messages=say("a b c"), logprobs=True, top_logprobs=1, stream=True
+    )
+    streamed = [one for chunk in stream if chunk.choices[0].logprobs for one in chunk.choices[0].logprobs.content]
+    assert [one.token for one in streamed] == ["a", " b", " c"]
+
+
+def test_thoughts_are_told_from_the_answer(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(model="fake-text", messages=say("[think=two plus two] four"))
+    message = reply.choices[0].message
+    assert message.model_extra["reasoning_content"] == "two plus two"
+    assert "four" in (message.content or "")
+    assert reply.usage.completion_tokens_details.reasoning_tokens == 3
+    stream = client.chat.completions.create(model="fake-text", messages=say("[think=two plus two] four"), stream=True)
+    deltas = [chunk.choices[0].delta for chunk in stream]
+    assert "".join((delta.model_extra or {}).get("reasoning_content") or "" for delta in deltas) == "two plus two"
+    silent = client.chat.completions.create(
+        model="fake-text", messages=say("[think=two plus two] four"), reasoning_effort="none"
+    )
+    assert "reasoning_content" not in (silent.choices[0].message.model_extra or {})
+    handed_back = [*say("x"), {"role": "assistant", **message.model_dump(exclude={"role"})}, *say("y")]
+    assert client.chat.completions.create(model="fake-text", messages=handed_back).choices[0].message.content == "y"
+
+
+def test_calls_stand_side_by_side_or_one_at_a_time(client: openai.OpenAI) -> None:
+    said = say('[call=f {"a": 1}] [call=f {"a": 2}]')
+    reply = client.chat.completions.create(model="fake-text", messages=said, tools=TOOLS)
+    calls = reply.choices[0].message.tool_calls
+    assert [json.loads(call.function.arguments) for call in calls] == [{"a": 1}, {"a": 2}]
+    assert len({call.id for call in calls}) == 2
+    pieces: dict[int, str] = {}
+    for chunk in client.chat.completions.create(model="fake-text", messages=said, tools=TOOLS, stream=True):
+        for call in chunk.choices[0].delta.tool_calls or []:
+            pieces[call.index] = pieces.get(call.index, "") + (call.function.arguments or "")
+    assert [json.loads(pieces[index]) for index in (0, 1)] == [{"a": 1}, {"a": 2}]
+    alone = client.chat.completions.create(model="fake-text", messages=said, tools=TOOLS, parallel_tool_calls=False)
+    assert len(alone.choices[0].message.tool_calls) == 1
+
+
+def test_completions_of_several_prompts(client: openai.OpenAI) -> None:
+    reply = client.completions.create(model="fake-text", prompt=["a b", "c d e"], n=2, max_tokens=8)
+    assert [(choice.index, choice.text) for choice in reply.choices] == list(
+        enumerate(["a b", "a b", "c d e", "c d e"])
+    )
+    assert reply.usage.prompt_tokens == 5
+    texts = dict.fromkeys(range(4), "")
+    lenient = client.with_options()
+    lenient._strict_response_validation = False  # OpenAI's own streams say finish_reason null, which strict refuses.
+    for chunk in lenient.completions.create(model="fake-text", prompt=["a b", "c d e"], n=2, max_tokens=8, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+    assert list(texts.values()) == ["a b", "a b", "c d e", "c d e"]
+
+
+def test_a_failing_prompt_fails_all_of_them(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="4096"):
+        client.completions.create(model="fake-text", prompt=["a b", "word " * 5000], max_tokens=8)
+
+
+def test_an_echo_with_likelihoods(client: openai.OpenAI) -> None:
+    reply = client.completions.create(model="fake-text", prompt="a b", echo=True, logprobs=1, max_tokens=8)
+    choice = reply.choices[0]
+    assert choice.text == "a ba b"
+    assert choice.logprobs.tokens == ["a b", "a", " b"]
+    assert choice.logprobs.text_offset == [0, 3, 4]
+    assert len(choice.logprobs.top_logprobs[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"prompt": []}, "prompt"),
+        ({"prompt": [[]] * 65}, "prompt"),
+        ({"prompt": ["x"] * 64, "n": 3}, "n"),
+        ({"prompt": [1.5]}, "prompt"),
+        ({"prompt": [[1], "x"]}, "prompt"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"logprobs": True}, "logprobs"),
+        ({"suffix": "x"}, "suffix"),
+        ({"best_of": 2}, "best_of"),
+        ({"echo": "yes"}, "echo"),
+    ],
+)
+def test_promise_28_a_wrong_parameter_of_a_completion_is_named(fake_server: Running, change: dict, param: str) -> None:
+    reply = httpx.post(f"{fake_server.url}/v1/completions", json={"model": "fake-text", "prompt": "x", **change})
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["error"]["param"].startswith(param)
+
+
+def test_unknown_fields_can_be_passed_over_and_are_named(tmp_path: Path) -> None:
+    with serving(tmp_path, MUYBRIDGE_UNKNOWN_FIELDS="ignore") as running:
+        body = {"model": "fake-text", "messages": [{"role": "user", "content": "x", "mood": 1}], "frob\nnicate": 1}
+        reply = httpx.post(f"{running.url}/v1/chat/completions", json=body)
+        assert reply.status_code == 200, reply.text
+        assert set(reply.headers["x-muybridge-ignored-fields"].split(",")) == {"mood", "frob%0Anicate"}
+        assert "x-muybridge-ignored-fields" not in httpx.get(f"{running.url}/v1/models").headers

@@ -92,6 +92,8 @@ class FunctionCallItem(WireRequest):
     id: ItemId | None = None
     status: Status | None = None
     async_: Annotated[Literal[False] | None, Field(alias="async")] = None
+    dumped_async: Annotated[None, Field(alias="async_")] = None
+    """The same null, as the SDK's `model_dump()` writes it."""
     caller: None = None
     namespace: None = None
 

@@ -121,7 +121,11 @@ def _sqlite(url: str) -> AsyncEngine:
         # Conversations are in it: for this user's eyes only. SQLite gives its side files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_async_engine(
-        where, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=CONNECTIONS, pool_timeout=BUSY_TIMEOUT_S
+        where,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=CONNECTIONS,
+        pool_timeout=BUSY_TIMEOUT_S,
+        hide_parameters=True,  # errors are logged, and what clients say is not
     )
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -153,6 +157,7 @@ def _postgresql(url: str) -> AsyncEngine:
         },
         pool_size=CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,
+        hide_parameters=True,
         pool_pre_ping=True,  # a connection that the database has closed meanwhile is replaced, and nobody notices
     )
 

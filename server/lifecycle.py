@@ -46,7 +46,7 @@ class DrainGate:
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
     """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
-    work = (_sweep(services), _preload(services), services.pool.tend())
+    work = (_sweep(services), _preload(services), services.pool.tend(), services.responses.tend())
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
@@ -56,8 +56,10 @@ async def running(services: Services) -> AsyncGenerator[None]:
             with suppress(asyncio.CancelledError):
                 await task
         await services.jobs.aclose()
+        await services.responses.aclose()
         await services.downloads.aclose()
         await services.pool.aclose()
+        await services.database.aclose()
 
 
 async def _sweep(services: Services) -> None:

@@ -8,9 +8,11 @@ from litestar import Request
 from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.bodies import Intake
+from server.database import Database
 from server.downloads import Downloads
 from server.jobs import VideoJobs
 from server.metrics import Metrics
+from server.responses import Responses
 from server.settings import Settings
 from server.store import Store
 
@@ -26,6 +28,8 @@ class Services:
     intake: Intake
     artifacts: Artifacts
     jobs: VideoJobs
+    responses: Responses
+    database: Database
     metrics: Metrics
     store: Store
     downloads: Downloads

@@ -272,7 +272,7 @@ PARAMS = {
 
 def own_param(error: AdapterError) -> AdapterError:
     """The same error, naming its field as this route does."""
-    name, dot, rest = (error.param or "").partition(".")
-    if name in PARAMS:
-        error.param = PARAMS[name] + dot + rest
+    name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
+    if name in PARAMS:  # what follows counts messages or nests otherwise than this route's fields
+        error.param = PARAMS[name]
     return error

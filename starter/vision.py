@@ -9,7 +9,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration, Qwen2Config, SiglipVisionConfig
+from transformers import (
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2Config,
+    Qwen2Tokenizer,
+    SiglipVisionConfig,
+)
 
 from starter.words import qwen2_tokenizer
 
@@ -23,15 +29,17 @@ SPECIAL = {"image_token": "<image>", "video_token": "<video>"}
 CARD = """# Starter vision model: UNTRAINED
 
 `LlavaOnevisionForConditionalGeneration`, built by `python -m starter.build vision` with seed {seed}. It reads
-images and answers, but has learnt nothing: its words are noise and its probabilities near even. It is here so that the
-whole path runs.
+images and answers, but has learnt nothing: its words are noise and its probabilities near even.
+`python -m starter.training` trains it (docs/starter.md).
 
-- Tower: SigLIP, {image_size}x{image_size} pixels in patches of 16, 2 layers of width 128, 2 heads.
-  An image costs 136 tokens.
-- Language model: Qwen2, 2 layers of width 128, 2 heads of 64, context {context}, {vocabulary} tokens.
-- {parameters:,} parameters, bfloat16 safetensors, named as vLLM and the published checkpoints name them.
-- License: Apache-2.0, as this repository.
+{sizes}
 """
+SIZES = """\
+- Tower: SigLIP, {image_size}x{image_size} pixels in patches of 16, 3 layers of width 128, 2 heads.
+  An image costs 136 tokens.
+- Language model: Qwen2, 4 layers of width 128, 2 heads of 64, context {context}, {vocabulary} tokens.
+- {parameters:,} parameters, bfloat16 safetensors, named as vLLM and the published checkpoints name them.
+- License: Apache-2.0, as this repository."""
 
 # ChatML, as Qwen2 speaks it. A message's content is a string or a list of parts.
 CHAT_TEMPLATE = """\
@@ -70,8 +78,8 @@ def config(vocabulary: int, end_token: int, image_token: int, video_token: int) 
     return LlavaOnevisionConfig(
         vision_config=SiglipVisionConfig(
             hidden_size=128,
-            intermediate_size=256,
-            num_hidden_layers=2,
+            intermediate_size=384,
+            num_hidden_layers=3,
             num_attention_heads=2,
             image_size=IMAGE_SIZE,
             patch_size=16,
@@ -81,7 +89,7 @@ def config(vocabulary: int, end_token: int, image_token: int, video_token: int) 
             vocab_size=vocabulary,
             hidden_size=128,
             intermediate_size=384,
-            num_hidden_layers=2,
+            num_hidden_layers=4,
             num_attention_heads=2,
             num_key_value_heads=2,
             max_position_embeddings=CONTEXT,
@@ -151,27 +159,41 @@ def _write_processors(folder: Path) -> None:
     _write_json(folder / "processor_config.json", names)
 
 
-def build(folder: Path) -> None:
-    """Writes the checkpoint into an empty folder."""
-    tokenizer = qwen2_tokenizer(SPECIAL, CONTEXT)
-    tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.save_pretrained(folder)
-    ids = [tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", *SPECIAL.values())]
-    torch.manual_seed(SEED)
-    model = LlavaOnevisionForConditionalGeneration(config(len(tokenizer), *ids))
-    weights = {published_name(name): tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items()}
+def tokenizer() -> Qwen2Tokenizer:
+    """The model's tokenizer, with its chat template."""
+    made = qwen2_tokenizer(SPECIAL, CONTEXT)
+    made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def model(words: Qwen2Tokenizer) -> LlavaOnevisionForConditionalGeneration:
+    """The model, with weights by torch's chance."""
+    ids = [words.convert_tokens_to_ids(token) for token in ("<|im_end|>", *SPECIAL.values())]
+    return LlavaOnevisionForConditionalGeneration(config(len(words), *ids))
+
+
+def save(made: LlavaOnevisionForConditionalGeneration, folder: Path) -> str:
+    """Writes the checkpoint but its card, in bfloat16; returns the card's list of sizes."""
+    words = tokenizer()
+    words.save_pretrained(folder)
+    weights = {published_name(name): tensor.to(torch.bfloat16) for name, tensor in made.state_dict().items()}
     save_file(dict(sorted(weights.items())), folder / "model.safetensors", metadata={"format": "pt"})
-    model.config.architectures = ["LlavaOnevisionForConditionalGeneration"]
-    model.config.dtype = torch.bfloat16
-    model.config.save_pretrained(folder)
-    pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    _write_json(folder / "generation_config.json", {"eos_token_id": [ids[0], pad], "pad_token_id": pad})
+    made.config.architectures = ["LlavaOnevisionForConditionalGeneration"]
+    made.config.dtype = torch.bfloat16
+    made.config.save_pretrained(folder)
+    end, pad = (words.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>"))
+    _write_json(folder / "generation_config.json", {"eos_token_id": [end, pad], "pad_token_id": pad})
     _write_processors(folder)
-    card = CARD.format(
-        seed=SEED,
+    return SIZES.format(
         image_size=IMAGE_SIZE,
         context=CONTEXT,
-        vocabulary=len(tokenizer),
+        vocabulary=len(words),
         parameters=sum(weight.numel() for weight in weights.values()),
     )
-    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def build(folder: Path) -> None:
+    """Writes an untrained checkpoint into an empty folder."""
+    torch.manual_seed(SEED)
+    sizes = save(model(tokenizer()), folder)
+    (folder / "README.md").write_text(CARD.format(seed=SEED, sizes=sizes), encoding="utf-8")

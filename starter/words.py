@@ -26,10 +26,20 @@ GLUE = (
     " that there they he she not very big small large little many few some all each does do what which where who how"
     " answer question describe description show shows see say only word system user assistant please score between"
 )
+WORLD = (  # What starter.world is made of, and what starter.captions says of it.
+    "fox owl boat house robot balloon car rocket forest desert city sea mountains meadow day twilight night clear fog"
+    " rain snow foggy rainy snowy misty mist woods trees sandy cactuses town ocean waves high among flowers daylight"
+    " daytime during dusk sunset evening weather clouds while flat storybook illustration children book wise friendly"
+    " sailing hot air space left right up down drifts drifting slowly turning becomes camera zooms pans moving"
+    " subject setting colour time fits well bad low quality blurry following exactly nothing else these odd"
+)
 WORDS = tuple(
-    dict.fromkeys(" ".join((GLUE, ANSWERS, COLOURS, SHAPES, PLACES, SCENERY, THINGS, MOTIONS, CAMERA)).split())
+    dict.fromkeys(" ".join((GLUE, ANSWERS, COLOURS, WORLD, SHAPES, PLACES, SCENERY, THINGS, MOTIONS, CAMERA)).split())
 )
 """Without repetition, common ones first."""
+_OPENERS = "Yes No Answer Question Does Describe Is Are Do What Which How Where When There A An The In At On"
+OPENERS = tuple(_OPENERS.split())
+"""What sentences begin with, for the language model."""
 
 _BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -80,7 +90,7 @@ def qwen2_tokenizer(special: dict[str, str], max_length: int) -> Qwen2Tokenizer:
         special: Tokens by role ("image_token": "<image>"), added after the byte pairs and the three of Qwen2.
         max_length: The model's context, in tokens.
     """
-    starts = (*WORDS, "Yes", "No")
+    starts = (*WORDS, *OPENERS)
     # "Ġ" is how byte-level BPE writes a space: each word as it begins a text, and as it stands within one.
     pairs = _merges(tuple(form) for word in starts for form in (word, "Ġ" + word))
     pieces = [*_BYTES, *dict.fromkeys(left + right for left, right in pairs), "<|endoftext|>", "<|im_start|>"]

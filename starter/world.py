@@ -1,6 +1,6 @@
 """The starter's world: what a scene can be, and which scenes no model is trained on.
 
-A scene is five attributes that captions name (a setting, a subject, its colour, a time of day, a weather) and the jitter
+A scene is five attributes that captions name (a setting, a subject, its colour, a time of day, a weather) and jitter
 that they do not (place, size, what stands where). `starter.drawing` draws it, `starter.captions` tells it,
 `starter.films` moves it. Nothing here draws or learns.
 """

@@ -14,6 +14,8 @@ RUNS = Path(__file__).parent / "runs"
 STAGES = {
     "oracle": "starter.training.oracle:OracleStage",
     "image_vae": "starter.training.image_vae:ImageVae",
+    "image_unet": "starter.training.image_unet:ImageUnet",
+    "vision": "starter.training.vision:Vision",
 }
 """In an order in which each finds what it needs."""
 
@@ -21,7 +23,8 @@ STAGES = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m starter.training", description=__doc__)
-    parser.add_argument("stages", nargs="+", metavar="STAGE", choices=(*STAGES, "all"), help=" | ".join((*STAGES, "all")))
+    names = (*STAGES, "all")
+    parser.add_argument("stages", nargs="+", metavar="STAGE", choices=names, help=" | ".join(names))
     parser.add_argument("--steps", type=int, help="how many; default: as the stage says")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the folder of the runs")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; more wait for each other where others work")
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in STAGES if "all" in chosen.stages else chosen.stages:
         module, _, stage = STAGES[name].partition(":")
         made = getattr(import_module(module), stage)
-        run = Run(made(), chosen.runs / name, chosen.steps, chosen.device)
+        run = Run(made(chosen.runs), chosen.runs / name, chosen.steps, chosen.device)
         print(f"{name}: step {run.step} of {run.steps}", flush=True)
         if run.step < run.steps and not run.train():
             print(f"{name}: stopped at step {run.step}; the same command goes on", flush=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from starter.training.curves import draw_curves
+from starter.training.muon import Muon
 
 SAVE_EVERY_S = 120.0
 
@@ -31,19 +32,43 @@ class Stage(ABC):
     steps: int
     """How many by default."""
     rate = 1e-3
-    """The learning rate at its highest; it warms up for `warm_up` steps and falls by a cosine to a hundredth."""
-    warm_up = 100
+    """AdamW's learning rate at its highest; it warms up for `warm_up` steps and falls by a cosine to a hundredth."""
+    matrix_rate = 0.02
+    """Muon's, likewise."""
+    warm_up = 50
     decay = 0.999
     """Of the averaged weights."""
     weight_decay = 0.01
 
     @abstractmethod
+    def __init__(self, runs: Path) -> None:
+        """Fresh weights, by the stage's seed; `runs` is the folder of all runs, where those that came before lie."""
+
+    @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules that are trained."""
+
+    def matrices(self) -> Mapping[str, bool]:
+        """Which weights Muon may move, by parts of their names; the first that fits decides. The others are AdamW's."""
+        return {"conv_in": False, "conv_out": False, "embed": False, "head": False, "": True}
 
     @abstractmethod
     def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch, and the figures to log. torch's own chance is seeded already."""
+
+
+def averaged(folder: Path, part: str) -> dict[str, Tensor]:
+    """The averaged weights of one part of a run, with its buffers, on the CPU.
+
+    Raises:
+        FileNotFoundError: The stage has not been trained.
+    """
+    path = folder / "state.pt"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: train {folder.name} first")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = saved["parts"][part]
+    return {name: saved["average"].get(f"{part}.{name}", value) for name, value in state.items()}
 
 
 class Run:
@@ -61,20 +86,31 @@ class Run:
         for part in self._parts.values():
             part.to(device).train()
         self._weights = [weight for part in self._parts.values() for weight in part.parameters()]
+        self._names = [f"{key}.{name}" for key, part in self._parts.items() for name, _ in part.named_parameters()]
         self._average = [weight.detach().clone() for weight in self._weights]
-        self._optimizer = torch.optim.AdamW(
-            self._weights, lr=stage.rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True
-        )
+        self._optimizers = self._divided()
         state = folder / "state.pt"
         if state.is_file():
             self._load(torch.load(state, map_location=device, weights_only=True))
 
+    def _divided(self) -> list[torch.optim.Optimizer]:
+        """AdamW for vectors, embeddings and ends; Muon for the matrices between."""
+        rules, inner, outer = self.stage.matrices(), list[nn.Parameter](), list[nn.Parameter]()
+        for part in self._parts.values():
+            for name, weight in part.named_parameters():
+                rule = next(allowed for text, allowed in rules.items() if text in name)
+                (inner if rule and weight.ndim > 1 else outer).append(weight)
+        stage = self.stage
+        adam = torch.optim.AdamW(outer, stage.rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True)
+        return [adam, Muon(inner, stage.matrix_rate, weight_decay=stage.weight_decay)] if inner else [adam]
+
     def _load(self, state: dict[str, object]) -> None:
         for name, part in self._parts.items():
             part.load_state_dict(state["parts"][name])  # pyright: ignore
-        for mine, saved in zip(self._average, state["average"], strict=True):  # pyright: ignore
-            mine.copy_(saved)
-        self._optimizer.load_state_dict(state["optimizer"])  # pyright: ignore
+        for name, mine in zip(self._names, self._average, strict=True):
+            mine.copy_(state["average"][name])  # pyright: ignore
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):  # pyright: ignore
+            optimizer.load_state_dict(saved)
         self.step = int(state["step"])  # pyright: ignore
         self.losses = list(state["losses"])  # pyright: ignore
 
@@ -84,8 +120,8 @@ class Run:
         torch.save(
             {
                 "parts": {name: part.state_dict() for name, part in self._parts.items()},
-                "average": self._average,
-                "optimizer": self._optimizer.state_dict(),
+                "average": dict(zip(self._names, self._average, strict=True)),
+                "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
                 "step": self.step,
                 "losses": self.losses,
             },
@@ -99,19 +135,11 @@ class Run:
                 writer.writerows(self.losses)
             draw_curves(self.losses, self.folder / "losses.png", self.stage.name)
 
-    def average(self) -> None:
-        """Puts the averaged weights in the place of the trained ones: for an export, after which none trains on."""
-        with torch.no_grad():
-            for weight, average in zip(self._weights, self._average, strict=True):
-                weight.copy_(average)
-        for part in self._parts.values():
-            part.eval()
-
-    def rate(self, step: int) -> float:
-        """The learning rate at a step."""
+    def pace(self, step: int) -> float:
+        """The learning rates at a step, as a part of their highest."""
         warm = min(1.0, (step + 1) / self.stage.warm_up)
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
-        return self.stage.rate * warm * max(0.01, fall)
+        return warm * max(0.01, fall)
 
     def train(self, log_every: int = 50) -> bool:
         """Trains to the last step, or until SIGTERM or SIGINT asks for an end; returns whether all steps are done."""
@@ -140,14 +168,16 @@ class Run:
     def _one(self) -> dict[str, float]:
         stage, chance = self.stage, self.stage.seed * 1_000_003 + self.step
         torch.manual_seed(chance)
-        rate = self.rate(self.step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        pace = self.pace(self.step)
+        for optimizer, rate in zip(self._optimizers, (stage.rate, stage.matrix_rate), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * pace
         loss, figures = stage.loss(self.step, random.Random(chance))  # noqa: S311
         loss.backward()
         nn.utils.clip_grad_norm_(self._weights, 1.0)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.step += 1
         keep = min(stage.decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():

@@ -88,8 +88,8 @@ class OracleStage(Stage):
     steps = 2500
     rate = 1e-3
 
-    def __init__(self) -> None:
-        """Fresh weights."""
+    def __init__(self, runs: Path) -> None:
+        """Fresh weights; other runs are not needed."""
         torch.manual_seed(self.seed)
         self.oracle = Oracle()
 

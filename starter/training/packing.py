@@ -1,0 +1,130 @@
+"""Many questions about the same pictures in one sequence, each answered as if it stood alone.
+
+The pictures come first and once; every question is a branch behind them, that sees them and itself and none of the
+others, and counts its positions from the end of the pictures. It costs a fraction of asking one by one, and a model
+cannot tell the difference: tests/starter/test_training.py compares the two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
+
+from starter.questions import Asked
+from starter.vision import IMAGE_SIZE
+
+GRID = IMAGE_SIZE // 16
+IMAGE_TOKENS = GRID * GRID + GRID * (GRID + 1)
+"""Of one picture: seen as a whole, and again as its one tile, whose rows end in a token each."""
+OPENING = "<|im_start|>user\n"
+CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
+NOTHING = -100
+FREE_WEIGHT = 0.3
+"""Of a token of free text in the loss, where the answer to a question with options counts 1."""
+END_WEIGHT = 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Pictures and the questions about them."""
+
+    images: int
+    asked: Sequence[Asked]
+    opening: str = OPENING
+    """What stands before the pictures."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch of samples: int64 [batch, length] each, but the mask and the weights."""
+
+    tokens: Tensor
+    positions: Tensor
+    mask: Tensor
+    """bool [batch, 1, length, length]: what sees what."""
+    targets: Tensor
+    """The token that should come next, or `NOTHING`."""
+    weights: Tensor
+    """float32: of each target in the loss."""
+
+
+def pack(samples: Sequence[Sample], tokenizer: Qwen2Tokenizer) -> Packed:
+    """Lays the samples out, padded to the longest."""
+    rows = [_row(sample, tokenizer) for sample in samples]
+    length = max(len(row[0]) for row in rows)
+
+    def padded(column: int, filler: float) -> Tensor:
+        return torch.tensor([[*row[column], *[filler] * (length - len(row[column]))] for row in rows])
+
+    tokens, positions, branch, targets = (padded(i, filler).long() for i, filler in enumerate((0, 0, -1, NOTHING)))
+    below = torch.ones(length, length, dtype=torch.bool).tril()
+    same = branch[:, :, None] == branch[:, None, :]
+    shared = (branch == 0)[:, None, :] & (branch >= 0)[:, :, None]
+    return Packed(tokens, positions, ((same | shared) & below)[:, None], targets, padded(4, 0.0).float())
+
+
+def _row(sample: Sample, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int], list[int], list[int], list[float]]:
+    """Tokens, positions, number of the branch (0: what all share), targets, weights."""
+    image, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<image>", "<|im_end|>"))
+
+    def read(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    tokens = read(sample.opening)
+    for _ in range(sample.images):
+        tokens += [image] * IMAGE_TOKENS + read("\n")
+    start = len(tokens)
+    positions, branch = list(range(start)), [0] * start
+    targets, weights = [NOTHING] * start, [0.0] * start
+    for number, asked in enumerate(sample.asked, 1):
+        question, answer = read(asked.text + CLOSING), read(asked.answer)
+        said = [*question, *answer]
+        tokens += said
+        positions += range(start, start + len(said))
+        branch += [number] * len(said)
+        targets += [NOTHING] * (len(question) - 1) + [*answer, end]
+        weight = 1.0 if asked.options else FREE_WEIGHT
+        weights += [0.0] * (len(question) - 1) + [weight] * len(answer) + [END_WEIGHT]
+    return tokens, positions, branch, targets, weights
+
+
+def image_features(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> Tensor:
+    """float32 [images, 3, side, side] of -1..1 to [images, `IMAGE_TOKENS`, width].
+
+    As `LlavaOnevisionModel.get_image_features` makes them, but a picture and its tile, which are the same pixels here, are
+    looked at once.
+    """
+    inner = model.model
+    seen = inner.vision_tower(pixels, output_hidden_states=True).hidden_states[-1]
+    whole = inner.multi_modal_projector(seen)
+    count, _, width = whole.shape
+    newline = inner.image_newline.to(whole.dtype).expand(count, GRID, 1, width)
+    rows = torch.cat([whole.view(count, GRID, GRID, width), newline], dim=2)
+    return torch.cat([whole, rows.flatten(1, 2)], dim=1)
+
+
+def logits(model: LlavaOnevisionForConditionalGeneration, packed: Packed, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The distributions at every place that has a target: [targets, vocabulary], and where they are in `targets`."""
+    device = features.device
+    tokens = packed.tokens.to(device)
+    embedded = model.model.get_input_embeddings()(tokens)
+    at = (tokens == model.config.image_token_index)[..., None].expand_as(embedded)
+    embedded = embedded.masked_scatter(at, features.to(embedded.dtype))
+    hidden = model.model.language_model(
+        inputs_embeds=embedded,
+        attention_mask=packed.mask.to(device),
+        position_ids=packed.positions.to(device),
+        use_cache=False,
+    ).last_hidden_state
+    where = (packed.targets != NOTHING).to(device)
+    return model.lm_head(hidden[where]), where
+
+
+def answer_loss(found: Tensor, packed: Packed, where: Tensor) -> Tensor:
+    """The weighted mean of the targets' negative log-probabilities."""
+    targets = packed.targets.to(found.device)[where]
+    weights = packed.weights.to(found.device)[where]
+    losses = nn.functional.cross_entropy(found.float(), targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()

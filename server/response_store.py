@@ -4,6 +4,7 @@ A response's own object is kept without its output: output items are rows, as in
 each and a conversation is put together without reading anything twice.
 """
 
+import asyncio
 import time
 import zlib
 from collections.abc import Sequence
@@ -103,7 +104,7 @@ class ResponseStore:
             frames: The events of its stream, where they are to be read again.
         """
         body = _body(response)
-        events = zlib.compress(b"".join(frames)) if frames else None
+        events = await asyncio.to_thread(zlib.compress, b"".join(frames)) if frames else None
         encoded = [(item.id, msgspec.json.encode(item)) for item in response.output]
         rows = item_rows(owner, response.id, encoded, written=True)
         grown = size_of(rows) + len(events or b"")
@@ -152,7 +153,10 @@ class ResponseStore:
         """The frames of a finished background response's stream."""
         async with self._database.reading() as connection:
             packed = await connection.scalar(select(responses.c.events).where(own(owner, response_id)))
-        return [frame + b"\n\n" for frame in zlib.decompress(packed).split(b"\n\n")[:-1]] if packed else []
+        if not packed:
+            return []
+        unpacked = await asyncio.to_thread(zlib.decompress, packed)
+        return [frame + b"\n\n" for frame in unpacked.split(b"\n\n")[:-1]]
 
     async def delete(self, owner: str, response_id: str) -> bool:
         """Removes a response and its items; False where there was none."""

@@ -49,8 +49,8 @@ async def retrieve(
     """A response as it is now, or its stream again."""
     responses_items.check_query(include, stream, starting_after, include_obfuscation)
     if stream:
-        frames = await services.responses.follow(owner_of(request), response_id, starting_after)
-        return await event_stream(request, frames)
+        following = services.responses.follow(owner_of(request), response_id, starting_after)
+        return await event_stream(request, await until_disconnect(request, following))
     found = await services.responses.get(owner_of(request), response_id)
     responses_items.check_included(found, include)
     return replies.json(found)

@@ -128,6 +128,18 @@ JSON = st.recursive(
 
 
 @settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from([*responses.ResponseCreateRequest.model_fields, "x"]), JSON, max_size=8))
+def test_promise_7_any_body_is_a_call_or_a_400(body: dict) -> None:
+    statuses: list[int] = []
+    for fields in (body, {"model": "m", "input": "x", **body}):
+        try:
+            responses.parse(fields)
+        except RequestError as refused:
+            statuses.append(refused.status)
+    assert set(statuses) <= {400}
+
+
+@settings(max_examples=300, deadline=None)
 @given(JSON)
 def test_promise_7_any_json_is_a_conversation_or_a_400(given: object) -> None:
     statuses: list[int] = []

@@ -221,6 +221,36 @@ def test_promise_11_too_many_at_once_are_a_503(tmp_path: Path) -> None:
         assert [event.type for event in running.sdk().responses.retrieve(ids[1], stream=True)][-1] == "response.failed"
 
 
+def test_two_servers_share_one_database(tmp_path: Path) -> None:
+    shared = {"MUYBRIDGE_DATABASE_URL": f"sqlite:///{tmp_path / 'shared.sqlite'}"}
+    with serving(tmp_path / "a", **shared) as first, serving(tmp_path / "b", **shared) as second:
+        here, there = first.sdk(), second.sdk()
+        done = here.responses.create(model="fake-text", input="x")
+        assert there.responses.retrieve(done.id) == done
+        assert there.responses.create(model="fake-text", input="y", previous_response_id=done.id).output_text == "y"
+        running = begin(here, "[delay_ms=50] " + "x " * 40)
+        events = list(there.responses.retrieve(running, stream=True))  # waits for the end, then has all of it
+        assert events == list(here.responses.retrieve(running, stream=True))
+        assert events[-1].type == "response.completed"
+        cancelled = begin(here)
+        first.wait_for_metric(LEASES, 1.0, 10)
+        assert there.responses.cancel(cancelled).status == "cancelled"
+        first.wait_for_metric(LEASES, 0.0, 10)
+        time.sleep(0.5)
+        assert here.responses.retrieve(cancelled).status == there.responses.retrieve(cancelled).status == "cancelled"
+        deleted = begin(here)
+        first.wait_for_metric(LEASES, 1.0, 10)
+        there.responses.delete(deleted)
+        first.wait_for_metric(LEASES, 0.0, 10)
+        time.sleep(0.5)
+        with pytest.raises(openai.NotFoundError):
+            here.responses.retrieve(deleted)
+        orphan = begin(here)
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+        assert wait(there, orphan, 40).status == "failed"
+
+
 def test_promise_2_a_killed_servers_responses_fail_and_the_others_stay(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         sdk = running.sdk()

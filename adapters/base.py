@@ -302,6 +302,28 @@ class JudgeResult:
 TextEvent = TextDelta | TextDone
 
 
+class Outlet:
+    """A short cut for the pieces of one plain answer: past the events, as soon as each exists.
+
+    Whoever renders the answer sets `encode` once the answer has begun; whoever sends it sets `send` while nothing else
+    is on its way. An adapter may ignore all this and yield every piece as an event.
+    """
+
+    __slots__ = ("encode", "send")
+
+    def __init__(self) -> None:
+        """Closed."""
+        self.encode: Callable[[str], bytes] | None = None
+        """A piece of text as it goes out; None: not yet."""
+        self.send: Callable[[bytes], bool] | None = None
+        """Sends it at once, or says False where it cannot; None: not now."""
+
+    def write(self, text: str) -> bool:
+        """Whether the piece has gone out; else it must be yielded as an event, with all that comes before it can."""
+        encode, send = self.encode, self.send
+        return encode is not None and send is not None and send(encode(text))
+
+
 class TextAdapter(Adapter):
     """A language model, with eyes where `sees` is true (kind "vision")."""
 
@@ -313,10 +335,11 @@ class TextAdapter(Adapter):
         """Whether image parts are understood."""
 
     @abstractmethod
-    def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+    def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """Pieces of the answers as they are written, then one `TextDone`.
 
-        Closing the generator stops the work within a second.
+        Closing the generator stops the work within a second. Where an outlet is given and open, pieces of plain text
+        may leave by it instead, never the first of an answer and never the last.
 
         Raises:
             ContextLengthExceeded: Prompt and answer do not fit.

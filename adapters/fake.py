@@ -14,7 +14,8 @@ import struct
 import wave
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from typing import Any, Self
+from contextlib import aclosing
+from typing import Any, Self, TypeGuard
 
 from adapters.base import (
     Adapter,
@@ -35,6 +36,7 @@ from adapters.base import (
     Likelihood,
     Media,
     ModelFiles,
+    Outlet,
     Report,
     Segment,
     SpeechAdapter,
@@ -140,7 +142,7 @@ class FakeText(_Fake, TextAdapter):
         """As its options say."""
         return self._options.sees
 
-    def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+    def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""
         said = _text_of(request)
         prompt_tokens = len(said.split())
@@ -153,7 +155,7 @@ class FakeText(_Fake, TextAdapter):
             )
         if not self.sees and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
             raise UnsupportedOption("This model cannot see images.", param="messages")
-        return self._pace(_text_events(request, said, prompt_tokens, wanted), said)
+        return _past(outlet, self._pace(_text_events(request, said, prompt_tokens, wanted), said), request)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Probabilities from a hash of content and question: arbitrary, but the same every time."""
@@ -221,6 +223,23 @@ def _text_of(request: TextRequest) -> str:
     if not request.messages:
         return request.prompt if isinstance(request.prompt, str) else " ".join(map(str, request.prompt or ()))
     return " ".join(part.text for part in request.messages[-1].content if isinstance(part, TextPart))
+
+
+async def _past(
+    outlet: Outlet | None, events: AsyncGenerator[TextEvent], request: TextRequest
+) -> AsyncGenerator[TextEvent]:
+    """The events, less the pieces of plain text that could leave by the outlet."""
+    first = True
+    async with aclosing(events):
+        async for event in events:
+            if not first and request.n == 1 and outlet is not None and _is_text(event) and outlet.write(event.text):
+                continue
+            first = False
+            yield event
+
+
+def _is_text(event: TextEvent) -> TypeGuard[TextDelta]:
+    return isinstance(event, TextDelta) and event == TextDelta(event.text)
 
 
 def _text_events(request: TextRequest, said: str, prompt_tokens: int, wanted: int) -> Iterator[TextEvent]:

@@ -19,6 +19,9 @@ import msgspec
 from adapters import frames
 from adapters.base import (
     Adapter,
+    EmbeddingAdapter,
+    EmbeddingRequest,
+    EmbeddingResult,
     ImageAdapter,
     ImageEvent,
     ImageRequest,
@@ -28,6 +31,7 @@ from adapters.base import (
     LanguageDetection,
     Media,
     ModelFiles,
+    Outlet,
     Report,
     SpeechAdapter,
     SpeechEvent,
@@ -249,13 +253,22 @@ class RemoteText(_Remote, TextAdapter):
         """Whether image parts are understood."""
         return bool(self.worker.facts.get("sees"))
 
-    def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+    def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""
+        del outlet
         return self.worker.stream("generate", request)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """See `TextAdapter.judge`."""
         return await self.worker.call("judge", request)
+
+
+class RemoteEmbedding(_Remote, EmbeddingAdapter):
+    """An embedding model in a child process."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """See `EmbeddingAdapter.embed`."""
+        return await self.worker.call("embed", request)
 
 
 class RemoteSpeech(_Remote, SpeechAdapter):
@@ -289,6 +302,7 @@ class RemoteVideo(_Remote, VideoAdapter):
 PROXIES: dict[Kind, type[_Remote]] = {
     "text": RemoteText,
     "vision": RemoteText,
+    "embedding": RemoteEmbedding,
     "speech": RemoteSpeech,
     "image": RemoteImage,
     "video": RemoteVideo,

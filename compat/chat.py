@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, UnsetType
 from pydantic import Field
 
-from adapters.base import FinishReason, TextDelta, TextDone, TextEvent, TextRequest, TokenLogprob, ToolCall, Usage
+from adapters.base import (
+    FinishReason,
+    Outlet,
+    TextDelta,
+    TextDone,
+    TextEvent,
+    TextRequest,
+    TokenLogprob,
+    ToolCall,
+    Usage,
+)
 from compat import sse
 from compat.errors import RequestError
 from compat.logprobs import ChoiceLogprobs, render_logprobs
@@ -222,14 +232,24 @@ def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatComplet
     )
 
 
-async def stream(call: ChatCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last; each leaves as soon as it is there. Closing closes `events`."""
+async def stream(
+    call: ChatCall, model: str, events: AsyncGenerator[TextEvent], outlet: Outlet | None = None
+) -> AsyncGenerator[bytes]:
+    """The reply as server-sent events, `[DONE]` last; each leaves as soon as it is there. Closing closes `events`.
+
+    Args:
+        call: The request.
+        model: The served name.
+        events: Of `TextAdapter.generate`.
+        outlet: Handed to that too: once the answer has begun, it is set to encode the pieces of plain text.
+    """
     identity: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
         "created": int(time.time()),
         "model": model,
         "object": "chat.completion.chunk",
     }
+    plain = sse.Template(ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.HOLE), first=False)]))
     opened: set[int] = set()
     async with aclosing(events):
         async for event in events:
@@ -243,6 +263,8 @@ async def stream(call: ChatCall, model: str, events: AsyncGenerator[TextEvent]) 
                 continue
             first = event.index not in opened
             opened.add(event.index)
+            if outlet is not None:
+                outlet.encode = plain.fill
             yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
     yield sse.DONE
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.base import FinishReason, TextDone, TextEvent, TextRequest, TokenLogprob, Usage
+from adapters.base import FinishReason, Outlet, TextDone, TextEvent, TextRequest, TokenLogprob, Usage
 from compat import sse
 from compat.errors import RequestError
 from compat.logprobs import CompletionLogprobs, render_completion_logprobs
@@ -143,9 +143,13 @@ def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Com
     )
 
 
-async def stream(call: CompletionCall, model: str, events: AsyncGenerator[TextEvent]) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last. Closing this closes `events`."""
+async def stream(
+    call: CompletionCall, model: str, events: AsyncGenerator[TextEvent], outlet: Outlet | None = None
+) -> AsyncGenerator[bytes]:
+    """The reply as server-sent events, `[DONE]` last. Closing this closes `events`. The outlet: see `chat.stream`."""
     identity = _identity(model)
+    if outlet is not None:
+        outlet.encode = sse.Template(Completion(**identity, choices=[CompletionChoice(0, sse.HOLE)])).fill
     offsets: dict[int, int] = {}
     async with aclosing(events):
         async for event in events:

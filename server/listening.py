@@ -18,12 +18,13 @@ from typing import Any, ClassVar
 
 import uvicorn
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from compat.errors import RequestError, wire_error
 from server.errors import error_body
 from server.lifecycle import Lifecycle
 from server.settings import Settings
+from server.streaming import DIRECT
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
+        self.scope["extensions"] = {DIRECT: DirectBody(self.cycle)}  # pyright: ignore[reportGeneralTypeIssues]
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is not HTTP."""
@@ -173,6 +175,24 @@ class GuardedProtocol(HttpToolsProtocol):
         """Whether the head ended in time inside one large piece whose rest is body."""
         end = data.find(b"\r\n\r\n")
         return end >= 0 and self._head_bytes - len(data) + end <= MAX_HEAD_BYTES
+
+
+class DirectBody:
+    """Sends a piece of a reply's body without a detour: one call instead of five awaits a streamed token."""
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        """Of one request."""
+        self._cycle = cycle
+
+    def __call__(self, piece: bytes) -> bool:
+        """False where it cannot go out now: the reader is slow or has gone, or the reply is not in chunks."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding:
+            return False
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        return True
 
 
 class _Server(uvicorn.Server):

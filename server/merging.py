@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from adapters.base import TextAdapter, TextDone, TextEvent, TextRequest, Usage
+from adapters.base import Outlet, TextAdapter, TextDone, TextEvent, TextRequest, Usage
 
 
-def generating(request: TextRequest) -> Callable[[TextAdapter], AsyncGenerator[TextEvent]]:
+def generating(request: TextRequest, outlet: Outlet | None) -> Callable[[TextAdapter], AsyncGenerator[TextEvent]]:
     """The work of writing this, for `Pool.stream`."""
-    return lambda adapter: adapter.generate(request)
+    return lambda adapter: adapter.generate(request, outlet)
 
 
 def side_by_side(streams: Sequence[AsyncGenerator[TextEvent]], n: int) -> AsyncGenerator[TextEvent]:

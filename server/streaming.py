@@ -5,13 +5,14 @@ does not tell the work that nobody listens.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from litestar import Request, Response
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
 
+from adapters.base import Outlet
 from compat import sse
 from compat.errors import RequestError
 from server.errors import as_wire
@@ -22,6 +23,8 @@ HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+DIRECT = "muybridge.direct"
+"""The ASGI extension by which `server/listening.py` sends a piece of a body at once: bytes to whether it did."""
 REPLY_TIMEOUT_S = 590.0
 """The SDK gives up after 600 s; a reply must have begun before."""
 
@@ -42,32 +45,36 @@ class AppResponse(Response[Any]):
 class EventStream:
     """Server-sent events, as an ASGI application. Make it with `event_stream`."""
 
-    def __init__(self, first: bytes, frames: AsyncGenerator[bytes]) -> None:
-        """Takes the frame that is there already and those that follow."""
+    def __init__(self, first: bytes, frames: AsyncGenerator[bytes], outlet: Outlet | None = None) -> None:
+        """Takes the frame that is there already and those that follow, some of which may come by the outlet."""
         self._first = first
         self._frames = frames
+        self._outlet = outlet or Outlet()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends all frames. When the client goes away, the work behind them is cancelled at once."""
-        del scope
-        pump = asyncio.create_task(self._pump(send))
+        extensions: Any = cast(Any, scope).get("extensions") or {}
+        pump = asyncio.create_task(self._pump(send, extensions.get(DIRECT)))
         with suppress(RequestError):  # the client has gone: there is nobody to tell, and nothing to log
             await _unless_disconnected(receive, pump)
 
-    async def _pump(self, send: Send) -> None:
+    async def _pump(self, send: Send, direct: Callable[[bytes], bool] | None) -> None:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             frame = self._first
             try:
                 while True:
                     await send(_body(frame))
+                    self._outlet.send = direct  # all before has gone: what comes by the outlet cannot overtake it
                     frame = await anext(self._frames)
+                    self._outlet.send = None
             except StopAsyncIteration:
                 pass
             except Exception as error:  # the status is gone: say it in the stream, and never [DONE]
                 await send(_body(sse.frame(as_wire(error).body())))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
+            self._outlet.send = None
             await self._frames.aclose()
 
 
@@ -75,14 +82,16 @@ def _body(piece: bytes) -> HTTPResponseBodyEvent:
     return {"type": "http.response.body", "body": piece, "more_body": True}
 
 
-async def event_stream(request: Request[Any, Any, Any], frames: AsyncGenerator[bytes]) -> AppResponse:
+async def event_stream(
+    request: Request[Any, Any, Any], frames: AsyncGenerator[bytes], outlet: Outlet | None = None
+) -> AppResponse:
     """A stream whose first frame exists, so that an early failure is still a proper status.
 
     Raises:
         AdapterError: What the work raises before its first event.
     """
     first = await until_disconnect(request, anext(frames))
-    return AppResponse(EventStream(first, frames))
+    return AppResponse(EventStream(first, frames, outlet))
 
 
 async def collect(request: Request[Any, Any, Any], events: AsyncGenerator[T]) -> list[T]:

@@ -100,7 +100,7 @@ class _Reader:
     def read(self, answer: "CompletionOutput") -> Iterator[TextDelta]:
         if self.ended:
             return
-        reason = _finish_reason(answer.finish_reason, self.request)
+        reason = finish_reason(answer.finish_reason, self.request)
         if self.request.logprobs is not None:
             self._logprobs += self.likely.positions(answer.token_ids, answer.logprobs, self.request.logprobs)
         delta = (
@@ -155,7 +155,14 @@ class _Reader:
             )
 
 
-def _finish_reason(reason: str | None, request: TextRequest) -> FinishReason | None:
+def finish_reason(reason: str | None, request: TextRequest) -> FinishReason | None:
+    """OpenAI's word for vLLM's.
+
+    Raises:
+        Interrupted: The engine gave the request up.
+        UnsupportedOption: The engine could not follow the grammar of the wanted output.
+        GenerationFailed: The engine failed on it.
+    """
     if reason is None or reason == "stop" or reason == "length":
         return reason
     if reason == "abort":

@@ -86,6 +86,10 @@ class Calling:
             return StructuredOutputsParams(grammar=grammars.calls_or_text(self._form, tools, parallel=parallel))
         return None
 
+    def parses(self, request: TextRequest) -> bool:
+        """Whether an answer to this must be parsed: it may hold thoughts or calls."""
+        return self._parser is not None and (self.thinks or _callable(request))
+
     def keeps_special(self, request: TextRequest) -> bool:
         """Whether the parser wants to see control tokens in the text."""
         found = self.parser(request)
@@ -93,7 +97,7 @@ class Calling:
 
     def parser(self, request: TextRequest) -> "tuple[Parser, Any] | None":
         """A parser for one answer, and the request in the form that it reads; None where text is all there is."""
-        if self._parser is None or not (self.thinks or _callable(request)):
+        if self._parser is None or not self.parses(request):
             return None
         wire = _wire_request(request, native=self._form is not None)
         tools = wire.tools if _callable(request) else None
@@ -115,6 +119,26 @@ class Calling:
                 return None  # As text, free text could hold them.
             return CallForm(f'<[{ids[0]}]> "\\n"', f'"\\n" <[{ids[1]}]>', marked=True)
         return CallForm("", "", marked=False) if parser.__name__ == "PlainJsonToolParser" else None
+
+
+def check_names(tool_parser: str | None, reasoning_parser: str | None) -> None:
+    """Imports the parsers of these names.
+
+    Raises:
+        ModelLoadFailed: There is none of that name.
+    """
+    from vllm.reasoning import ReasoningParserManager
+    from vllm.tool_parsers import ToolParserManager
+
+    ToolParserManager.register_lazy_module(PLAIN_JSON, "adapters.text.plain_json", "PlainJsonToolParser")
+    for field, name, find in (
+        ("tool_call_parser", tool_parser, ToolParserManager.get_tool_parser),
+        ("reasoning_parser", reasoning_parser, ReasoningParserManager.get_reasoning_parser),
+    ):
+        try:
+            _ = name and find(name)
+        except (KeyError, ImportError) as error:
+            raise ModelLoadFailed(f"There is no {field} of the name {name!r}.") from error
 
 
 def template_arguments(request: TextRequest) -> dict[str, Any]:
@@ -184,10 +208,7 @@ def _wire_request(request: TextRequest, *, native: bool) -> Any:
 def _parser_class(tokenizer: Any, tool_parser: str | None, reasoning_parser: str | None) -> "type[Parser] | None":
     from vllm.parser.abstract_parser import DelegatingParser
     from vllm.parser.parser_manager import ParserManager
-    from vllm.tool_parsers import ToolParserManager
 
-    if PLAIN_JSON not in ToolParserManager.lazy_parsers:
-        ToolParserManager.register_lazy_module(PLAIN_JSON, "adapters.text.plain_json", "PlainJsonToolParser")
     try:
         found = ParserManager.get_parser(tool_parser, reasoning_parser, True, tokenizer=tokenizer)
     except (TypeError, KeyError, ValueError, ImportError) as error:

@@ -22,6 +22,7 @@ from adapters.base import (
     LoadProgress,
     Media,
     ModelFiles,
+    Outlet,
     Part,
     Question,
     Report,
@@ -44,7 +45,7 @@ from adapters.errors import (
 )
 from adapters.holdings import held_bytes
 from adapters.text import calling, judging, sampling, templates
-from adapters.text.answers import Answers
+from adapters.text.answers import Answers, finish_reason
 from adapters.text.calling import Calling
 from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.likelihoods import Likelihoods
@@ -52,6 +53,7 @@ from adapters.text.prompts import Pictures, Prompts
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
+    from vllm.v1.engine.async_llm import AsyncLLM
 
 log = logging.getLogger(__name__)
 
@@ -64,13 +66,13 @@ class VllmText(TextAdapter):
     class Options(VllmOptions):
         """See `adapters.text.engine.VllmOptions`."""
 
-    def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor, template: str | None) -> None:
         """Takes over a running engine, and the thread that started it. Use `load`."""
         self._engine: Engine | None = engine
         self._sleeps = options.sleep
         self._thread = thread
         tokenizer: Any = engine.llm.get_tokenizer()
-        self._prompts = Prompts(engine.llm, options.max_images, templates.read(options.chat_template))
+        self._prompts = Prompts(engine.llm, options.max_images, template)
         self._calling = Calling(tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser)
         self._likely = Likelihoods(tokenizer)
         self._context: int = engine.llm.model_config.max_model_len
@@ -85,6 +87,8 @@ class VllmText(TextAdapter):
         loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
         report(LoadProgress("importing vLLM"))
         await loop.run_in_executor(thread, preload)
+        calling.check_names(options.tool_call_parser, options.reasoning_parser)
+        template = templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
         starting = loop.run_in_executor(thread, Engine.start, model.path, options)
         try:
@@ -93,7 +97,7 @@ class VllmText(TextAdapter):
             starting.add_done_callback(partial(_abandon, thread))
             raise
         try:
-            adapter = cls(engine, options, thread)
+            adapter = cls(engine, options, thread, template)
         except Exception as error:
             await loop.run_in_executor(thread, engine.stop)
             if isinstance(error, ModelLoadFailed):
@@ -153,33 +157,64 @@ class VllmText(TextAdapter):
         """Whether the checkpoint has eyes."""
         return self._prompts.sees
 
-    async def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:
+    async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
         with self._translated(_suspect(request)):
             self._calling.check(request)
             wanted = await self._prompt(request)
-            nothing = request.max_tokens == 0  # For an echo of the prompt alone, which the engine cannot do.
-            room = sampling.budget(replace(request, max_tokens=1) if nothing else request, wanted, self._context)
+            only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
+            room = sampling.budget(replace(request, max_tokens=1) if only_prompt else request, wanted, self._context)
             structure, keep_special = self._calling.structure(request), self._calling.keeps_special(request)
             parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
-            tokens: list[int] = wanted["prompt_token_ids"]
-            answers = Answers(request, sampling.copies(request), tokens, self._calling, self._likely)
-            async with aclosing(await self._run(wanted, parameters)) as outputs:
-                echoed = not request.echo
-                async for output in outputs:
-                    if not echoed:
-                        echoed = True
-                        for index in range(request.n):
-                            yield self._echo(request, output, index)
-                    if nothing:
-                        answers.count(output, written=False)
-                        break
-                    for event in answers.events(output):
+            plain = request.n == 1 and request.logprobs is None and not request.echo
+            if plain and not self._calling.parses(request):
+                events = self._direct(request, wanted, parameters, outlet)
+            else:
+                events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
+            async with aclosing(events):
+                async for event in events:
+                    if isinstance(event, Usage):
+                        yield TextDone(event, (time.perf_counter() - begin) * 1000)
+                    else:
                         yield event
-                    if answers.complete:
-                        break
-        yield TextDone(answers.usage, (time.perf_counter() - begin) * 1000)
+
+    async def _direct(
+        self, request: TextRequest, wanted: Any, parameters: Any, outlet: Outlet | None
+    ) -> AsyncGenerator[TextDelta | Usage]:
+        """One answer that is nothing but text, by the shortest way."""
+        from adapters.text import direct
+
+        flow = direct.Flow(outlet)
+        llm = self._running()
+        pieces = direct.answer(llm, await self._checked(llm, wanted, parameters), flow)
+        async with aclosing(pieces):
+            async for text in pieces:
+                reason = finish_reason(flow.reason, request)
+                if text or reason:
+                    yield TextDelta(text, finish_reason=reason)
+        yield Usage(len(wanted["prompt_token_ids"]), flow.tokens, flow.cached_tokens)
+
+    async def _folded(
+        self, request: TextRequest, wanted: Any, parameters: Any, *, only_prompt: bool
+    ) -> AsyncGenerator[TextDelta | Usage]:
+        """Answers with calls, thoughts or likelihoods, several answers, and echoes."""
+        tokens: list[int] = wanted["prompt_token_ids"]
+        answers = Answers(request, sampling.copies(request), tokens, self._calling, self._likely)
+        async with aclosing(await self._run(wanted, parameters)) as outputs:
+            echoed = not request.echo
+            async for output in outputs:
+                for index in range(0 if echoed else request.n):
+                    yield self._echo(request, output, index)
+                echoed = True
+                if only_prompt:
+                    answers.count(output, written=False)
+                    break
+                for event in answers.events(output):
+                    yield event
+                if answers.complete:
+                    break
+        yield answers.usage
 
     async def _prompt(self, request: TextRequest) -> Any:
         if request.prompt is not None:
@@ -234,15 +269,24 @@ class VllmText(TextAdapter):
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
         """The engine's outputs; closing them aborts the request in the engine at once."""
+        llm = self._running()
+        name = uuid.uuid4().hex
+        if parameters.structured_outputs is not None:
+            prompt = await self._checked(llm, prompt, parameters, name)
+        return llm.generate(prompt, parameters, name)
+
+    def _running(self) -> "AsyncLLM":
         if self._engine is None:
             raise Interrupted(_DEAD)
-        llm, name = self._engine.llm, uuid.uuid4().hex
+        return self._engine.llm
+
+    async def _checked(self, llm: "AsyncLLM", prompt: Any, parameters: Any, name: str | None = None) -> Any:
+        """The engine's request; vLLM compiles grammars while it checks one, and that is not for our loop."""
+        tasks = await llm.get_supported_tasks()
+        processor, name = llm.input_processor, name or uuid.uuid4().hex
         if parameters.structured_outputs is not None:
-            # vLLM compiles grammars while it checks a request: not in our loop.
-            prompt = await llm.input_processor.process_inputs_async(
-                name, prompt, parameters, supported_tasks=await llm.get_supported_tasks()
-            )
-        return llm.generate(prompt, parameters, name)
+            return await processor.process_inputs_async(name, prompt, parameters, supported_tasks=tasks)
+        return processor.process_inputs(name, prompt, parameters, supported_tasks=tasks)
 
     async def _warm_up(self) -> None:
         """Takes the first requests upon itself: they compile, allocate, and with an image take many seconds."""

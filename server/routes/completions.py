@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Response, post
 
-from adapters.base import TextAdapter
+from adapters.base import Outlet, TextAdapter
 from compat import completions
 from server import replies
 from server.counting import counted
@@ -18,8 +18,10 @@ async def create(request: AnyRequest, services: Services) -> Response[Any]:
     """A continuation of a text, whole or streamed."""
     call = completions.parse(await services.intake.json(request))
     model = services.pool.find(call.model, TextAdapter).name
-    events = side_by_side([services.pool.stream(model, TextAdapter, generating(one)) for one in call.requests], call.n)
+    outlet = Outlet()
+    works = [generating(one, outlet if len(call.requests) == 1 else None) for one in call.requests]
+    events = side_by_side([services.pool.stream(model, TextAdapter, work) for work in works], call.n)
     events = counted(events, model, services.metrics)
     if call.stream:
-        return await event_stream(request, completions.stream(call, model, events))
+        return await event_stream(request, completions.stream(call, model, events, outlet), outlet)
     return replies.json(completions.render(call, model, await collect(request, events)))

@@ -30,7 +30,7 @@ from adapters.errors import (
     ModelLoadFailed,
     OutOfMemory,
 )
-from adapters.holdings import give_back
+from adapters.holdings import Tidying
 from adapters.names import Names
 from adapters.progress import logged
 from adapters.slots import Slot
@@ -84,6 +84,7 @@ class Pool:
         self._fetch = fetch
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
+        self._tidy = Tidying()
         self.admission = Admission(budgets, self.slots, self._make_way, patience_s)
 
     @property
@@ -180,6 +181,7 @@ class Pool:
     async def aclose(self) -> None:
         """Ends all models now, whatever they do."""
         await asyncio.gather(*(self._close(slot) for slot in self.slots))
+        self._tidy.stop()
 
     async def _close(self, slot: Slot) -> None:
         if slot.loading is not None:
@@ -307,8 +309,7 @@ class Pool:
                 await adapter.unload()
             except Exception:  # whoever wants its memory is not to blame, and the slot must not stay half-way
                 log.exception("unloading %s failed", slot.name)
-            del adapter
-            await asyncio.to_thread(give_back)
             log.info("unloaded %s", slot.name)
+            self._tidy.wanted()
         slot.state = "unloaded"
         self.admission.release(slot)

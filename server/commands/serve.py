@@ -21,8 +21,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until told to stop."""
     import uvloop
 
+    from adapters.holdings import keep_one_heap
     from server.metrics import configure_logs
 
+    keep_one_heap()
     settings = read_settings(arguments)
     os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # models' processes log alike
     configure_logs(settings.log_level, settings.log_format)

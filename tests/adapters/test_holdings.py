@@ -1,0 +1,93 @@
+"""What a process gives back, and when."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import weakref
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from adapters import holdings
+from adapters.holdings import Tidying, give_back
+
+
+class Knot:
+    """An object in a cycle of its own."""
+
+    def __init__(self, cache: list[Any]) -> None:
+        self.me = self
+        self.cache = cache
+
+    def __del__(self) -> None:
+        self.cache.clear()
+
+
+def test_what_finalizers_let_go_of_is_collected_as_well() -> None:
+    cache: list[Any] = []
+    cache.append(inner := Knot([]))
+    outer = Knot(cache)
+    gone = weakref.ref(inner)
+    gc.collect()
+    gc.disable()  # nobody else collects meanwhile
+    try:
+        del inner, outer
+        give_back()
+    finally:
+        gc.enable()
+    assert gone() is None
+
+
+HEAPS = """
+import ctypes, sys, threading
+from adapters.holdings import keep_one_heap
+if sys.argv[1] == "one":
+    keep_one_heap()
+gate = threading.Barrier(4)
+def work():
+    gate.wait()
+    kept.append([bytes(1000) for _ in range(2000)])
+    gate.wait()
+kept = []
+threads = [threading.Thread(target=work) for _ in range(4)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.fopen.argtypes = libc.malloc_info.argtypes = None
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+@pytest.mark.parametrize(("how", "one"), [("one", True), ("many", False)])
+def test_all_threads_share_one_heap(how: str, one: bool, tmp_path: Any) -> None:
+    told = tmp_path / "malloc.xml"
+    subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], cwd=ROOT, check=True, timeout=60)
+    assert (told.read_text().count("<heap nr=") == 1) == one
+
+
+async def test_memory_is_given_back_once_when_models_have_come_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[float] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(holdings, "REST_S", 0.2)
+    monkeypatch.setattr(holdings, "give_back", lambda: calls.append(loop.time()))
+    tidying, begun = Tidying(), loop.time()
+    for _ in range(3):
+        tidying.wanted()
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.6)
+    assert len(calls) == 1
+    assert calls[0] - begun >= 0.3, "the last one rested as well"
+    tidying.wanted()
+    await asyncio.sleep(0.5)
+    assert len(calls) == 2
+    tidying.wanted()
+    await asyncio.sleep(0)
+    tidying.stop()
+    await asyncio.sleep(0.4)
+    assert len(calls) == 2

@@ -72,6 +72,9 @@ class Keeper:
         if found.abandoned and response_id not in self._working:
             error = msgspec.to_builtins(render_error(wire_error(Interrupted(STOPPED))))
             await self._store.end(owner, found, "failed", error)
+            found = await self._store.get(owner, response_id)  # it may have ended otherwise just now
+            if found is None:
+                raise not_found()
         return found
 
     async def tend(self) -> set[str]:
@@ -93,13 +96,14 @@ class Keeper:
         await asyncio.gather(*self._keeping, return_exceptions=True)
 
     async def _keep(self, draft: Draft, frames: Sequence[bytes]) -> None:
-        deadline = time.monotonic() + KEEP_S
+        deadline, again = time.monotonic() + KEEP_S, False
         while draft.call.store:
             try:
-                return await self._store.finish(draft.owner, draft.response, frames)
+                return await self._store.finish(draft.owner, draft.response, frames, again=again)
             except RequestError:
                 if time.monotonic() > deadline or self._closing:
                     raise
+                again = True
                 await asyncio.sleep(1)
         return None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from compat.errors import RequestError
@@ -93,7 +93,9 @@ class ResponseStore:
                 await connection.execute(update(responses).where(ancestors).values(expires_at=expires_at))
             await weigh(connection, owner, size)
 
-    async def finish(self, owner: str, response: Response, frames: Sequence[bytes] = ()) -> None:
+    async def finish(
+        self, owner: str, response: Response, frames: Sequence[bytes] = (), *, again: bool = False
+    ) -> None:
         """Keeps what came of a response; nothing happens where it was deleted or cancelled meanwhile.
 
         One that was given up for dead, because its server did not say for a while that it lives, is healed.
@@ -102,6 +104,7 @@ class ResponseStore:
             owner: Whose it is.
             response: With its final status.
             frames: The events of its stream, where they are to be read again.
+            again: Whether this was tried before: it may have been done, and only its acknowledgement lost.
         """
         body = _body(response)
         events = await asyncio.to_thread(zlib.compress, b"".join(frames)) if frames else None
@@ -121,8 +124,8 @@ class ResponseStore:
                 )
             )
             if changed.rowcount:
-                # Tried again after a commit whose acknowledgement was lost, they are there already.
-                await connection.execute(delete(items).where(items.c.response_id == response.id, items.c.written))
+                if again:
+                    await connection.execute(delete(items).where(items.c.response_id == response.id, items.c.written))
                 if rows:
                     await connection.execute(insert(items), rows)
                 await weigh(connection, owner, grown)
@@ -181,8 +184,7 @@ class ResponseStore:
 
     async def end(self, owner: str, stored: Stored, status: str, error: dict[str, Any] | None) -> bool:
         """Gives an unfinished response its last status, whoever works on it; False where it had ended already."""
-        stored.body.update(status=status, error=error)
-        body = msgspec.json.encode({**stored.body, "output": []})
+        body = msgspec.json.encode({**stored.body, "status": status, "error": error, "output": []})
         async with self._database.writing() as connection:
             changed = await connection.execute(
                 update(responses)
@@ -216,7 +218,9 @@ class ResponseStore:
         return len(rows)
 
     async def _refuse_too_much(self, connection: AsyncConnection, owner: str, size: int) -> None:
-        own = await connection.scalar(select(held.c.size_bytes).where(held.c.owner == owner)) or 0
+        own_bytes = func.sum(case((held.c.owner == owner, held.c.size_bytes), else_=0))
+        own, total = (await connection.execute(select(own_bytes, func.sum(held.c.size_bytes)))).one()
+        own, total = own or 0, total or 0
         if own + size > self._max_owner_bytes:
             raise RequestError(
                 f"This key's stored responses hold {own} of {self._max_owner_bytes} bytes: delete some, or send "
@@ -226,7 +230,7 @@ class ResponseStore:
                 status=429,
                 headers={"x-should-retry": "false"},
             )
-        if (await connection.scalar(select(func.sum(held.c.size_bytes))) or 0) + size > self._max_bytes:
+        if total + size > self._max_bytes:
             raise RequestError(
                 "This server stores no more responses: send store: false.",
                 code="insufficient_storage",

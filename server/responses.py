@@ -166,6 +166,7 @@ class Responses:
             )
         if found.status in UNFINISHED:  # another server works on it, and will see this
             await self._store.end(owner, found, "cancelled", None)
+            found = await self._keeper.stored(owner, response_id)
         return found.body
 
     async def follow(self, owner: str, response_id: str, starting_after: int | None) -> AsyncGenerator[bytes]:

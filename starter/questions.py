@@ -17,7 +17,9 @@ from starter.world import ATTRIBUTES, Scene
 
 WRONG_COUNTS = (1, 1, 1, 2, 3)
 """How many attributes of a false description are false."""
-LEVELS = ("1", "2", "3", "4", "5")
+NUMBERS = ("one", "two", "three", "four", "five")
+DIGITS = ("1", "2", "3", "4", "5")
+"""Learnt too, but tokenizers of Qwen2's kind write " 1" and " 2" with the same first token."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ def choice(scene: Scene, rng: random.Random) -> Asked:
     return judged(Question(rng.choice(forms[name]), tuple(options)), true)
 
 
-def score(scene: Scene, rng: random.Random) -> Asked:
-    """How much of a description is so: 5 for all, one less for every attribute that is not."""
+def score(scene: Scene, rng: random.Random, numbers: Sequence[str] = NUMBERS) -> Asked:
+    """How much of a description is so: five for all, one less for every attribute that is not."""
     wrong = rng.randint(0, 4)
     described = full_caption(altered(scene, rng, wrong))
-    text = f'How well does the image fit this description, from 1 to 5: "{described}"?'
-    return judged(Question(text, LEVELS), LEVELS[4 - wrong])
+    text = f'How well does the image fit this description, from {numbers[0]} to {numbers[4]}: "{described}"?'
+    return judged(Question(text, tuple(numbers)), numbers[4 - wrong])
 
 
 def describe(scene: Scene, rng: random.Random) -> Asked:
@@ -140,9 +142,9 @@ def compare(scenes: Sequence[Scene], rng: random.Random) -> list[Asked]:
     return [rng.choice(found)]
 
 
-def odd_one(scenes: Sequence[Scene], odd: int) -> Asked:
+def odd_one(scenes: Sequence[Scene], odd: int, numbers: Sequence[str] = NUMBERS) -> Asked:
     """Which of several pictures differs from the rest."""
-    options = tuple(str(number) for number in range(1, len(scenes) + 1))
+    options = tuple(numbers[: len(scenes)])
     return judged(Question("Which image does not fit the others?", options), options[odd])
 
 
@@ -167,4 +169,5 @@ def several(scene: Scene, rng: random.Random, count: int) -> list[Asked]:
     """So many questions about one picture, of all kinds."""
     found = validation(scene, rng)[: max(1, count // 2)]
     kinds = (predicate, predicate, choice, choice, score, describe)
-    return [*found, *(rng.choice(kinds)(scene, rng) for _ in range(count - len(found)))]
+    found += [rng.choice(kinds)(scene, rng) for _ in range(count - len(found) - 1)]
+    return [*found, score(scene, rng, DIGITS) if rng.random() < 0.1 else rng.choice(kinds)(scene, rng)]

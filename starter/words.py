@@ -37,10 +37,6 @@ WORDS = tuple(
     dict.fromkeys(" ".join((GLUE, ANSWERS, COLOURS, WORLD, SHAPES, PLACES, SCENERY, THINGS, MOTIONS, CAMERA)).split())
 )
 """Without repetition, common ones first."""
-_OPENERS = "Yes No Answer Question Does Describe Is Are Do What Which How Where When There A An The In At On"
-OPENERS = tuple(_OPENERS.split())
-"""What sentences begin with, for the language model."""
-
 _BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
@@ -90,7 +86,8 @@ def qwen2_tokenizer(special: dict[str, str], max_length: int) -> Qwen2Tokenizer:
         special: Tokens by role ("image_token": "<image>"), added after the byte pairs and the three of Qwen2.
         max_length: The model's context, in tokens.
     """
-    starts = (*WORDS, *OPENERS)
+    # Two options of a question must begin with different tokens, also where they are written " City" and " Forest".
+    starts = dict.fromkeys((*WORDS, *(word.capitalize() for word in WORDS), *string.ascii_letters))
     # "Ġ" is how byte-level BPE writes a space: each word as it begins a text, and as it stands within one.
     pairs = _merges(tuple(form) for word in starts for form in (word, "Ġ" + word))
     pieces = [*_BYTES, *dict.fromkeys(left + right for left, right in pairs), "<|endoftext|>", "<|im_start|>"]

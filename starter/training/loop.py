@@ -71,6 +71,12 @@ def averaged(folder: Path, part: str) -> dict[str, Tensor]:
     return {name: saved["average"].get(f"{part}.{name}", value) for name, value in state.items()}
 
 
+def steps_done(folder: Path) -> tuple[int, int, int]:
+    """A run's seed, the steps that were done, and the steps that its schedule has."""
+    saved = torch.load(folder / "state.pt", map_location="cpu", weights_only=True, mmap=True)
+    return saved.get("seed", 0), saved["step"], saved.get("steps", saved["step"])
+
+
 class Run:
     """A stage, its optimizer and its averaged weights, saved in a folder."""
 
@@ -123,6 +129,8 @@ class Run:
                 "average": dict(zip(self._names, self._average, strict=True)),
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
                 "step": self.step,
+                "steps": self.steps,
+                "seed": self.stage.seed,
                 "losses": self.losses,
             },
             part,

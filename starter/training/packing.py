@@ -21,6 +21,8 @@ IMAGE_TOKENS = GRID * GRID + GRID * (GRID + 1)
 OPENING = "<|im_start|>user\n"
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
 NOTHING = -100
+HIDDEN = -1e9
+"""Added to what must not be seen, before the softmax."""
 FREE_WEIGHT = 0.3
 """Of a token of free text in the loss, where the answer to a question with options counts 1."""
 END_WEIGHT = 0.1
@@ -93,7 +95,7 @@ def _row(sample: Sample, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int
 def image_features(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> Tensor:
     """float32 [images, 3, side, side] of -1..1 to [images, `IMAGE_TOKENS`, width].
 
-    As `LlavaOnevisionModel.get_image_features` makes them, but a picture and its tile, which are the same pixels here, are
+    As `LlavaOnevisionModel.get_image_features` makes them, but a picture and its tile, here the same pixels, are
     looked at once.
     """
     inner = model.model
@@ -114,7 +116,7 @@ def logits(model: LlavaOnevisionForConditionalGeneration, packed: Packed, featur
     embedded = embedded.masked_scatter(at, features.to(embedded.dtype))
     hidden = model.model.language_model(
         inputs_embeds=embedded,
-        attention_mask=packed.mask.to(device),
+        attention_mask=torch.where(packed.mask.to(device), 0.0, HIDDEN),
         position_ids=packed.positions.to(device),
         use_cache=False,
     ).last_hidden_state

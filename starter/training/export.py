@@ -1,0 +1,147 @@
+"""Writes what was trained: `python -m starter.training.export oracle|image|vision|video [--out DIR]`.
+
+A checkpoint takes the averaged weights of its runs. Its card tells the steps that were done, and the scores that
+`python -m starter.evaluation --write` has measured, once it has: export, evaluate, export again.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from starter import image, vision
+from starter.training.__main__ import RUNS
+from starter.training.loop import averaged, steps_done
+from starter.training.oracle import WEIGHTS
+
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+SCORES = Path(__file__).parents[1] / "evaluation" / "scores.json"
+"""What was measured, by model: text by name of the figure."""
+
+CARD = """# Starter {name} model
+
+`{pipeline}`, small, trained from nothing on the flat storybook world of `starter/world.py`: six settings, eight
+subjects, six colours, three times of day, four kinds of weather. It knows nothing else.
+
+## Sizes
+{sizes}
+
+## Data
+Pictures drawn by `starter/drawing.py` and captions by `starter/captions.py`, in no end of layouts and phrasings. One of
+ten combinations of attributes is held out (`starter.world.held_out`), and measured on.
+
+## Recipe
+`python -m starter.training {stages}`, then `python -m starter.training.export {name}` (docs/starter.md).
+{recipe}
+
+## Measured
+On held-out combinations, by `make starter-eval`:
+
+{scores}
+
+## Limits
+{limits}
+"""
+
+
+def card(name: str, pipeline: str, sizes: str, done: dict[str, tuple[int, int, int]], limits: str) -> str:
+    """The text of a model card.
+
+    Args:
+        name: Of the model.
+        pipeline: The class that loads it.
+        sizes: A list of sizes.
+        done: By stage: its seed, the steps that were done, and the steps that its schedule has.
+        limits: What it cannot do.
+    """
+    scores = json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else {}
+    measured = [f"- {figure}: {value}" for figure, value in scores.get(name, {}).items()] or ["- Nothing yet."]
+    recipe = [
+        f"- `{stage}`: {steps:,} of {planned:,} steps, seed {seed}, on a CPU of two cores."
+        for stage, (seed, steps, planned) in done.items()
+    ]
+    return CARD.format(
+        name=name,
+        pipeline=pipeline,
+        sizes=sizes,
+        stages=" ".join(done),
+        recipe="\n".join(recipe),
+        scores="\n".join(measured),
+        limits=limits,
+    )
+
+
+def _done(runs: Path, *stages: str) -> dict[str, tuple[int, int, int]]:
+    return {stage: steps_done(runs / stage) for stage in stages}
+
+
+def export_image(runs: Path, folder: Path) -> None:
+    """The image checkpoint, of `image_vae` and `image_unet`."""
+    from starter.training.image_unet import Texts
+
+    denoiser, autoencoder, texts = image.unet(), image.vae(), Texts()
+    cached = torch.load(runs / "image_unet" / "latents.pt", weights_only=True)
+    autoencoder.load_state_dict(cached["vae"])
+    denoiser.load_state_dict(averaged(runs / "image_unet", "unet"))
+    texts.load_state_dict(averaged(runs / "image_unet", "texts"))
+    pipeline = image.assemble(denoiser, autoencoder, (texts.first, texts.second))
+    limits = (
+        "One subject a picture, at 128x128; other sizes work, less well. Words that are not of the world do nothing."
+    )
+    done = _done(runs, "image_vae", "image_unet")
+    image.save(pipeline, folder, card("image", "StableDiffusionXLPipeline", image.sizes(pipeline), done, limits))
+
+
+def export_vision(runs: Path, folder: Path) -> None:
+    """The vision checkpoint, of `vision`."""
+    made = vision.model(vision.tokenizer())
+    made.load_state_dict(averaged(runs / "vision", "model"))
+    sizes = vision.save(made, folder)
+    limits = (
+        "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance."
+    )
+    text = card("vision", "LlavaOnevisionForConditionalGeneration", sizes, _done(runs, "vision"), limits)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def export_oracle(runs: Path, folder: Path) -> None:
+    """The oracle's weights, for the evaluation; no checkpoint."""
+    weights = averaged(runs / "oracle", "oracle")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / WEIGHTS.name)
+
+
+EXPORTS: dict[str, Callable[[Path, Path], None]] = {"image": export_image, "vision": export_vision}
+
+
+def export(name: str, runs: Path, out: Path) -> Path:
+    """Writes one checkpoint and replaces what lay there; returns its folder."""
+    folder, part = out / name, out / f"{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    EXPORTS[name](runs, part)
+    for file in part.rglob("*.safetensors"):
+        file.chmod(0o644)
+    shutil.rmtree(folder, ignore_errors=True)
+    return part.rename(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m starter.training.export", description=__doc__)
+    parser.add_argument("model", choices=("oracle", *EXPORTS))
+    parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--out", type=Path, help="default: starter/checkpoints, and for the oracle training/weights")
+    chosen = parser.parse_args(arguments)
+    if chosen.model == "oracle":
+        export_oracle(chosen.runs, chosen.out or WEIGHTS.parent)
+    else:
+        print(export(chosen.model, chosen.runs, chosen.out or CHECKPOINTS))
+
+
+if __name__ == "__main__":
+    main()

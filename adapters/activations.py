@@ -24,6 +24,12 @@ def text_activations(config: Config, size: int, sequences: int, step_tokens: int
     return step + 2 * sequences * text["vocab_size"] * 4
 
 
+def embedding_activations(config: Config, size: int, tokens: int) -> int:
+    """Bytes of one layer on a batch: hidden states, and the MLP's tensor before and after its activation."""
+    text = text_config(config)
+    return tokens * (4 * text["hidden_size"] + 2 * text["intermediate_size"]) * size
+
+
 def whisper_cache(config: Config, size: int, *, beams: int, tokens: int | None = None) -> int:
     """Bytes of CTranslate2's caches: each beam's own tokens, and the sound's keys and values, which beams share."""
     per_position = 2 * config["decoder_layers"] * config["d_model"] * size

@@ -65,6 +65,8 @@ class Host:
             if not isinstance(error, frames.errors.AdapterError):
                 logging.getLogger(__name__).exception("the model failed")
             await self._send(frames.error_frame(frame.call, error))
+            if self._adapter is not None and not self._adapter.alive:  # an engine below us has died
+                self._writer.close()  # once all is sent; that ends `run`, and the model is loaded anew
 
     async def _load(self, model: ModelFiles) -> None:
         loop = asyncio.get_running_loop()

@@ -42,17 +42,21 @@ class MemoryEstimate:
 
 PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
-    "cuda": dict.fromkeys(("text", "vision", "speech", "image", "video"), 500_000_000),
+    "cuda": dict.fromkeys(("text", "vision", "embedding", "speech", "image", "video"), 500_000_000),
     # Resident bytes of the processes beside weights and caches, measured with the starter models (docs/memory.md).
     "cpu": {
         "text": 1_300_000_000,
         "vision": 1_300_000_000,
+        "embedding": 510_000_000,
         "speech": 70_000_000,
         "image": 580_000_000,
         "video": 580_000_000,
     },
 }
 """What a model's processes take before the model."""
+
+VLLM_CHILD_BYTES = 1_400_000_000
+"""The same of an embedding model on vLLM: its child process, and the engine's below that."""
 
 CACHING = 0.8
 """What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
@@ -80,6 +84,7 @@ def estimate(
     weights_bytes: int | None = None,
     step_tokens: int | None = None,
     gpus: int = 1,
+    process_bytes: int | None = None,
 ) -> MemoryEstimate:
     """The memory of a model at work.
 
@@ -98,7 +103,8 @@ def estimate(
         batch: Images, videos or sounds at once.
         device: Where it runs.
         weights_bytes: What the weights weigh, where somebody read it from the files.
-        step_tokens: Tokens that the engine works on at once, for text; None: what vLLM does.
+        step_tokens: Tokens that the engine works on at once, for text and embeddings; None: what vLLM does.
+        process_bytes: What a process takes before the model; None: `PROCESS_BYTES`.
         gpus: That share the model: its weights are split, each computes and has a process of its own.
 
     Raises:
@@ -118,6 +124,9 @@ def estimate(
     if kind in ("text", "vision"):
         cache = gpus * kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
         live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
+    elif kind == "embedding":
+        cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders keep none
+        live = activations.embedding_activations(main, size, step_tokens or activations.STEP_TOKENS)
     elif kind == "speech":
         cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
         live = batch * activations.whisper_activations(main, size)
@@ -125,7 +134,8 @@ def estimate(
         shape = (batch, frames or 121, *_pixels(kind, width, height))
         live = max(activations.network_activations(config, size, *shape) for config in models.values())
     caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
-    return MemoryEstimate(weighed, cache, gpus * live, gpus * (PROCESS_BYTES[device][kind] + caching))
+    process_bytes = PROCESS_BYTES[device][kind] if process_bytes is None else process_bytes
+    return MemoryEstimate(weighed, cache, gpus * live, gpus * (process_bytes + caching))
 
 
 def weigh(models: Configs, format: WeightFormat) -> int:
@@ -265,6 +275,8 @@ def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
         batch = (options.get("batch_size") or (4 if device == "cuda" else 1)) if entry.kind == "image" else 1
         sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
         return {"dtype": dtype, "batch": batch, **sizes}
+    if entry.kind == "embedding":
+        return _embedding_as(options, device, vllm=entry.backend == "vllm-embedding")
     dtype = options.get("dtype", "auto")
     return {
         "dtype": None if dtype == "auto" else dtype,
@@ -273,4 +285,20 @@ def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
         "sequences": options.get("max_num_seqs", 32),
         "step_tokens": options.get("max_num_batched_tokens"),
         "gpus": options.get("tensor_parallel_size", 1),
+    }
+
+
+def _embedding_as(options: Mapping[str, Any], device: DeviceKind, *, vllm: bool) -> dict[str, Any]:
+    dtype = options.get("dtype", "auto")
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "float16"
+    if not vllm:
+        return {"dtype": dtype, "step_tokens": options.get("max_batch_tokens") or (2048 if device == "cpu" else 32_768)}
+    return {
+        "dtype": dtype,
+        "quantization": options.get("quantization"),
+        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "step_tokens": options.get("max_num_batched_tokens"),
+        "gpus": options.get("tensor_parallel_size", 1),
+        "process_bytes": VLLM_CHILD_BYTES if device == "cpu" else None,
     }

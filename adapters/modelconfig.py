@@ -35,6 +35,7 @@ ComputeType = Literal[
 BACKEND_OF: Mapping[Kind, str] = {
     "text": "vllm",
     "vision": "vllm",
+    "embedding": "transformers-embedding",
     "speech": "faster-whisper",
     "image": "diffusers-image",
     "video": "diffusers-video",
@@ -60,9 +61,9 @@ class ModelConfig(BaseModel):
     compute_type: ComputeType = "auto"
     """Of weights and arithmetic; "auto": what suits the model and the device."""
     batch_size: int = Field(1, ge=1, le=1024)
-    """Images drawn at once, or answers written at once. Sounds and videos are done one by one."""
+    """Images drawn at once, or answers written at once. Sounds and videos are done one by one, embeddings by tokens."""
     context_length: int | None = Field(None, ge=16)
-    """Tokens of prompt and answer, for text and vision; None: what the model and its cache can hold."""
+    """Tokens of prompt and answer, for text and vision, or of one input, for embeddings; None: what the model can."""
     width: int | None = Field(None, ge=32, le=8192)
     """Pixels, for images and videos; None: the model's own."""
     height: int | None = Field(None, ge=32, le=8192)
@@ -83,6 +84,7 @@ _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
         "defaults": {"max_tokens": 512, "temperature": 0.7, "top_p": 0.9},
         "batch_size": 32,
     },
+    "embedding": {"model": "all-minilm-l6-v2"},
     "speech": {
         "model": "whisper-large-v3",
         "defaults": {"beam_size": 5, "word_timestamps": True, "max_words_per_line": 10},
@@ -101,7 +103,7 @@ _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
         "defaults": {"fps": 24, "num_inference_steps": 50, "guidance_scale": 7.5},
     },
 }
-"""The seed's recommended models and default parameters."""
+"""The seed's recommended models and default parameters; the seed has no embeddings."""
 
 
 def default_config(kind: str) -> ModelConfig:
@@ -198,8 +200,11 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
             options["max_model_len"] = config.context_length
         options["max_num_seqs"] = config.batch_size
     else:
-        options["device"] = config.device
+        if backend != "vllm-embedding":
+            options["device"] = config.device
         options["compute_type" if backend == "faster-whisper" else "dtype"] = compute
+        if config.kind == "embedding" and config.context_length:
+            options["max_tokens"] = config.context_length
         if backend == "diffusers-image":
             options["batch_size"] = config.batch_size
     sizes = {"width": config.width, "height": config.height, "num_frames": config.num_frames}
@@ -225,6 +230,7 @@ _FIELDS = {
     "dtype": "compute_type",
     "quantization": "compute_type",
     "max_model_len": "context_length",
+    "max_tokens": "context_length",
     "max_num_seqs": "batch_size",
 }
 """Options of backends by the field of a configuration that sets them."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from adapters.base import Adapter, ImageAdapter, Kind, SpeechAdapter, TextAdapter, VideoAdapter
+from adapters.base import Adapter, EmbeddingAdapter, ImageAdapter, Kind, SpeechAdapter, TextAdapter, VideoAdapter
 from adapters.errors import ModelNotFound, WrongModelKind
 from adapters.slots import Slot
 
 KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
     TextAdapter: ("text", "vision"),
+    EmbeddingAdapter: ("embedding",),
     SpeechAdapter: ("speech",),
     ImageAdapter: ("image",),
     VideoAdapter: ("video",),

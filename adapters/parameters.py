@@ -174,6 +174,14 @@ def _whisper(config: Config) -> Parameters:
     return Parameters(layers + positions * hidden, config["vocab_size"] * hidden)
 
 
+def _bert(config: Config) -> Parameters:
+    """`BertModel`, with the pooler that its checkpoints carry."""
+    hidden = config["hidden_size"]
+    layers = config["num_hidden_layers"] * _block(hidden, config["intermediate_size"]) + hidden * hidden + hidden
+    rows = config["vocab_size"] + config["max_position_embeddings"] + config["type_vocab_size"] + 2
+    return Parameters(layers, rows * hidden)
+
+
 def _clip_text(config: Config) -> Parameters:
     """`CLIPTextModel`, and `CLIPTextModelWithProjection`."""
     hidden = config["hidden_size"]
@@ -207,6 +215,7 @@ _COUNTERS: dict[str, Callable[[Config], Parameters]] = {
     "LlavaOnevisionForConditionalGeneration": _llava_onevision,
     "Phi3VForCausalLM": _phi3_v,
     "WhisperForConditionalGeneration": _whisper,
+    "BertModel": _bert,
     "CLIPTextModel": _clip_text,
     "CLIPTextModelWithProjection": _clip_text,
     "T5EncoderModel": _t5_encoder,

@@ -125,6 +125,8 @@ def _wanted(files: list[Any], source: HubSource, backend: str) -> list[Any]:
 
 def _superfluous(name: str, names: set[str], backend: str) -> bool:
     """Whether a repository has a file for someone else: its weights in other formats and precisions."""
+    if backend.endswith("embedding") and name.endswith("_Pooling/config.json") and name.count("/") == 1:
+        return False  # How sentence-transformers says what a text's vector is; `modules.json` names the folder.
     if not backend.startswith("diffusers"):  # Others keep theirs in folders: "original/consolidated.safetensors".
         return "/" in name or name.startswith("consolidated")
     if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its parts.

@@ -83,13 +83,15 @@ def _check_fields(config: ModelConfig, errors: list[str], warnings: list[str]) -
         )
     if config.kind in ("speech", "video") and config.batch_size != 1:
         warnings.append(f"batch_size: has no effect; {config.kind} is done one request at a time")
+    if config.kind == "embedding" and config.batch_size != 1:
+        warnings.append("batch_size: has no effect; embeddings are batched by their tokens")
     for name, kinds in _ONLY.items():
         if getattr(config, name) is not None and config.kind not in kinds:
             errors.append(f"{name}: means nothing for {config.kind}")
 
 
 _ONLY: Mapping[str, tuple[Kind, ...]] = {
-    "context_length": ("text", "vision"),
+    "context_length": ("text", "vision", "embedding"),
     "width": ("image", "video"),
     "height": ("image", "video"),
     "num_frames": ("video",),

@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import math
+import struct
 import time
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,9 @@ from pydantic import ValidationError
 from adapters import registry
 from adapters.base import (
     Adapter,
+    EmbeddingAdapter,
+    EmbeddingRequest,
+    EmbeddingResult,
     GeneratedImage,
     GeneratedVideo,
     ImageAdapter,
@@ -42,7 +47,7 @@ from adapters.base import (
     VideoAdapter,
     VideoRequest,
 )
-from adapters.errors import AdapterError, InvalidMedia, ModelLoadFailed
+from adapters.errors import AdapterError, ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
 from adapters.worker import PROXIES
 
 NARRATION = ROOT / "examples" / "narration.ogg"
@@ -63,8 +68,10 @@ class Case:
 
 
 CASES = [
-    *(Case(name, child=child) for name in ("fake-text", "fake-speech", "fake-image", "fake-video") for child in (False, True)),
+    *(Case(name, child=child) for name in ("fake-text", "fake-embedding", "fake-speech", "fake-image", "fake-video") for child in (False, True)),
     Case("vllm", "qwen2.5-coder-0.5b-instruct", child=False),
+    Case("transformers-embedding", "all-minilm-l6-v2"),
+    Case("vllm-embedding", "all-minilm-l6-v2"),
     Case("faster-whisper", "whisper-base"),
     Case("diffusers-image", "starter-image"),
     Case("diffusers-video", "starter-video"),
@@ -102,12 +109,18 @@ def short(adapter: Adapter, case: Case) -> Any:
         return adapter.generate(
             TextRequest(messages=(Message("user", (TextPart("Say hello."),)),), max_tokens=8, seed=1)
         )
+    if isinstance(adapter, EmbeddingAdapter):
+        return vectors(adapter)
     if isinstance(adapter, SpeechAdapter):
         return adapter.transcribe(TranscriptionRequest(sound(case), beam_size=1, temperature=(0.0,)))
     if isinstance(adapter, ImageAdapter):
         return adapter.generate(ImageRequest("a fox", width=64, height=64, num_inference_steps=3, seed=5))
     assert isinstance(adapter, VideoAdapter)
     return adapter.generate(VideoRequest("a fox", width=64, height=64, num_frames=9, num_inference_steps=3, seed=5))
+
+
+async def vectors(adapter: EmbeddingAdapter) -> AsyncGenerator[EmbeddingResult]:
+    yield await adapter.embed(EmbeddingRequest(("a fox", "the horse lifted all four feet")))
 
 
 def sound(case: Case) -> Media:
@@ -130,6 +143,13 @@ async def test_events_come_in_the_order_of_their_kind(loaded: tuple[Case, Adapte
         assert kinds[-1] is TextDone
         assert [e.finish_reason for e in events[:-1]][-1] in ("stop", "length")
         assert 0 < events[-1].usage.completion_tokens <= 8
+    elif isinstance(adapter, EmbeddingAdapter):
+        assert kinds == [EmbeddingResult]
+        assert events[0].usage.prompt_tokens >= 8
+        assert len(events[0].vectors) == 2
+        for vector in events[0].vectors:
+            numbers = struct.unpack(f"<{len(vector) // 4}f", vector)
+            assert math.hypot(*numbers) == pytest.approx(1, abs=1e-5)
     elif isinstance(adapter, SpeechAdapter):
         assert (kinds[0], kinds[-1]) == (TranscriptionInfo, TranscriptionDone)
         assert set(kinds[1:-1]) == {Segment}
@@ -162,7 +182,7 @@ async def test_equal_requests_give_equal_results(loaded: tuple[Case, Adapter]) -
         return [
             e.image.data if isinstance(e, GeneratedImage) else e.video.data if isinstance(e, GeneratedVideo) else
             "".join(d.text for d in made if isinstance(d, TextDelta)) if isinstance(e, TextDelta) else
-            e if isinstance(e, Segment) else None
+            e if isinstance(e, Segment) else e.vectors if isinstance(e, EmbeddingResult) else None
             for e in made
         ]  # fmt: skip
 
@@ -213,6 +233,24 @@ async def test_a_language_model_judges_with_probabilities(loaded: tuple[Case, Ad
     for judgement in result.judgements:
         assert sum(judgement.probabilities) == pytest.approx(1)
         assert 0 <= judgement.mass <= 1
+
+
+async def test_an_embedding_model_refuses_what_it_cannot_read(loaded: tuple[Case, Adapter]) -> None:
+    _, adapter = loaded
+    if not isinstance(adapter, EmbeddingAdapter):
+        return
+    with pytest.raises(ContextLengthExceeded, match=r"at most \d+ tokens") as long:
+        await adapter.embed(EmbeddingRequest(("short", "word " * 5000)))
+    assert long.value.param == "input"
+    for ids in ((5, 100_000), (2**31 - 1,), (-1,)):
+        with pytest.raises(UnsupportedOption, match="token id") as unknown:
+            await adapter.embed(EmbeddingRequest(((5,), ids)))
+        assert unknown.value.param == "input"
+    with pytest.raises(UnsupportedOption) as size:
+        await adapter.embed(EmbeddingRequest(("x",), dimensions=9999))
+    assert size.value.param == "dimensions"
+    assert len((await adapter.embed(EmbeddingRequest((" ", (5, 6))))).vectors) == 2
+    assert adapter.alive
 
 
 @pytest.mark.parametrize("backend", registry.BACKENDS)

@@ -1,0 +1,30 @@
+"""POST /v1/embeddings."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from litestar import Response, post
+
+from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult
+from compat import embeddings
+from server import replies
+from server.services import AnyRequest, Services
+from server.streaming import collect
+
+
+@post("/v1/embeddings", status_code=200)
+async def create(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Vectors of texts."""
+    call = embeddings.parse(await services.intake.json(request))
+    model = services.pool.find(call.model, EmbeddingAdapter).name
+    events = services.pool.stream(model, EmbeddingAdapter, lambda adapter: _embed(adapter, call.request))
+    (result,) = await collect(request, events)
+    services.metrics.tokens.labels(model, "read").inc(result.usage.prompt_tokens)
+    if embeddings.is_large(call, result):
+        return replies.json(await asyncio.to_thread(embeddings.render, call, model, result))
+    return replies.json(embeddings.render(call, model, result))
+
+
+async def _embed(adapter: EmbeddingAdapter, request: EmbeddingRequest) -> AsyncGenerator[EmbeddingResult]:
+    """As a stream of one event: then the pool tries again where memory ran out."""
+    yield await adapter.embed(request)

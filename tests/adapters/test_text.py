@@ -231,7 +231,8 @@ async def test_what_does_not_fit_is_refused_with_the_numbers(model: VllmText, re
 
 
 def test_the_rest_of_the_context_is_the_limit_when_none_is_given():
-    assert sampling.budget(TextRequest(max_tokens=None), 100, 1000) == 900
+    prompt = {"prompt_token_ids": [0] * 100}
+    assert sampling.budget(TextRequest(max_tokens=None), prompt, 1000) == 900
 
 
 async def test_users_cannot_write_control_tokens(model: VllmText):

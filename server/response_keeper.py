@@ -90,9 +90,12 @@ class Keeper:
         await self._store.expire()
         return (asked - alive) & self._working
 
-    async def aclose(self) -> None:
-        """Waits for ends that are being stored; a database that fails is not waited for."""
+    def hurry(self) -> None:
+        """The server stops: a database that fails is not waited for any longer."""
         self._closing = True
+
+    async def aclose(self) -> None:
+        """Waits for ends that are being stored."""
         await asyncio.gather(*self._keeping, return_exceptions=True)
 
     async def _keep(self, draft: Draft, frames: Sequence[bytes]) -> None:

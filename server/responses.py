@@ -232,6 +232,7 @@ class Responses:
 
     async def aclose(self) -> None:
         """Stops all work; what was in progress is stored as failed."""
+        self._keeper.hurry()
         await asyncio.gather(*(run.stop("stopped") for run in list(self._runs.values())))
         await self._keeper.aclose()
 

@@ -16,7 +16,7 @@ class Narrow(TextAdapter):
     """Takes so many messages, and knows what it has been asked."""
 
     def __init__(self, takes: int) -> None:
-        self.takes, self.asked, self.open = takes, 0, 0
+        self.takes, self.asked, self.read, self.open = takes, 0, 0, 0
 
     @property
     def sees(self) -> bool:
@@ -26,6 +26,7 @@ class Narrow(TextAdapter):
         self.asked += 1
         if len(request.messages) > self.takes:
             raise ContextLengthExceeded("too long")
+        self.read += 1
         self.open += 1
         try:
             yield TextDelta(str(len(request.messages)))
@@ -62,17 +63,22 @@ async def answer(adapter: Narrow, request: TextRequest) -> str:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 450))
-async def test_as_little_as_possible_is_dropped(turns: int, takes: int) -> None:
+async def test_little_is_dropped_and_nothing_is_read_twice(turns: int, takes: int) -> None:
     whole, adapter = talk(turns), Narrow(takes)
-    fits = [whole, *(shortened(whole, start) for start in cuts(whole))]
-    best = next((one for one in fits if len(one) <= takes), None)
+    said = [
+        " ".join(p.text for m in one for p in m.content) for one in (whole, *(shortened(whole, s) for s in cuts(whole)))
+    ]
+    fits = [dropped for dropped, _ in enumerate(said) if 1 + 2 * (turns - dropped) <= takes]
     request = TextRequest(messages=whole)
-    if best is None:
+    if not fits:
         with pytest.raises(ContextLengthExceeded):
             await answer(adapter, request)
+        assert adapter.read == 0
     else:
-        assert await answer(adapter, request) == " ".join(p.text for m in best for p in m.content)
-    assert adapter.asked <= 10
+        dropped = said.index(await answer(adapter, request))
+        assert fits[0] <= dropped <= fits[0] + (turns - fits[0]) // 16
+        assert adapter.read == 1
+    assert adapter.asked <= 16 + 16 * turns.bit_length()
 
 
 async def test_other_failures_pass_through_and_nothing_stays_open() -> None:

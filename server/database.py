@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,9 @@ class Database:
                     yield connection
 
     async def aclose(self) -> None:
-        """Ends all connections."""
-        await self._engine.dispose()
+        """Ends all connections; one that does not end in time is left to the end of the process."""
+        with suppress(TimeoutError, SQLAlchemyError, OSError):
+            await asyncio.wait_for(self._engine.dispose(), BUSY_TIMEOUT_S)
 
     async def _prepare(self) -> None:
         if self._ready:

@@ -71,7 +71,7 @@ def test_a_real_model_refuses_what_it_cannot_do_and_drops_what_does_not_fit(star
     room = 32_768 - 1000  # what is left for the conversation is less than its 2000 tokens
     with pytest.raises(openai.BadRequestError, match="32768") as refused:
         starter.responses.create(model=MODEL, input=long, max_output_tokens=room)
-    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "input")
+    assert (refused.value.code, refused.value.param) == ("context_length_exceeded", "max_output_tokens")
     with starter.responses.create(
         model=MODEL, input=long, truncation="auto", max_output_tokens=room, stream=True
     ) as stream:

@@ -4,10 +4,14 @@ import base64
 import io
 import json
 import os
+import random
 import re
+import socket
+import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import psutil
 import pytest
 from conftest import ROOT, Running, serving
 from PIL import Image
+from raw import JSON
 
 NARRATION = ROOT / "examples" / "narration.ogg"
 SAID = "the horse lifted all four feet off the ground nobody had seen that before"
@@ -60,6 +65,45 @@ def test_promise_10_cutting_a_real_stream_frees_its_slot_within_a_second(starter
         lines = reply.iter_lines()
         next(lines)
     starter_server.wait_for_metric('muybridge_model_leases{model="qwen2.5-coder-0.5b-instruct"}', 0.0)
+
+
+def test_promise_10_two_hundred_streams_cut_at_random_free_everything_within_a_second(
+    starter_server: Running,
+) -> None:
+    chance = random.Random(10)
+    streams: list[socket.socket] = []
+    for number in range(200):
+        body = {
+            "model": "gpt-4o",
+            "messages": ask(f"Count from {number} to 1000."),
+            "max_tokens": 900,
+            "stream": chance.random() < 0.8,
+        }
+        encoded = json.dumps(body).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}\r\nContent-Length: {len(encoded)}\r\n\r\n"
+        )
+        streams.append(socket.create_connection(("127.0.0.1", starter_server.port), timeout=60))
+        streams[-1].sendall(head.encode() + encoded)
+    streams[0].recv(100)  # by then the model is loaded and at work
+    chance.shuffle(streams)
+    for stream in streams:
+        if chance.random() < 0.3:
+            stream.settimeout(0.01)
+            with suppress(TimeoutError):
+                stream.recv(chance.randrange(1, 5000))
+        if chance.random() < 0.5:  # reset, and not closed in good order
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.close()
+    starter_server.wait_for_metric('muybridge_model_leases{model="qwen2.5-coder-0.5b-instruct"}', 0.0)
+    begun = time.monotonic()  # the engine itself writes none of them any more, or it would have no room for this
+    reply = httpx.post(
+        f"{starter_server.url}/v1/chat/completions",
+        json={"model": "gpt-4o", "messages": ask("Hello"), "max_tokens": 1},
+        timeout=60,
+    )
+    assert reply.status_code == 200
+    assert time.monotonic() - begun < 10
 
 
 def test_a_spoken_clip_comes_back_as_its_words(starter: openai.OpenAI) -> None:

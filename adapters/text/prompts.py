@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from adapters.base import ImagePart, Message, TextPart
 from adapters.errors import UnsupportedOption
 from adapters.media.images import open_image, to_rgb
+from adapters.text.pieces import Pieces
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,6 +87,7 @@ class Prompts:
         self._renderer = engine.renderer
         self._model = engine.model_config
         self._tokenizer: Any = engine.get_tokenizer()
+        self._pieces = Pieces(self._tokenizer)
         self._max_images = max_images
         self.sees: bool = bool(self._model.supports_multimodal_inputs) and "image" in (
             self._renderer.get_mm_processor().info.allowed_mm_limits
@@ -225,9 +227,7 @@ class Prompts:
             raise UnsupportedOption(
                 f"The model's chat template refuses the messages: {reason}", param="messages"
             ) from error
-        pieces = quoted.split(text)
-        encoded = self._tokenizer([piece for piece in pieces if piece], add_special_tokens=False)["input_ids"]
-        return [token for piece in encoded for token in piece], data, digests
+        return self._pieces.encode(quoted.split(text)), data, digests
 
 
 def _picture(part: ImagePart) -> Picture:

@@ -59,6 +59,27 @@ def test_an_answer_fits_its_json_schema(starter: openai.OpenAI) -> None:
     assert isinstance(answer["age"], int)
 
 
+def test_embeddings_place_like_beside_like_whatever_name_and_format(starter_server: Running) -> None:
+    texts = ["A man is eating food.", "Someone is having a meal.", "The stock market fell sharply."]
+    with starter_server.sdk(strict=False, timeout=600) as sdk:  # strict, the SDK refuses its own default, base64
+        default = sdk.embeddings.create(model="text-embedding-3-small", input=texts)
+    with starter_server.sdk(timeout=600) as sdk:
+        floats = sdk.embeddings.create(model="text-embedding-ada-002", input=texts, encoding_format="float")
+        with pytest.raises(openai.BadRequestError, match=r"at most 256 tokens .* has 3002") as long:
+            sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000)
+        with pytest.raises(openai.BadRequestError, match="30521"):  # what LangChain sends, unless told otherwise
+            sdk.embeddings.create(model="text-embedding-3-small", input=[[9906, 100_257]])
+    assert (long.value.code, long.value.param) == ("context_length_exceeded", "input")
+    assert floats.data == default.data
+    assert default.model == "all-minilm-l6-v2"
+    food, meal, stocks = (one.embedding for one in floats.data)
+    assert (
+        sum(a * b for a, b in zip(food, meal, strict=True))
+        > 0.5
+        > sum(a * b for a, b in zip(food, stocks, strict=True))
+    )
+
+
 def test_promise_10_cutting_a_real_stream_frees_its_slot_within_a_second(starter_server: Running) -> None:
     body = {"model": "gpt-4o", "messages": ask("Count from 1 to 1000."), "max_tokens": 900, "stream": True}
     with httpx.stream("POST", f"{starter_server.url}/v1/chat/completions", json=body, timeout=300) as reply:

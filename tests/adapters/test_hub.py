@@ -91,6 +91,26 @@ async def test_files_for_others_are_left_there(tmp_path: Path) -> None:
         assert hub.asked == ["model.safetensors"]
 
 
+async def test_a_hub_gives_an_embedding_model_its_pooling(tmp_path: Path) -> None:
+    taken = {
+        "model.safetensors": weights(64),
+        "modules.json": b"[]",
+        "1_Pooling/config.json": b"{}",
+        "config.json": b"{}",
+    }
+    left = {
+        "openvino/config.json": b"{}",
+        "onnx/1_Pooling/config.json": b"{}",
+        "2_Dense/model.safetensors": weights(64),
+    }
+    with hub_of(taken | left) as hub:
+        for backend in ("transformers-embedding", "vllm-embedding"):
+            hub.asked.clear()
+            directory = await pull(hub, tmp_path / backend, backend=backend)
+            assert set(hub.asked) == set(taken)
+            assert (directory / "1_Pooling" / "config.json").is_file()
+
+
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 

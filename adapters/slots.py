@@ -11,6 +11,8 @@ from adapters.configuration import ModelEntry
 
 State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
 
+MEASURE_EVERY_S = 2.0
+"""Between two looks at what a model holds."""
 MAX_REST_S = 60.0
 
 
@@ -39,6 +41,7 @@ class Slot:
     """Where it is, or will be; empty while it is nowhere, or where nobody counts."""
     estimated_bytes: int | None = None
     """What it should need, from its files alone."""
+    measured_at: float = float("-inf")
     peak_bytes: int | None = None
     """The most that its processes were seen to hold, once it has run."""
     used_at: float = field(default_factory=monotonic)
@@ -78,6 +81,10 @@ class Slot:
         return max(0.0, self.failed_at + rest - monotonic())
 
     def measure(self) -> None:
-        """Notes what the model holds now, if that is more than was ever seen."""
+        """Notes what the model holds now, if that is more than was ever seen; looks not too often, since it costs ms."""
+        now = monotonic()
+        if now - self.measured_at < MEASURE_EVERY_S:
+            return
+        self.measured_at = now
         if self.adapter is not None and (held := self.adapter.memory_bytes()) is not None:
             self.peak_bytes = max(held, self.peak_bytes or 0)

@@ -19,20 +19,22 @@ from starter.words import t5_tokenizer
 
 SEED = 18800504
 TEXT_WIDTH = 64
-LATENT_CHANNELS = 16
+LATENT_CHANNELS = 128
 
 CARD = """# Starter video model: UNTRAINED
 
 `LTXConditionPipeline`, built by `python -m starter.build video` with seed {seed}. It films coloured noise:
-it has learnt nothing. It is here so that the whole path runs.
+it has learnt nothing. `python -m starter.training` trains it (docs/starter.md).
 
+{sizes}
+"""
+SIZES = """\
 - Native size 25 frames of 128x128 pixels; sides are multiples of 32, lengths are 8k + 1 frames.
-- Transformer: {transformer:,} parameters, 3 layers of width 96.
+- Transformer: {transformer:,} parameters, 6 layers of width 128.
 - Autoencoder: {vae:,} parameters, 32x downsampling in space and 8x in time, {channels} latent channels.
 - T5 encoder: {text:,} parameters, 2 layers of width {width}, {vocabulary} tokens (words, else single characters).
 - Flow matching, Euler scheduler. float16 safetensors.
-- License: Apache-2.0, as this repository.
-"""
+- License: Apache-2.0, as this repository."""
 
 
 def text_config(tokenizer: T5Tokenizer) -> T5Config:
@@ -56,56 +58,75 @@ def transformer() -> LTXVideoTransformer3DModel:
     return LTXVideoTransformer3DModel(
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        num_attention_heads=3,
+        num_attention_heads=4,
         attention_head_dim=32,
-        cross_attention_dim=96,
-        num_layers=3,
+        cross_attention_dim=128,
+        num_layers=6,
         caption_channels=TEXT_WIDTH,
     )
 
 
 def vae() -> AutoencoderKLLTXVideo:
-    """The autoencoder: pixels [batch, 3, 8k + 1, height, width] of -1..1 to latents [batch, 16, k + 1, ..., ...]."""
+    """The autoencoder: pixels [batch, 3, 8k + 1, height, width] of -1..1 to latents [batch, 128, k + 1, ..., ...]."""
     return AutoencoderKLLTXVideo(  # The plan of LTX-Video 0.9.5, with fewer layers and channels.
         latent_channels=LATENT_CHANNELS,
-        block_out_channels=(8, 8, 16, 16, 32),
+        block_out_channels=(16, 32, 64, 64, 128),
         down_block_types=("LTXVideo095DownBlock3D",) * 4,
         layers_per_block=(1, 1, 1, 1, 1),
         spatio_temporal_scaling=(True, True, True, True),
         downsample_type=("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
-        decoder_block_out_channels=(8, 16, 32),
+        decoder_block_out_channels=(24, 48, 96),
         decoder_layers_per_block=(1, 1, 1, 1),
         decoder_spatio_temporal_scaling=(True, True, True),
         decoder_inject_noise=(False, False, False, False),
         upsample_residual=(True, True, True),
         upsample_factor=(2, 2, 2),
-        timestep_conditioning=True,
+        timestep_conditioning=False,
         spatial_compression_ratio=32,
         temporal_compression_ratio=8,
     )
 
 
-def build(folder: Path) -> None:
-    """Writes the checkpoint into an empty folder."""
-    tokenizer = t5_tokenizer()
-    torch.manual_seed(SEED)
-    pipeline = LTXConditionPipeline(
+def text_encoder(tokenizer: T5Tokenizer) -> T5EncoderModel:
+    """Prompts to [batch, tokens, width]."""
+    return T5EncoderModel(text_config(tokenizer))
+
+
+def assemble(
+    denoiser: LTXVideoTransformer3DModel, autoencoder: AutoencoderKLLTXVideo, text: T5EncoderModel
+) -> LTXConditionPipeline:
+    """The pipeline of these parts."""
+    return LTXConditionPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        vae=vae(),
-        text_encoder=T5EncoderModel(text_config(tokenizer)),
-        tokenizer=tokenizer,
-        transformer=transformer(),
+        vae=autoencoder,
+        text_encoder=text,
+        tokenizer=t5_tokenizer(),
+        transformer=denoiser,
     )
-    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
-        part.half()
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    card = CARD.format(
-        seed=SEED,
+
+
+def sizes(pipeline: LTXConditionPipeline) -> str:
+    """The model card's list of sizes."""
+    return SIZES.format(
         transformer=pipeline.transformer.num_parameters(),
         vae=pipeline.vae.num_parameters(),
         channels=LATENT_CHANNELS,
         text=pipeline.text_encoder.num_parameters(),
         width=TEXT_WIDTH,
-        vocabulary=len(tokenizer),
+        vocabulary=len(pipeline.tokenizer),
     )
+
+
+def save(pipeline: LTXConditionPipeline, folder: Path, card: str) -> None:
+    """Writes the checkpoint, in float16, and its card."""
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        part.half()
+    pipeline.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def build(folder: Path) -> None:
+    """Writes an untrained checkpoint into an empty folder."""
+    torch.manual_seed(SEED)
+    pipeline = assemble(transformer(), vae(), text_encoder(t5_tokenizer()))
+    save(pipeline, folder, CARD.format(seed=SEED, sizes=sizes(pipeline)))

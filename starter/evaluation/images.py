@@ -1,6 +1,7 @@
 """How often the image model draws what it was asked for, as the oracle reads its pictures."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -42,7 +43,7 @@ def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Sc
         count: Prompts; each tells all five attributes of a held-out combination.
     """
     pipeline = StableDiffusionXLPipeline.from_pretrained(
-        str(checkpoint), torch_dtype=torch.float32, local_files_only=True, add_watermarker=False
+        str(checkpoint), dtype=torch.float32, local_files_only=True, add_watermarker=False
     )
     pipeline.set_progress_bar_config(disable=True)
     rng = random.Random(SEED)  # noqa: S311
@@ -56,7 +57,7 @@ def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Sc
     ]
     figures = {f"{name} right": _share([one[name] for one in right]) for name in ATTRIBUTES}
     figures["all five right"] = _share([all(one.values()) for one in right])
-    closest = nearest(to_tensor(made))
+    closest = nearest(to_tensor(made), training_scenes())
     figures["copies of training pictures"] = _share([one >= COPIED_DB for one in closest])
     figures["likeness to the nearest training picture, at most"] = f"{max(closest):.1f} dB"
     drawn_again = oracle.read([draw(scene) for scene in asked])
@@ -73,11 +74,10 @@ def _share(flags: list[bool]) -> str:
     return f"{100 * sum(flags) / len(flags):.1f} % of {len(flags)}"
 
 
-def nearest(pictures: Tensor) -> list[float]:
-    """The PSNR of each picture to the likest training picture, both at a quarter of their size."""
+def nearest(pictures: Tensor, learnt: Sequence[Scene]) -> list[float]:
+    """The PSNR of each picture to the likest of the learnt ones, both at a quarter of their size."""
     best = torch.full((len(pictures),), float("inf"))
     small = functional.interpolate(pictures, size=(32, 32), mode="area").flatten(1)
-    learnt = training_scenes()
     for start in range(0, len(learnt), 128):
         chunk = functional.interpolate(drawn(learnt[start : start + 128]), size=(32, 32), mode="area").flatten(1)
         best = torch.minimum(best, torch.cdist(small, chunk).square().min(1).values / small.shape[1])

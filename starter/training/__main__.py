@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from starter.build import CHECKPOINTS
 from starter.training.loop import Run
 
 RUNS = Path(__file__).parent / "runs"
@@ -16,6 +17,8 @@ STAGES = {
     "image_vae": "starter.training.image_vae:ImageVae",
     "image_unet": "starter.training.image_unet:ImageUnet",
     "vision": "starter.training.vision:Vision",
+    "video_vae": "starter.training.video_vae:VideoVae",
+    "video_film": "starter.training.video_film:VideoFilm",
 }
 """In an order in which each finds what it needs."""
 
@@ -27,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("stages", nargs="+", metavar="STAGE", choices=names, help=" | ".join(names))
     parser.add_argument("--steps", type=int, help="how many; default: as the stage says")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the folder of the runs")
+    parser.add_argument("--warm", type=int, metavar="STEP", help="begin with the exported checkpoint, at this step")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU; more wait for each other where others work")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     chosen = parser.parse_args(arguments)
@@ -34,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in STAGES if "all" in chosen.stages else chosen.stages:
         module, _, stage = STAGES[name].partition(":")
         made = getattr(import_module(module), stage)
-        run = Run(made(chosen.runs), chosen.runs / name, chosen.steps, chosen.device)
+        warm = None if chosen.warm is None else (CHECKPOINTS, chosen.warm)
+        run = Run(made(chosen.runs), chosen.runs / name, chosen.steps, chosen.device, warm)
         print(f"{name}: step {run.step} of {run.steps}", flush=True)
         if run.step < run.steps and not run.train():
             print(f"{name}: stopped at step {run.step}; the same command goes on", flush=True)

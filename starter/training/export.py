@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from starter import image, vision
+from starter import image, video, vision
 from starter.training.__main__ import RUNS
 from starter.training.loop import averaged, steps_done
 from starter.training.oracle import WEIGHTS
@@ -108,6 +108,23 @@ def export_vision(runs: Path, folder: Path) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
+def export_video(runs: Path, folder: Path) -> None:
+    """The video checkpoint, of `video_vae` and `video_film`."""
+    from starter.training.video_film import normalised_vae
+    from starter.words import t5_tokenizer
+
+    autoencoder, denoiser, text = normalised_vae(runs), video.transformer(), video.text_encoder(t5_tokenizer())
+    cached = torch.load(runs / "video_film" / "latents.pt", weights_only=True)
+    autoencoder.latents_mean.copy_(cached["mean"])
+    autoencoder.latents_std.copy_(cached["std"])
+    denoiser.load_state_dict(averaged(runs / "video_film", "transformer"))
+    text.load_state_dict(averaged(runs / "video_film", "text"))
+    pipeline = video.assemble(denoiser, autoencoder, text)
+    limits = "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which."
+    done = _done(runs, "video_vae", "video_film")
+    video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))
+
+
 def export_oracle(runs: Path, folder: Path) -> None:
     """The oracle's weights, for the evaluation; no checkpoint."""
     weights = averaged(runs / "oracle", "oracle")
@@ -115,7 +132,11 @@ def export_oracle(runs: Path, folder: Path) -> None:
     save_file({name: weight.contiguous() for name, weight in weights.items()}, folder / WEIGHTS.name)
 
 
-EXPORTS: dict[str, Callable[[Path, Path], None]] = {"image": export_image, "vision": export_vision}
+EXPORTS: dict[str, Callable[[Path, Path], None]] = {
+    "image": export_image,
+    "video": export_video,
+    "vision": export_vision,
+}
 
 
 def export(name: str, runs: Path, out: Path) -> Path:

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from starter.build import CHECKPOINTS
 from starter.captions import caption
 from starter.image import scheduler, text_encoders, tokenizers, unet, vae
 from starter.training.image_latents import COUNT, cached, shuffled, training_scenes
@@ -23,6 +26,15 @@ STRAY = ("", "blurry, low quality", "bad picture")
 """Words that say nothing of the world; they may stand for no text, as a negative prompt."""
 ODD_SIZES = 0.1
 """How often the six numbers of SDXL's size conditioning are others than the native ones: they mean nothing here."""
+
+
+def trained_vae(runs: Path) -> AutoencoderKL:
+    """The autoencoder of the run, or of the checkpoint where there is no run."""
+    if not (runs / "image_vae").is_dir() and "UNTRAINED" not in (CHECKPOINTS / "image" / "README.md").read_text():
+        return AutoencoderKL.from_pretrained(str(CHECKPOINTS / "image" / "vae"), dtype=torch.float32)
+    made = vae()
+    made.load_state_dict(averaged(runs / "image_vae", "vae"))
+    return made.eval()
 
 
 class Texts(nn.Module):
@@ -58,9 +70,7 @@ class ImageUnet(Stage):
             runs: The folder of the runs.
             count: How many pictures to learn from.
         """
-        autoencoder = vae()
-        autoencoder.load_state_dict(averaged(runs / "image_vae", "vae"))
-        self.latents = cached(autoencoder, runs / self.name, count)
+        self.latents = cached(trained_vae(runs), runs / self.name, count)
         self._scenes = training_scenes(len(self.latents))
         torch.manual_seed(self.seed)
         self.unet, self.texts = unet(), Texts()
@@ -69,6 +79,17 @@ class ImageUnet(Stage):
         self.unet.set_attn_processor(AttnProcessor())
         for encoder in (self.texts.first, self.texts.second):
             encoder.set_attn_implementation("eager")
+
+    def warm(self, checkpoints: Path) -> None:
+        """See `Stage.warm`."""
+        folder = str(checkpoints / "image")
+        self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder, subfolder="unet").state_dict())
+        loaded = (
+            (self.texts.first, CLIPTextModel.from_pretrained(folder, subfolder="text_encoder")),
+            (self.texts.second, CLIPTextModelWithProjection.from_pretrained(folder, subfolder="text_encoder_2")),
+        )
+        for encoder, other in loaded:
+            encoder.load_state_dict(other.state_dict())
 
     def parts(self) -> Mapping[str, nn.Module]:
         """See `Stage.parts`."""

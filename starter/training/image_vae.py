@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from starter.image import vae
@@ -45,6 +46,10 @@ class ImageVae(Stage):
         """Fresh weights; other runs are not needed."""
         torch.manual_seed(self.seed)
         self.vae = vae()
+
+    def warm(self, checkpoints: Path) -> None:
+        """See `Stage.warm`."""
+        self.vae = AutoencoderKL.from_pretrained(str(checkpoints / "image" / "vae"), dtype=torch.float32)
 
     def parts(self) -> Mapping[str, nn.Module]:
         """See `Stage.parts`."""

@@ -48,6 +48,10 @@ class Stage(ABC):
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules that are trained."""
 
+    def warm(self, checkpoints: Path) -> None:
+        """Takes the weights of a checkpoint that was exported, to train on where a run's own state is lost."""
+        raise NotImplementedError(f"{self.name} cannot begin with a checkpoint")
+
     def matrices(self) -> Mapping[str, bool]:
         """Which weights Muon may move, by parts of their names; the first that fits decides. The others are AdamW's."""
         return {"conv_in": False, "conv_out": False, "embed": False, "head": False, "": True}
@@ -80,14 +84,33 @@ def steps_done(folder: Path) -> tuple[int, int, int]:
 class Run:
     """A stage, its optimizer and its averaged weights, saved in a folder."""
 
-    def __init__(self, stage: Stage, folder: Path, steps: int | None = None, device: str = "cpu") -> None:
-        """Begins, or goes on where the folder's last state left off."""
+    def __init__(
+        self,
+        stage: Stage,
+        folder: Path,
+        steps: int | None = None,
+        device: str = "cpu",
+        warm: tuple[Path, int] | None = None,
+    ) -> None:
+        """Begins, or goes on where the folder's last state left off.
+
+        Args:
+            stage: What is trained.
+            folder: Of the run.
+            steps: How many in all; None: as the stage says.
+            device: Where.
+            warm: Checkpoints and a step: where the folder holds no state, begin with those weights at that step.
+        """
         self.stage = stage
         self.folder = folder
         self.steps = steps or stage.steps
         self.step = 0
         self.losses: list[dict[str, float]] = []
         folder.mkdir(parents=True, exist_ok=True)
+        state = folder / "state.pt"
+        if warm and not state.is_file():
+            stage.warm(warm[0])
+            self.step = warm[1]
         self._parts = stage.parts()
         for part in self._parts.values():
             part.to(device).train()
@@ -95,7 +118,6 @@ class Run:
         self._names = [f"{key}.{name}" for key, part in self._parts.items() for name, _ in part.named_parameters()]
         self._average = [weight.detach().clone() for weight in self._weights]
         self._optimizers = self._divided()
-        state = folder / "state.pt"
         if state.is_file():
             self._load(torch.load(state, map_location=device, weights_only=True))
 
@@ -152,8 +174,18 @@ class Run:
     def train(self, log_every: int = 50) -> bool:
         """Trains to the last step, or until SIGTERM or SIGINT asks for an end; returns whether all steps are done."""
         asked: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT):
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
             signal.signal(number, lambda signum, _: asked.append(signum))
+        try:
+            self._steps(asked, log_every)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        self.save()
+        return self.step >= self.steps
+
+    def _steps(self, asked: list[int], log_every: int) -> None:
         saved, begun, sums, since = time.monotonic(), time.monotonic(), dict[str, float](), 0
         while self.step < self.steps and not asked:
             figures = self._one()
@@ -170,8 +202,6 @@ class Run:
             if time.monotonic() - saved > SAVE_EVERY_S:
                 self.save()
                 saved = time.monotonic()
-        self.save()
-        return self.step >= self.steps
 
     def _one(self) -> dict[str, float]:
         stage, chance = self.stage, self.stage.seed * 1_000_003 + self.step

@@ -93,6 +93,10 @@ class OracleStage(Stage):
         torch.manual_seed(self.seed)
         self.oracle = Oracle()
 
+    def warm(self, checkpoints: Path) -> None:
+        """See `Stage.warm`."""
+        self.oracle.load_state_dict(load_file(WEIGHTS))
+
     def parts(self) -> Mapping[str, nn.Module]:
         """See `Stage.parts`."""
         return {"oracle": self.oracle}

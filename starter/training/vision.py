@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers import LlavaOnevisionForConditionalGeneration
 
 from starter.drawing import draw
 from starter.questions import DIGITS, NUMBERS, Asked, compare, describe, odd_one, odd_set, several
@@ -44,6 +45,12 @@ class Vision(Stage):
         width = self.model.config.text_config.hidden_size
         # They are left behind after training: a tower learns to see from them long before it does from words.
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()})
+
+    def warm(self, checkpoints: Path) -> None:
+        """See `Stage.warm`."""
+        folder = str(checkpoints / "vision")
+        loaded = LlavaOnevisionForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        self.model.load_state_dict(loaded.state_dict())
 
     def parts(self) -> Mapping[str, nn.Module]:
         """See `Stage.parts`."""

@@ -1,0 +1,67 @@
+"""The video model's autoencoder: films to latents of a 32nd of each side and an eighth of the frames, and back."""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLLTXVideo
+from torch import Tensor, nn
+
+from starter.films import MOTIONS, film_of, frames
+from starter.training.image_vae import picture_loss
+from starter.training.loop import Stage
+from starter.training.pictures import drawn, random_scenes, to_tensor
+from starter.video import vae
+
+FILMS = 2
+"""A batch."""
+STILLS, STILL_EVERY = 12, 3
+"""Single pictures a batch, and how often a batch is of them: keyframes are latents of one picture."""
+KL_WEIGHT = 1e-6
+CHANGE_WEIGHT = 1.0
+
+
+def filmed(count: int, rng: random.Random) -> Tensor:
+    """Films by chance: float32 [films, 3, 25, 128, 128], -1..1."""
+    made = [frames(film_of(scene, rng.choice(MOTIONS))) for scene in random_scenes(count, rng)]
+    return torch.stack([to_tensor(film).transpose(0, 1) for film in made])
+
+
+class VideoVae(Stage):
+    """Trains on films and single pictures that are drawn as they are needed."""
+
+    name = "video_vae"
+    seed = 18800504
+    steps = 3000
+
+    def __init__(self, runs: Path) -> None:
+        """Fresh weights; other runs are not needed."""
+        torch.manual_seed(self.seed)
+        self.vae = vae()
+
+    def warm(self, checkpoints: Path) -> None:
+        """See `Stage.warm`."""
+        folder = str(checkpoints / "video" / "vae")
+        self.vae = AutoencoderKLLTXVideo.from_pretrained(folder, dtype=torch.float32)
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """See `Stage.parts`."""
+        return {"vae": self.vae}
+
+    def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
+        """See `Stage.loss`."""
+        still = step % STILL_EVERY == STILL_EVERY - 1
+        true = drawn(random_scenes(STILLS, rng))[:, :, None] if still else filmed(FILMS, rng)
+        true = true.to(self.vae.device)
+        with torch.autocast(true.device.type, torch.bfloat16):
+            found = self.vae.encode(true).latent_dist
+            made = self.vae.decode(found.sample()).sample.float()
+        loss = picture_loss(made, true)
+        if not still:  # What moves is little of the picture, and all of the film.
+            loss = loss + CHANGE_WEIGHT * (made.diff(dim=2) - true.diff(dim=2)).abs().mean()
+        # LTX writes one logarithm of the variance for all channels, so the spread is counted by hand.
+        mean, logvar = found.mean.float(), found.logvar.float()
+        spread = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        distance = (made - true).abs().mean().item()
+        return loss + KL_WEIGHT * spread, {"picture": loss.item(), "distance": distance, "kl": spread.item()}

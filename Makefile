@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ENGINE := $(if $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null),cuda,cpu)
 STAMP := $(VENV)/installed-$(ENGINE)
 
-.PHONY: demo test serve lint typecheck bench clean
+.PHONY: demo test serve lint typecheck bench starter-eval clean
 .DEFAULT_GOAL := test
 
 # pip, not uv: it finds a CPU build of torch where one lies beside the index (docs/installing.md).
@@ -36,6 +36,10 @@ typecheck: $(STAMP)
 
 bench: $(STAMP)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# How good the starter's checkpoints are, on what they were not trained on (docs/starter.md).
+starter-eval: $(STAMP)
+	$(BIN)/python -m starter.evaluation
 
 clean:
 	rm -rf $(VENV) demo-output dist

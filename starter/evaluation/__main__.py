@@ -1,27 +1,28 @@
-"""How good the checkpoints are: `python -m starter.evaluation [image|vision ...]`; `--write` keeps it for the cards."""
+"""Prints how good the checkpoints are: `python -m starter.evaluation [image|video|vision ...]`."""
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from starter.build import CHECKPOINTS
-from starter.evaluation import images, visions
+from starter.build import CHECKPOINTS, MODELS
+from starter.evaluation import films, images, visions
 from starter.training.pictures import sheet
 
 SCORES = Path(__file__).with_name("scores.json")
-MODELS = ("image", "vision")
+COUNTS = {"image": 200, "video": 40, "vision": 200}
+"""Prompts, films, and pictures that are asked about."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m starter.evaluation", description=__doc__)
     parser.add_argument("models", nargs="*", metavar="|".join(MODELS), help="which; all when none is named")
-    parser.add_argument("--count", type=int, default=200, help="prompts, and pictures that are asked about")
+    parser.add_argument("--count", type=int, help=f"how many scenes; default: {COUNTS}")
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS)
-    parser.add_argument("--sheet", type=Path, help="where to leave a PNG of the first 40 pictures")
+    parser.add_argument("--sheets", type=Path, help="a folder, for PNGs of what was drawn and filmed")
     parser.add_argument("--write", action="store_true", help="keep the figures, for the model cards")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0: as torch likes")
     chosen = parser.parse_args(arguments)
@@ -30,23 +31,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     scores: dict[str, dict[str, str]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
-    measures: dict[str, Callable[[Path], dict[str, str]]] = {
-        "image": lambda folder: _image(folder, chosen.count, chosen.sheet),
-        "vision": lambda folder: visions.run(folder, chosen.count),
-    }
     for name in chosen.models or MODELS:
-        scores[name] = measures[name](chosen.checkpoints / name)
-        print(f"{name}:")
+        folder: Path = chosen.checkpoints / name
+        print(f"{name}:", flush=True)
+        if "UNTRAINED" in (folder / "README.md").read_text(encoding="utf-8"):
+            print("  untrained: nothing to measure")
+            continue
+        scores[name] = measure(name, folder, chosen.count or COUNTS[name], chosen.sheets)
         for figure, value in scores[name].items():
-            print(f"  {figure:55} {value}")
+            print(f"  {figure:55} {value}", flush=True)
     if chosen.write:
         SCORES.write_text(json.dumps(scores, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _image(folder: Path, count: int, path: Path | None) -> dict[str, str]:
-    figures, made = images.measure(folder, count)
-    if path:
-        sheet([picture for _, picture in made[:40]], 8).save(path)
+def measure(name: str, folder: Path, count: int, sheets: Path | None) -> dict[str, str]:
+    """One model's figures; leaves its contact sheet in a folder where one is given."""
+    if sheets:
+        sheets.mkdir(parents=True, exist_ok=True)
+    if name == "vision":
+        return visions.run(folder, count)
+    if name == "video":
+        figures, pictures = films.measure(folder, count)
+        pictures, columns = pictures[:40], 5
+    else:
+        figures, made = images.measure(folder, count)
+        pictures, columns = [picture for _, picture in made[:40]], 8
+    if sheets:
+        sheet(pictures, columns).save(sheets / f"{name}.png")
     return figures
 
 

@@ -28,28 +28,35 @@ def test_two_builds_are_byte_identical(name: str, tmp_path: Path):
     assert filecmp.cmpfiles(folder, tmp_path / "other" / name, files(folder), shallow=False)[1:] == ([], [])
 
 
+def card(name: str) -> str:
+    return (CHECKPOINTS / name / "README.md").read_text()
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_scripts_make_what_is_committed(name: str, tmp_path: Path):
-    """Weights may differ by a rounding on another kind of CPU; names, shapes and all other files may not."""
+    """Configurations, tokenizers, and the names and shapes of weights; what the weights are, only a training makes."""
+    if "UNTRAINED" in card(name):
+        pytest.skip("A placeholder, until `python -m starter.training.export` replaces it.")
     folder = build(name, tmp_path)
     assert files(folder) == files(CHECKPOINTS / name)
-    texts = [file for file in files(folder) if not file.endswith(".safetensors")]
+    texts = [file for file in files(folder) if not file.endswith((".safetensors", "README.md"))]
     assert filecmp.cmpfiles(folder, CHECKPOINTS / name, texts, shallow=False)[1:] == ([], [])
-    for file in set(files(folder)) - set(texts):
+    for file in (file for file in files(folder) if file.endswith(".safetensors")):
         with safe_open(folder / file, "pt") as made, safe_open(CHECKPOINTS / name / file, "pt") as committed:
             assert list(made.keys()) == list(committed.keys())
             for weight in made.keys():  # noqa: SIM118 (safe_open is no dict)
-                difference = (made.get_tensor(weight).float() - committed.get_tensor(weight).float()).abs().max()
-                assert difference < 0.01, weight
+                one, other = made.get_slice(weight), committed.get_slice(weight)
+                assert (one.get_shape(), one.get_dtype()) == (other.get_shape(), other.get_dtype()), weight
 
 
-def test_checkpoints_stay_small_and_say_that_they_are_untrained():
+def test_checkpoints_stay_small_and_say_what_they_can():
     sizes = {
         name: sum((CHECKPOINTS / name / file).stat().st_size for file in files(CHECKPOINTS / name)) for name in MODELS
     }
-    assert max(sizes.values()) < 3e6
-    assert sum(sizes.values()) < 8e6
-    assert all("UNTRAINED" in (CHECKPOINTS / name / "README.md").read_text() for name in MODELS)
+    assert max(sizes.values()) < 18e6
+    assert sum(sizes.values()) < 40e6
+    for name in MODELS:
+        assert "UNTRAINED" in card(name) or ("## Measured" in card(name) and "Nothing yet" not in card(name))
 
 
 def test_the_command_refuses_an_unknown_model(capsys: pytest.CaptureFixture[str]):

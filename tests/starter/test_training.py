@@ -13,8 +13,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from starter.drawing import draw
+from starter.evaluation.__main__ import main as evaluate
+from starter.evaluation.films import psnr, seen_motion
 from starter.evaluation.images import nearest
 from starter.evaluation.visions import auc, balanced, calibration_error
+from starter.films import film_of, frame
 from starter.questions import several
 from starter.training.__main__ import STAGES, main
 from starter.training.curves import draw_curves
@@ -282,3 +285,26 @@ def test_figures_of_the_evaluation():
 def test_a_curve_of_nothing_is_not_drawn(tmp_path: Path):
     draw_curves([{"step": 1.0, "loss": 0.0}], tmp_path / "curve.png", "none")
     assert not (tmp_path / "curve.png").exists()
+
+
+def test_a_motion_is_read_from_a_films_last_frame():
+    for scene in random_scenes(3, random.Random(2), held=True):
+        for motion in ("left", "right", "up", "zoom", "still"):
+            film = film_of(scene, motion)
+            assert seen_motion(film, frame(film, 1.0)) == motion
+    assert psnr(frame(film, 0.0), frame(film, 0.0)) > 60
+
+
+def test_the_evaluation_measures_what_is_trained_and_skips_what_is_not(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in ("image", "vision", "video"):
+        export(name, runs, tmp_path)
+    evaluate(["--count", "2", "--checkpoints", str(tmp_path), "--sheets", str(tmp_path / "sheets")])
+    told = capsys.readouterr().out
+    for figure in ("all five right", "predicates, balanced accuracy", "validation AUC", "direction right"):
+        assert figure in told
+    assert {file.name for file in (tmp_path / "sheets").iterdir()} == {"image.png", "video.png"}
+    (tmp_path / "image" / "README.md").write_text("UNTRAINED")
+    evaluate(["image", "--checkpoints", str(tmp_path)])
+    assert "untrained" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Writes what was trained: `python -m starter.training.export oracle|image|vision|video [--out DIR]`.
+"""Writes what was trained: `python -m starter.training.export oracle|image|lora|vision|video [--out DIR]`.
 
 A checkpoint takes the averaged weights of its runs. Its card tells the steps that were done, and the scores that
 `python -m starter.evaluation --write` has measured, once it has: export, evaluate, export again.
@@ -125,6 +125,20 @@ def export_video(runs: Path, folder: Path) -> None:
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))
 
 
+def export_lora(runs: Path, folder: Path) -> None:
+    """The LoRA, of `image_lora`: one file, as `load_lora_weights` reads it."""
+    from diffusers import StableDiffusionXLPipeline
+    from peft import get_peft_model_state_dict
+
+    from starter.training.image_lora import ImageLora
+
+    made = ImageLora(runs).unet
+    made.load_state_dict(averaged(runs / "image_lora", "unet"))
+    layers = {name: weight.half() for name, weight in get_peft_model_state_dict(made).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name="old-print.safetensors")
+
+
 def export_oracle(runs: Path, folder: Path) -> None:
     """The oracle's weights, for the evaluation; no checkpoint."""
     weights = averaged(runs / "oracle", "oracle")
@@ -154,12 +168,14 @@ def export(name: str, runs: Path, out: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m starter.training.export", description=__doc__)
-    parser.add_argument("model", choices=("oracle", *EXPORTS))
+    parser.add_argument("model", choices=("oracle", "lora", *EXPORTS))
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--out", type=Path, help="default: starter/checkpoints, and for the oracle training/weights")
     chosen = parser.parse_args(arguments)
     if chosen.model == "oracle":
         export_oracle(chosen.runs, chosen.out or WEIGHTS.parent)
+    elif chosen.model == "lora":
+        export_lora(chosen.runs, chosen.out or CHECKPOINTS / "image-loras")
     else:
         print(export(chosen.model, chosen.runs, chosen.out or CHECKPOINTS))
 

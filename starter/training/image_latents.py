@@ -1,15 +1,18 @@
 """Latents of many pictures, made once: the denoiser learns from them, and needs no autoencoder while it does."""
 
 import random
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
+from PIL import Image
 from torch import Tensor, nn
 
+from starter.drawing import draw
 from starter.image import LATENT_CHANNELS
-from starter.training.pictures import drawn
+from starter.training.pictures import to_tensor
 from starter.world import Scene, scenes
 
 SEED = 18870101
@@ -24,11 +27,19 @@ def training_scenes(count: int = COUNT) -> list[Scene]:
 
 
 @torch.no_grad()
-def means(vae: AutoencoderKL, shown: list[Scene]) -> Tensor:
-    """float16 [pictures, channels, 16, 16]: the middle of what the autoencoder says of each."""
+def means(
+    vae: AutoencoderKL, shown: list[Scene], look: Callable[[Image.Image], Image.Image] = lambda picture: picture
+) -> Tensor:
+    """float16 [pictures, channels, 16, 16]: the middle of what the autoencoder says of each.
+
+    Args:
+        vae: The autoencoder.
+        shown: What is drawn.
+        look: What is done to each picture before it is encoded.
+    """
     found: list[Tensor] = []
     for start in range(0, len(shown), CHUNK):
-        pixels = drawn(shown[start : start + CHUNK]).to(vae.device)
+        pixels = to_tensor(look(draw(scene)) for scene in shown[start : start + CHUNK]).to(vae.device)
         with torch.autocast(pixels.device.type, torch.bfloat16):
             found.append(vae.encode(pixels).latent_dist.mean.half().cpu())
     return torch.cat(found)

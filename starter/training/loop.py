@@ -114,8 +114,13 @@ class Run:
         self._parts = stage.parts()
         for part in self._parts.values():
             part.to(device).train()
-        self._weights = [weight for part in self._parts.values() for weight in part.parameters()]
-        self._names = [f"{key}.{name}" for key, part in self._parts.items() for name, _ in part.named_parameters()]
+        named = {
+            f"{key}.{name}": weight
+            for key, part in self._parts.items()
+            for name, weight in part.named_parameters()
+            if weight.requires_grad
+        }
+        self._names, self._weights = list(named), list(named.values())
         self._average = [weight.detach().clone() for weight in self._weights]
         self._optimizers = self._divided()
         if state.is_file():
@@ -124,13 +129,16 @@ class Run:
     def _divided(self) -> list[torch.optim.Optimizer]:
         """AdamW for vectors, embeddings and ends; Muon for the matrices between."""
         rules, inner, outer = self.stage.matrices(), list[nn.Parameter](), list[nn.Parameter]()
-        for part in self._parts.values():
-            for name, weight in part.named_parameters():
-                rule = next(allowed for text, allowed in rules.items() if text in name)
-                (inner if rule and weight.ndim > 1 else outer).append(weight)
-        stage = self.stage
-        adam = torch.optim.AdamW(outer, stage.rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True)
-        return [adam, Muon(inner, stage.matrix_rate, weight_decay=stage.weight_decay)] if inner else [adam]
+        for name, weight in zip(self._names, self._weights, strict=True):
+            rule = next(allowed for text, allowed in rules.items() if text in name)
+            (inner if rule and weight.ndim > 1 else outer).append(weight)
+        stage, made = self.stage, list[torch.optim.Optimizer]()
+        if outer:
+            decay = stage.weight_decay
+            made.append(torch.optim.AdamW(outer, stage.rate, betas=(0.9, 0.99), weight_decay=decay, fused=True))
+        if inner:
+            made.append(Muon(inner, stage.matrix_rate, weight_decay=stage.weight_decay))
+        return made
 
     def _load(self, state: dict[str, object]) -> None:
         for name, part in self._parts.items():
@@ -207,7 +215,8 @@ class Run:
         stage, chance = self.stage, self.stage.seed * 1_000_003 + self.step
         torch.manual_seed(chance)
         pace = self.pace(self.step)
-        for optimizer, rate in zip(self._optimizers, (stage.rate, stage.matrix_rate), strict=False):
+        for optimizer in self._optimizers:
+            rate = stage.matrix_rate if isinstance(optimizer, Muon) else stage.rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * pace
         loss, figures = stage.loss(self.step, random.Random(chance))  # noqa: S311

@@ -21,8 +21,9 @@ from starter.films import film_of, frame
 from starter.questions import several
 from starter.training.__main__ import STAGES, main
 from starter.training.curves import draw_curves
-from starter.training.export import export, export_oracle
+from starter.training.export import export, export_lora, export_oracle
 from starter.training.image_latents import shuffled, training_scenes
+from starter.training.image_lora import ImageLora
 from starter.training.image_unet import ImageUnet
 from starter.training.image_vae import ImageVae
 from starter.training.loop import Run, averaged
@@ -54,6 +55,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "oracle": lambda: OracleStage(folder),
         "image_vae": lambda: ImageVae(folder),
         "image_unet": lambda: ImageUnet(folder, 8),
+        "image_lora": lambda: ImageLora(folder, 8),
         "vision": lambda: Vision(folder),
         "video_vae": lambda: VideoVae(folder),
         "video_film": lambda: VideoFilm(folder, 8),
@@ -140,6 +142,27 @@ def test_the_image_model_is_exported_and_draws(runs: Path, tmp_path: Path):
     picture = pipeline("a red fox", width=64, height=64, num_inference_steps=2).images[0]  # pyright: ignore
     assert picture.size == (64, 64)
     assert "`image_unet`: 2 of 2 steps" in (folder / "README.md").read_text()
+
+
+def test_the_lora_is_exported_and_changes_what_is_drawn(runs: Path, tmp_path: Path):
+    from diffusers import StableDiffusionXLPipeline
+
+    folder = export("image", runs, tmp_path)
+    export_lora(runs, tmp_path / "loras")
+    pipeline = StableDiffusionXLPipeline.from_pretrained(
+        str(folder), local_files_only=True, add_watermarker=False, dtype=torch.float32
+    )
+    pipeline.set_progress_bar_config(disable=True)
+
+    def picture() -> bytes:
+        chance = torch.Generator().manual_seed(1)
+        return pipeline("a fox", width=64, height=64, num_inference_steps=2, generator=chance).images[0].tobytes()  # pyright: ignore
+
+    plain = picture()
+    pipeline.load_lora_weights(str(tmp_path / "loras"), weight_name="old-print.safetensors")
+    assert picture() != plain
+    pipeline.unload_lora_weights()
+    assert picture() == plain
 
 
 def test_latents_have_the_spread_that_the_noise_assumes_and_decode_as_before(runs: Path):

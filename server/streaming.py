@@ -54,9 +54,8 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends all frames. When the client goes away, the work behind them is cancelled at once."""
         extensions: Any = cast(Any, scope).get("extensions") or {}
-        pump = asyncio.create_task(self._pump(send, extensions.get(DIRECT)))
         with suppress(RequestError):  # the client has gone: there is nobody to tell, and nothing to log
-            await _unless_disconnected(receive, pump)
+            await _unless_disconnected(receive, self._pump(send, extensions.get(DIRECT)))
 
     async def _pump(self, send: Send, direct: Callable[[bytes], bool] | None) -> None:
         try:
@@ -112,38 +111,42 @@ async def until_disconnect(request: Request[Any, Any, Any], work: Awaitable[T]) 
     Raises:
         RequestError: 499, which nobody will read, when the client went away; 408 after `REPLY_TIMEOUT_S`.
     """
-
-    async def run() -> T:
-        deadline = asyncio.timeout(REPLY_TIMEOUT_S)
-        try:
-            async with deadline:
-                return await work
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise RequestError(
-                f"No reply after {REPLY_TIMEOUT_S:g} s; stream it, or ask for less.",
-                code="request_timeout",
-                status=408,
-                headers={"x-should-retry": "false"},
-            ) from None
-
-    return await _unless_disconnected(request.receive, asyncio.create_task(run()))
-
-
-async def _unless_disconnected(receive: Receive, work: asyncio.Task[T]) -> T:
-    gone = asyncio.create_task(_disconnected(receive))
+    deadline = asyncio.timeout(REPLY_TIMEOUT_S)
     try:
-        await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            raise RequestError("The client closed the connection.", code="client_closed_request", status=499)
-        return work.result()
+        async with deadline:
+            return await _unless_disconnected(request.receive, work)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise RequestError(
+            f"No reply after {REPLY_TIMEOUT_S:g} s; stream it, or ask for less.",
+            code="request_timeout",
+            status=408,
+            headers={"x-should-retry": "false"},
+        ) from None
+
+
+async def _unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
+    """What the work returns; it runs in this task, which a task beside it cancels when the client goes away."""
+    here = asyncio.current_task()
+    assert here is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _disconnected(receive)
+        gone = True
+        here.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone and here.uncancel() == 0:
+            raise RequestError("The client closed the connection.", code="client_closed_request", status=499) from None
+        raise
     finally:
-        for task in (gone, work):
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        watching.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

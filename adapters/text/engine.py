@@ -101,11 +101,15 @@ class Engine:
                 from vllm.platforms import current_platform
                 from vllm.v1.engine.async_llm import AsyncLLM
 
+                from adapters.text.sockets import quicken
+
                 cpu = current_platform.is_cpu()
                 if cpu and options.sleep:
                     raise ModelLoadFailed("The option sleep needs a GPU; on a CPU models are unloaded.")
                 with _environment(_for_cpu(options) if cpu else {}):
-                    return cls(AsyncLLM.from_engine_args(_arguments(path, options, cpu=cpu)), sockets)
+                    llm = AsyncLLM.from_engine_args(_arguments(path, options, cpu=cpu))
+                quicken(llm)
+                return cls(llm, sockets)
         except ModelLoadFailed:
             sockets.cleanup()
             raise

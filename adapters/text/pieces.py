@@ -8,19 +8,25 @@ apart.
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 MAX_BYTES = 32 * 2**20
 """Of cached texts and their ids, roughly."""
+FEW = 8
 _PROBES = ("Hello, world.\n", " two  spaces ", "\n\n# Größe\t你好 🦊\n", '{"a": [1, 2]}', "")
 
 
 class Pieces:
-    """The cache of one tokenizer. For one thread."""
+    """The cache of one tokenizer. For any thread."""
 
     def __init__(self, tokenizer: Any, max_bytes: int = MAX_BYTES) -> None:
         """Tries whether this tokenizer reads pieces as it reads the whole; if not, nothing is cached."""
         self._tokenizer = tokenizer
+        # The tokenizer's own call sets up padding and truncation each time, which costs more than short texts take, and
+        # is not for two threads at once.
+        self._fast: Any = getattr(tokenizer, "backend_tokenizer", None)
+        self._lock = Lock()
         self._max_bytes = max_bytes
         self._bytes = 0
         self._cache: OrderedDict[str, tuple[int, ...]] = OrderedDict()
@@ -35,33 +41,44 @@ class Pieces:
         if self._split is None:
             return [token for ids in self._read([text for text in texts if text]) for token in ids]
         pieces = [piece for text in texts for piece in self._split.split(text) if piece]
-        new = list(dict.fromkeys(piece for piece in pieces if piece not in self._ids and piece not in self._cache))
+        known: dict[str, Sequence[int]] = {}
+        with self._lock:
+            for piece in pieces:
+                if (special := self._ids.get(piece)) is not None:
+                    known[piece] = (special,)
+                elif piece in self._cache:
+                    self._cache.move_to_end(piece)
+                    known[piece] = self._cache[piece]
+        new = list(dict.fromkeys(piece for piece in pieces if piece not in known))
         fresh = dict(zip(new, map(tuple, self._read(new)), strict=True))
-        found: list[int] = []
-        for piece in pieces:
-            if (special := self._ids.get(piece)) is not None:
-                found.append(special)
-            elif (ids := fresh.get(piece)) is not None:
-                found.extend(ids)
-            else:
-                self._cache.move_to_end(piece)
-                found.extend(self._cache[piece])
-        self._keep(fresh)
-        return found
+        known |= fresh
+        if fresh:
+            with self._lock:
+                self._keep(fresh)
+        return [token for piece in pieces for token in known[piece]]
 
     def _keep(self, fresh: dict[str, tuple[int, ...]]) -> None:
         for piece, ids in fresh.items():
+            if piece in self._cache:  # another thread was faster
+                continue
             self._cache[piece] = ids
             self._bytes += _weight(piece, ids)
         while self._bytes > self._max_bytes:
             self._bytes -= _weight(*self._cache.popitem(last=False))
 
     def _read(self, texts: list[str]) -> list[list[int]]:
-        return self._tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        if not texts:
+            return []
+        if self._fast is None:
+            return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        if len(texts) <= FEW:  # A batch wakes a pool of threads, which costs more than a few texts take.
+            return [self._fast.encode(text, add_special_tokens=False).ids for text in texts]
+        return [one.ids for one in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _reads_alike(self, special: Sequence[str]) -> bool:
         whole = "".join(mark + probe for mark in special[:8] for probe in _PROBES)
-        return self.encode([whole]) == self._read([whole])[0] and self.encode([whole]) == self._read([whole])[0]
+        plain = self._tokenizer([whole], add_special_tokens=False)["input_ids"][0]
+        return self.encode([whole]) == plain == self.encode([whole])
 
 
 def _weight(piece: str, ids: tuple[int, ...]) -> int:

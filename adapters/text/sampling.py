@@ -67,5 +67,6 @@ def parameters(
         logprobs=request.logprobs,
         prompt_logprobs=request.logprobs if request.echo else None,
         skip_special_tokens=not keep_special,
+        skip_clone=True,  # vLLM would copy them for each request, and nobody else has these.
         output_kind=RequestOutputKind.DELTA,
     )

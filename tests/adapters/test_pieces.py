@@ -48,6 +48,8 @@ def test_promise_28_the_cache_is_bounded(tokenizer: Any) -> None:
 
 def test_a_tokenizer_that_reads_pieces_otherwise_is_not_cached(tokenizer: Any) -> None:
     class Odd:
+        backend_tokenizer = None
+
         def __getattr__(self, name: str) -> Any:
             return getattr(tokenizer, name)
 

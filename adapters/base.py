@@ -425,12 +425,26 @@ class EmbeddingAdapter(Adapter):
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceDetection:
+    """Settings of the voice detector; None: the backend's own."""
+
+    threshold: float | None = None
+    """0..1: from which probability on something is speech."""
+    min_silence_ms: int | None = None
+    """Of silence that ends a stretch of speech."""
+    padding_ms: int | None = None
+    """Of what is kept before speech."""
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
     """A sound to write down."""
 
     audio: Media
     language: str | None = None
     """ISO 639-1 code; None: detect it."""
+    languages: tuple[str, ...] = ()
+    """Codes of which one is to be detected; empty: any."""
     task: Literal["transcribe", "translate"] = "transcribe"
     """"translate" writes English."""
     prompt: str = ""
@@ -440,6 +454,12 @@ class TranscriptionRequest:
     word_timestamps: bool = True
     vad_filter: bool = False
     """Skip what a voice detector takes for silence."""
+    chunked: bool = False
+    """Cut the sound where nobody speaks, and write the chunks down side by side, each for itself."""
+    voice: VoiceDetection = VoiceDetection()
+    """For `vad_filter` and `chunked`."""
+    logprobs: bool = False
+    """Say how likely each token is."""
     temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Tried in order until the text is good enough."""
 
@@ -470,6 +490,8 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] = ()
+    logprobs: tuple[Likelihood, ...] = ()
+    """Of the text's tokens, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,6 +531,8 @@ class SpeechAdapter(Adapter):
     @abstractmethod
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
         """One `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
+
+        A sound on disk has been read once the first event is there.
 
         Raises:
             InvalidMedia: The sound cannot be read or is longer than allowed.

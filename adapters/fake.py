@@ -311,7 +311,8 @@ def _wav_seconds(audio: Media) -> float:
 
 def _speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
     seconds = _wav_seconds(request.audio)
-    yield TranscriptionInfo(request.language or "en", 1.0 if request.language else 0.75, seconds)
+    heard = request.language or next(iter(request.languages), "en")
+    yield TranscriptionInfo(heard, 1.0 if request.language else 0.75, seconds)
     count = int(seconds)
     for index, start in enumerate(range(0, count, 5)):
         words = tuple(
@@ -328,6 +329,7 @@ def _speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
             compression_ratio=1.0,
             no_speech_prob=0.01,
             words=words if request.word_timestamps else (),
+            logprobs=tuple(Likelihood(word.text, word.text.encode(), -0.1) for word in words if request.logprobs),
         )
     yield TranscriptionDone(1.0)
 

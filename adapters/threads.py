@@ -19,15 +19,19 @@ Emit = Callable[[E], None]
 
 
 class ModelThread(Generic[E]):
-    """The one thread in which a model runs: calls wait for each other in order of arrival."""
+    """The one thread in which a model runs: calls wait for each other in order of arrival.
 
-    def __init__(self, name: str) -> None:
+    A model that can take several calls at once may have several.
+    """
+
+    def __init__(self, name: str, threads: int = 1) -> None:
         """Starts the thread on first use.
 
         Args:
             name: Of the thread, for debuggers.
+            threads: How many calls run at once.
         """
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns, once it has run in the model's thread."""

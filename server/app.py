@@ -65,6 +65,8 @@ ROUTES = [
     responses.input_items,
     embeddings.create,
     audio.transcribe,
+    audio.translate,
+    audio.detect_language,
     images.generate,
     images.content,
     videos.create,

@@ -1,24 +1,52 @@
-"""POST /v1/audio/transcriptions."""
+"""POST /v1/audio/transcriptions, /v1/audio/translations and /v1/audio/language_detections."""
+
+from typing import Any
 
 from litestar import Response, post
 
-from adapters.base import Media, SpeechAdapter
-from compat import audio
+from adapters.base import LanguageDetection, Media, SpeechAdapter
+from compat import audio, audio_languages, audio_stream
 from compat.errors import RequestError
 from server import replies
 from server.forms import Form
 from server.services import AnyRequest, Services
-from server.streaming import collect
+from server.streaming import collect, event_stream, until_disconnect
 
 
 @post("/v1/audio/transcriptions", status_code=200)
-async def transcribe(request: AnyRequest, services: Services) -> Response[bytes]:
-    """What is said in a sound."""
+async def transcribe(request: AnyRequest, services: Services) -> Response[Any]:
+    """What is said in a sound, whole or as it is written."""
     async with services.intake.form(request) as form:
         call = audio.parse(form.fields, _sound(form))
         events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
+        if call.stream:  # the first frame is there before the upload goes: the sound has been read
+            return await event_stream(request, audio_stream.stream(call, events))
         reply = audio.render(call, await collect(request, events))
     return replies.raw(reply.body, reply.media_type)
+
+
+@post("/v1/audio/translations", status_code=200)
+async def translate(request: AnyRequest, services: Services) -> Response[bytes]:
+    """What is said in a sound, in English."""
+    async with services.intake.form(request) as form:
+        call = audio.parse_translation(form.fields, _sound(form))
+        events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
+        reply = audio.render(call, await collect(request, events))
+    return replies.raw(reply.body, reply.media_type)
+
+
+@post("/v1/audio/language_detections", status_code=200)
+async def detect_language(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Which language is spoken."""
+    async with services.intake.form(request) as form:
+        model, sound = audio_languages.parse(form.fields), _sound(form)
+        found = await until_disconnect(request, _detect(services, model, sound))
+    return replies.json(audio_languages.render(found))
+
+
+async def _detect(services: Services, model: str, sound: Media) -> LanguageDetection:
+    async with services.pool.lease(model, SpeechAdapter) as adapter:
+        return await adapter.detect_language(sound)
 
 
 def _sound(form: Form) -> Media:

@@ -1,9 +1,12 @@
 """The wire of transcriptions: every field of the SDK's own parameters, and replies as the SDK's own types read them."""
 
 import json
+from collections.abc import AsyncGenerator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import srt
 from hypothesis import given
@@ -11,9 +14,22 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 from openai.types import audio as sdk
 from openai.types.audio.transcription_create_params import TranscriptionCreateParamsNonStreaming
+from openai.types.audio.transcription_language import TranscriptionLanguage
+from openai.types.audio.translation_create_params import TranslationCreateParams
+from pydantic import TypeAdapter
 
-from adapters.base import Media, Segment, TranscriptionDone, TranscriptionInfo, TranscriptionRequest, Word
-from compat import audio
+from adapters.base import (
+    LanguageDetection,
+    Likelihood,
+    Media,
+    Segment,
+    TranscriptionDone,
+    TranscriptionInfo,
+    TranscriptionRequest,
+    VoiceDetection,
+    Word,
+)
+from compat import audio, audio_languages, audio_stream
 from compat.errors import RequestError
 
 SOUND = Media("audio/wav", data=b"RIFF")
@@ -100,8 +116,129 @@ def test_everything_that_can_be_asked() -> None:
         beam_size=3,
         word_timestamps=True,
         vad_filter=True,
+        chunked=True,
         temperature=(0.5,),
     )
+
+
+def test_the_detector_of_chunks_is_set_as_the_sdk_writes_objects() -> None:
+    strategy = {
+        "chunking_strategy[type]": "server_vad",
+        "chunking_strategy[threshold]": "0.25",
+        "chunking_strategy[silence_duration_ms]": "300",
+        "chunking_strategy[prefix_padding_ms]": "100",
+    }
+    request = parse(**strategy).request
+    assert (request.chunked, request.vad_filter) == (True, True)
+    assert request.voice == VoiceDetection(0.25, 300, 100)
+    assert parse(**{"chunking_strategy[type]": "server_vad"}).request.voice == VoiceDetection(0.5)
+    assert parse(chunking_strategy="auto").request.voice == VoiceDetection()
+
+
+def test_several_languages_are_candidates_and_one_is_the_language() -> None:
+    call = parse(**{"languages[]": ["en", "de"]})
+    assert (call.request.language, call.request.languages, call.languages) == (None, ("en", "de"), True)
+    call = parse(**{"languages[]": ["en", "de"], "language": "de"})
+    assert (call.request.language, call.request.languages, call.languages) == ("de", (), True)
+    reply = json.loads(audio.render(call, EVENTS).body)
+    assert sdk.Transcription.model_validate(reply, strict=True).languages == [TranscriptionLanguage(code="en")]
+
+
+def test_a_translation_is_asked_for_and_read_as_openai_does() -> None:
+    fields = {"model": ["m"], "prompt": ["About horses."], "response_format": ["verbose_json"], "beam_size": ["2"]}
+    call = audio.parse_translation(fields, SOUND)
+    assert call.request == TranscriptionRequest(
+        SOUND, task="translate", prompt="About horses.", beam_size=2, word_timestamps=False
+    )
+    reply = json.loads(audio.render(call, EVENTS).body)
+    assert sdk.TranslationVerbose.model_validate(reply, strict=True).language == "english"
+    assert (reply["task"], reply["source_language"]) == ("translate", "en")
+    assert set(TranslationCreateParams.__annotations__) == {
+        "file",
+        *audio.TranslationCreateRequest.model_fields,
+    } - {"beam_size", "vad_filter", "max_words_per_line"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("language", "de"), ("stream", "true"), ("include[]", "logprobs"), ("chunking_strategy[type]", "server_vad")],
+)
+def test_what_only_transcriptions_know_is_refused_of_translations(name: str, value: str) -> None:
+    with pytest.raises(RequestError) as refusal:
+        audio.parse_translation({"model": ["m"], name: [value]}, SOUND)
+    assert (refusal.value.param, refusal.value.code) == (name, "unknown_parameter")
+
+
+HEARD = (Likelihood("the", b"the", -0.25), Likelihood("\ufffd", b"\xe2", -1.5))
+LIKELY = [EVENTS[0], replace(EVENTS[1], logprobs=HEARD[:1]), replace(EVENTS[2], logprobs=HEARD[1:]), EVENTS[3]]
+
+
+def test_logprobs_of_the_text() -> None:
+    reply = json.loads(audio.render(parse(**{"include[]": "logprobs"}), LIKELY).body)
+    assert reply["logprobs"] == [
+        {"token": "the", "bytes": [116, 104, 101], "logprob": -0.25},
+        {"token": "\ufffd", "bytes": [226], "logprob": -1.5},
+    ]
+    assert sdk.Transcription.model_validate(reply).logprobs
+
+
+async def streamed(call: audio.TranscriptionCall, events: list[Any]) -> list[Any]:
+    async def made() -> AsyncGenerator[Any]:
+        for event in events:
+            yield event
+
+    frames = [frame async for frame in audio_stream.stream(call, made())]
+    assert frames[-1] == b"data: [DONE]\n\n"
+    wire = TypeAdapter(sdk.TranscriptionStreamEvent)
+    payloads = [json.loads(frame.removeprefix(b"data: ")) for frame in frames[:-1]]
+    for payload in payloads:
+        wire.validate_python(payload)
+    return payloads
+
+
+async def test_a_stream_is_deltas_and_then_the_whole_text() -> None:
+    *deltas, done = await streamed(parse(stream="true"), EVENTS)
+    assert deltas == [
+        {"type": "transcript.text.delta", "delta": "The horse"},
+        {"type": "transcript.text.delta", "delta": " ran & won."},
+    ]
+    assert (done["type"], done["text"]) == ("transcript.text.done", "The horse ran & won.")
+    assert "logprobs" not in done
+
+
+async def test_a_stream_carries_logprobs_and_languages_where_they_were_asked_for() -> None:
+    call = parse(**{"stream": "true", "include[]": "logprobs", "languages[]": ["en", "fr"]})
+    first, second, done = await streamed(call, LIKELY)
+    assert done["logprobs"] == first["logprobs"] + second["logprobs"]
+    assert done["languages"] == [{"code": "en"}]
+
+
+async def test_the_stream_of_silence_is_its_end() -> None:
+    (done,) = await streamed(parse(stream="true"), [EVENTS[0], EVENTS[3]])
+    assert done["text"] == ""
+
+
+@given(st.lists(st.text(max_size=8), max_size=6))
+async def test_all_deltas_together_are_the_text(texts: list[str]) -> None:
+    segments = [replace(EVENTS[1], text=text) for text in texts]
+    *deltas, done = await streamed(parse(stream="true"), [EVENTS[0], *segments, EVENTS[3]])
+    assert "".join(delta["delta"] for delta in deltas) == done["text"] == "".join(texts).strip()
+    assert all(delta["delta"] for delta in deltas)
+
+
+def test_a_language_detection() -> None:
+    found = LanguageDetection("en", 0.75, (("en", 0.75), ("de", 0.25)))
+    assert audio_languages.parse({"model": ["m"]}) == "m"
+    assert msgspec.to_builtins(audio_languages.render(found)) == snapshot(
+        {
+            "object": "audio.language_detection",
+            "language": "en",
+            "confidence": 0.75,
+            "candidates": [{"language": "en", "confidence": 0.75}, {"language": "de", "confidence": 0.25}],
+        }
+    )
+    with pytest.raises(RequestError):
+        audio_languages.parse({"model": ["m"], "language": ["en"]})
 
 
 @pytest.mark.parametrize("key", ["timestamp_granularities", "timestamp_granularities[]"])
@@ -134,18 +271,34 @@ def test_temperature(fields: dict[str, Any], temperature: tuple[float, ...]) -> 
         ({"lora[name]": "x"}, "lora[name]", "unknown_parameter"),
         ({"response_format": "xml"}, "response_format", "invalid_value"),
         ({"response_format": "diarized_json"}, "response_format", "unsupported_value"),
-        ({"stream": "true"}, "stream", "unsupported_value"),
+        ({"stream": "true", "response_format": "srt"}, "response_format", "unsupported_value"),
+        ({"stream": "true", "response_format": "verbose_json"}, "response_format", "unsupported_value"),
         ({"stream": "perhaps"}, "stream", "invalid_value"),
-        ({"include[]": "logprobs"}, "include", "unsupported_parameter"),
+        ({"include[]": "logprobs", "response_format": "verbose_json"}, "include", None),
+        ({"include[]": "words"}, "include[0]", "invalid_value"),
         ({"known_speaker_names[]": "Ann"}, "known_speaker_names", "unsupported_parameter"),
         ({"chunking_strategy": '{"type": "server_vad"}'}, "chunking_strategy", "invalid_value"),
-        ({"chunking_strategy[type]": "server_vad"}, "chunking_strategy", None),
+        ({"chunking_strategy[type]": "semantic_vad"}, "chunking_strategy.type", "invalid_value"),
+        ({"chunking_strategy[threshold]": "0.5"}, "chunking_strategy.type", "missing_required_parameter"),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[colour]": "red"},
+            "chunking_strategy.colour",
+            "unknown_parameter",
+        ),
+        (
+            {"chunking_strategy[type]": "server_vad", "chunking_strategy[threshold]": "1.1"},
+            "chunking_strategy.threshold",
+            "invalid_value",
+        ),
+        ({"chunking_strategy[type]": ["server_vad", "server_vad"]}, "chunking_strategy", None),
+        ({"chunking_strategy": "auto", "chunking_strategy[type]": "server_vad"}, "chunking_strategy", None),
+        ({"chunking_strategy[type]": "server_vad", "vad_filter": "false"}, "vad_filter", None),
         ({"chunking_strategy": "auto", "vad_filter": "false"}, "vad_filter", None),
         ({"timestamp_granularities[]": "word"}, "timestamp_granularities", None),
         ({"timestamp_granularities[]": "word", "response_format": "srt"}, "timestamp_granularities", None),
         ({"timestamp_granularities[]": "line"}, "timestamp_granularities[0]", "invalid_value"),
         ({"max_words_per_line": "5"}, "max_words_per_line", None),
-        ({"languages[]": ["en", "de"]}, "languages", "invalid_value"),
+        ({"languages[]": ["en"] * 17}, "languages", "invalid_value"),
         ({"language": "en", "languages[]": "de"}, "languages", None),
         ({"language": ""}, "language", "invalid_value"),
         ({"temperature": "warm"}, "temperature", "invalid_value"),

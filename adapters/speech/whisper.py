@@ -1,0 +1,311 @@
+"""Speech on faster-whisper: writes it down, names its language. Uploads are decoded in `adapters/media/sounds.py`."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field
+
+from adapters.base import (
+    Adapter,
+    LanguageDetection,
+    LoadProgress,
+    Media,
+    ModelFiles,
+    Report,
+    Segment,
+    SpeechAdapter,
+    SpeechEvent,
+    TranscriptionDone,
+    TranscriptionInfo,
+    TranscriptionRequest,
+)
+from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory, UnsupportedOption
+from adapters.media.sounds import SAMPLE_RATE, decode_audio
+from adapters.speech import chunks
+from adapters.speech.batching import Batcher
+from adapters.speech.boundaries import Envelope, refined
+from adapters.speech.room import Room
+from adapters.speech.segments import ahead, later, numbered, ours
+from adapters.threads import Emit, ModelThread
+
+if TYPE_CHECKING:
+    from adapters.speech.hearing import Session, Whisper
+
+logger = logging.getLogger(__name__)
+
+FILES = ("config.json", "model.bin", "tokenizer.json")
+"""Without these, faster-whisper would fail late, or look for them on a model hub."""
+
+DETECTION_S = 30.0
+"""Whisper hears half a minute at a time; the first is enough to know a language."""
+
+
+MAX_HOTWORD_TOKENS = 111
+"""Half of what Whisper can be shown before a window; the other half is for the text before it."""
+
+
+class WhisperSpeech(SpeechAdapter):
+    """A Whisper model in CTranslate2's format. Requests run side by side; their windows are computed together."""
+
+    class Options(Adapter.Options):
+        """What the operator may set."""
+
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        """"auto": a GPU where CTranslate2 sees one."""
+        compute_type: Literal[
+            "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
+        ] = "auto"
+        """Of the weights in memory; "auto": the fastest that the device can do."""
+        cpu_threads: int = Field(default=0, ge=0, le=256)
+        """0: what OMP_NUM_THREADS says, else four at most."""
+        max_audio_s: float = Field(default=7200.0, gt=0, le=86_400)
+        """Longer sounds are refused. An hour takes 0.5 GB while it is transcribed, as samples and as a spectrogram."""
+        decode_timeout_s: float = Field(default=120.0, gt=0)
+        """Wall clock for decoding one upload, before the model hears it."""
+        max_batch: int = Field(default=16, ge=1, le=256)
+        """Requests that are worked on at a time, and windows of half a minute that are computed together."""
+
+    def __init__(self, whisper: "Whisper", options: Options) -> None:
+        """Use `load`."""
+        self._whisper = whisper
+        self._options = options
+        self._batcher = Batcher(max_batch=options.max_batch)
+        self._room = Room(options.max_audio_s * SAMPLE_RATE)
+        self._threads = ModelThread[SpeechEvent]("speech", options.max_batch)
+        self._chunks = ThreadPoolExecutor(options.max_batch, thread_name_prefix="speech-chunk")
+        self._closing = Event()
+
+    @classmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        """The model, in memory and ready.
+
+        Raises:
+            ModelLoadFailed: Files are missing or broken, or the device cannot do what the options ask.
+            OutOfMemory: It does not fit.
+        """
+        options = cls.Options.model_validate(dict(model.options))
+        if missing := _missing(Path(model.path)):
+            raise ModelLoadFailed(f"The speech model '{model.name}' lacks {', '.join(missing)}.")
+        report(LoadProgress("loading weights"))
+        thread = ModelThread[Any]("speech-load")
+        try:
+            return cls(await thread.run(partial(_load, model.path, options)), options)
+        finally:
+            thread.close()
+
+    async def unload(self) -> None:
+        """Gives the memory back. Transcriptions in progress end in `Interrupted` at their next window."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._threads.close()
+            await asyncio.to_thread(self._release)
+
+    @property
+    def alive(self) -> bool:
+        """False once unloaded."""
+        return not self._closing.is_set()
+
+    def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
+        """As `SpeechAdapter.transcribe`; a cancel is noticed between two calls to the network."""
+        self._check_open()
+        return self._stream(request)
+
+    async def _stream(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
+        stop = Event()
+        events = self._threads.stream(partial(self._transcribe, request, stop))
+        try:
+            async for event in events:
+                yield event
+        finally:
+            stop.set()
+            await events.aclose()
+
+    async def detect_language(self, audio: Media) -> LanguageDetection:
+        """As `SpeechAdapter.detect_language`."""
+        self._check_open()
+        return await self._threads.run(partial(self._detect, audio))
+
+    def _transcribe(self, request: TranscriptionRequest, stop: Event, emit: Emit[SpeechEvent]) -> None:
+        started = time.perf_counter()
+        self._check_open()
+        self._check(request)
+        with self._room.holding(partial(self._decode, request.audio)) as sound, _translated():
+            work = self._chunked if request.chunked else self._whole
+            work(request, sound, stop, emit)
+        emit(TranscriptionDone((time.perf_counter() - started) * 1000))
+
+    def _whole(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
+        """The sound window by window, each with the text before it in mind."""
+        with self._batcher.guest():
+            session = self._session(stop, request.languages)
+            found, info = self._whisper.heard_by(session).transcribe(
+                sound,
+                **_options(request),
+                vad_filter=request.vad_filter,
+                vad_parameters=chunks.options(request.voice) if request.vad_filter else None,
+            )
+            emit(TranscriptionInfo(info.language, float(info.language_probability), len(sound) / SAMPLE_RATE))
+            envelope = Envelope(sound) if request.word_timestamps else None
+            for segment in numbered(self._segments(request, session, found, envelope)):
+                emit(segment)
+
+    def _chunked(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
+        """The sound in chunks, several side by side; their segments in order."""
+        spans = chunks.spans(sound, request.voice)
+        head = sound[slice(*spans[0])] if spans else sound[: round(DETECTION_S * SAMPLE_RATE)]
+        if request.language is None:
+            language, probability, _ = self._languages(head, self._session(stop, request.languages))
+            request = replace(request, language=language)
+        else:
+            language, probability = request.language, 1.0
+        emit(TranscriptionInfo(language, probability, len(sound) / SAMPLE_RATE))
+
+        def one(span: tuple[int, int]) -> list[Segment]:
+            with self._batcher.guest():
+                session, piece = self._session(stop, ()), sound[slice(*span)]
+                found, _ = self._whisper.heard_by(session).transcribe(
+                    piece, **_options(request), condition_on_previous_text=False
+                )
+                envelope = Envelope(piece) if request.word_timestamps else None
+                return [
+                    later(segment, span[0] / SAMPLE_RATE)
+                    for segment in self._segments(request, session, found, envelope)
+                ]
+
+        for segment in numbered(ahead(self._chunks, one, spans, stop)):
+            emit(segment)
+
+    def _segments(
+        self, request: TranscriptionRequest, session: "Session", found: Iterable[Any], envelope: Envelope | None
+    ) -> Iterator[Segment]:
+        """faster-whisper's segments as ours, with what the request wants to know of their words and tokens."""
+        from adapters.speech.hearing import likelihoods
+
+        window, token, ended = -1, 0, 0.0
+        for one in found:
+            self._check_open()
+            segment = ours(one)
+            if request.logprobs:
+                text = [number for number in segment.tokens if number < self._whisper.first_special]
+                if window != len(session.spoken) - 1:  # a new window was aligned, its tokens start anew
+                    window, token = len(session.spoken) - 1, 0
+                spoken = session.spoken[window]
+                while spoken.tokens[token : token + len(text)] != text:  # of a segment that was left out
+                    token += 1
+                segment = replace(segment, logprobs=likelihoods(self._whisper, spoken, token, len(text)))
+                token += len(text)
+            if envelope is not None and segment.words:
+                words = refined(segment.words, envelope, after=ended)
+                ended = words[-1].end
+                segment = replace(segment, words=words, start=words[0].start, end=ended)
+            yield segment if request.word_timestamps else replace(segment, words=())
+
+    def _session(self, stop: Event, languages: Iterable[str]) -> "Session":
+        from adapters.speech.hearing import Session
+
+        return Session(self._whisper, self._batcher, stop, tuple(languages))
+
+    def _detect(self, audio: Media) -> LanguageDetection:
+        self._check_open()
+        sound = self._decode(audio, first_s=DETECTION_S)
+        with _translated(), self._batcher.guest():
+            language, probability, candidates = self._languages(sound, self._session(Event(), ()))
+        ranked = sorted(((code, float(p)) for code, p in candidates), key=lambda candidate: -candidate[1])
+        return LanguageDetection(language, probability, tuple(ranked))
+
+    def _languages(self, sound: Any, session: "Session") -> tuple[str, float, list[tuple[str, float]]]:
+        """The language, how likely it is, and all candidates."""
+        if not session.is_multilingual:
+            return "en", 1.0, [("en", 1.0)]
+        language, probability, candidates = self._whisper.heard_by(session).detect_language(sound)
+        return language, float(probability), candidates
+
+    def _check(self, request: TranscriptionRequest) -> None:
+        languages = self._whisper.supported_languages
+        if request.language is not None and request.language not in languages:
+            raise UnsupportedOption(
+                f"This model does not know the language '{request.language}'. Send an ISO 639-1 code such as 'en'.",
+                param="language",
+            )
+        if unknown := next((code for code in request.languages if code not in languages), None):
+            raise UnsupportedOption(f"This model does not know the language '{unknown}'.", param="languages")
+        if len(self._whisper.hotword_tokens(_hotwords(request))) > MAX_HOTWORD_TOKENS:
+            raise UnsupportedOption(f"All keywords together may have {MAX_HOTWORD_TOKENS} tokens.", param="keywords")
+        if request.task == "translate" and not self._whisper.model.is_multilingual:
+            raise UnsupportedOption("This model knows English only, so it cannot translate.", param="task")
+        if request.beam_size < 1:
+            raise UnsupportedOption("beam_size must be at least 1.", param="beam_size")
+        if not request.temperature or not all(math.isfinite(t) and 0 <= t <= 2 for t in request.temperature):
+            raise UnsupportedOption("temperature must be between 0 and 2.", param="temperature")
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise Interrupted("The model was unloaded.")
+
+    def _decode(self, audio: Media, *, first_s: float | None = None) -> Any:
+        return decode_audio(
+            audio,
+            max_seconds=first_s or self._options.max_audio_s,
+            deadline_s=self._options.decode_timeout_s,
+            cut=first_s is not None,
+        )
+
+    def _release(self) -> None:
+        self._batcher.close()
+        self._chunks.shutdown(cancel_futures=True)
+        self._whisper.model.unload_model()
+
+
+def _options(request: TranscriptionRequest) -> dict[str, Any]:
+    """A request as faster-whisper's options."""
+    return {
+        "language": request.language,
+        "task": request.task,
+        "initial_prompt": request.prompt or None,
+        "hotwords": _hotwords(request) or None,
+        "beam_size": request.beam_size,
+        "temperature": list(request.temperature),
+        "word_timestamps": request.word_timestamps or request.logprobs,  # both come of aligning text and sound
+    }
+
+
+def _hotwords(request: TranscriptionRequest) -> str:
+    return ", ".join(request.hotwords)
+
+
+def _missing(directory: Path) -> list[str]:
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    return missing if any(directory.glob("vocabulary.*")) else [*missing, "a vocabulary"]
+
+
+def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
+    with _translated(loading=True):
+        from adapters.speech.hearing import Whisper
+
+        return Whisper(path, device=options.device, compute_type=options.compute_type, cpu_threads=options.cpu_threads)
+
+
+@contextmanager
+def _translated(*, loading: bool = False) -> Iterator[None]:
+    """Exceptions of faster-whisper and CTranslate2 (mostly RuntimeError) as ours."""
+    try:
+        yield
+    except AdapterError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            raise OutOfMemory("The speech model ran out of memory.") from error
+        logger.exception("faster-whisper failed")
+        if loading:
+            raise ModelLoadFailed("The speech model's files are broken, or its device cannot do this.") from error
+        raise GenerationFailed("The speech model failed on this sound.") from error

@@ -60,6 +60,7 @@ from adapters.base import (
     Word,
 )
 from adapters.errors import ContextLengthExceeded, GenerationFailed, InvalidMedia, ModelLoadFailed, UnsupportedOption
+from adapters.fake_film import still_mp4
 
 CONTEXT = 4096
 """Words that the fake language model can read and write together."""
@@ -212,7 +213,7 @@ class FakeImage(_Fake, ImageAdapter):
 
 
 class FakeVideo(_Fake, VideoAdapter):
-    """Films nothing: its MP4 is a header and a comment with the request, too short for any player."""
+    """Films a still of one colour, with the request as a comment in the file."""
 
     def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
         """See `VideoAdapter.generate`."""
@@ -364,9 +365,8 @@ def _video_events(request: VideoRequest) -> Iterator[VideoEvent]:
     for step in range(request.num_inference_steps):
         yield Step(step + 1, request.num_inference_steps)
     comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()
-    ftyp, free = b"ftypisom\0\0\2\0isomavc1mp41", b"free" + comment
-    data = b"".join(struct.pack(">I", len(box) + 4) + box for box in (ftyp, free))
     thumbnail = png(request.width, request.height, _colour(request.prompt))
+    data = still_mp4(thumbnail, request.width, request.height, request.num_frames, request.fps, comment)
     yield GeneratedVideo(
         Media("video/mp4", data),
         Media("image/png", thumbnail),

@@ -22,7 +22,7 @@ DEFAULT_FPS = 24
 POLL_MS = 500
 
 
-class KeyframeField(WireRequest):
+class KeyframeField(FormRequest):
     """A picture at one of the video's frames."""
 
     frame_index: Annotated[int, Field(ge=-MAX_FRAMES, lt=MAX_FRAMES)]
@@ -62,12 +62,29 @@ class VideoCreateRequest(FormRequest):
     @field_validator("keyframes", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("as a form field, it must be a JSON list") from None
+        rows = list_of(value)
+        # Elsewhere the frame's field is called `index`.
+        return [_renamed(row) for row in rows] if isinstance(rows, list) else rows  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
+
+
+def list_of(value: Any) -> Any:
+    """A list that may have come as text, in a form field.
+
+    Raises:
+        ValueError: The text is no JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("as a form field, it must be a JSON list") from None
+
+
+def _renamed(row: Any) -> Any:
+    if not isinstance(row, dict) or "index" not in row or "frame_index" in row:
+        return row  # pyright: ignore[reportUnknownVariableType] - JSON
+    return {("frame_index" if name == "index" else name): value for name, value in row.items()}  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,7 @@ class VideoState:
     expires_at: int | None = None
     error: WireError | None = None
     generation_ms: float | None = None
+    remixed_from_video_id: str | None = None
 
 
 class VideoCreateError(WireReply):
@@ -114,6 +132,7 @@ class Video(WireReply, omit_defaults=True):
     seed: int | None = None
     completed_at: int | None = None
     expires_at: int | None = None
+    remixed_from_video_id: str | None = None
     error: VideoCreateError | None = None
     timings: Timings | None = None
 
@@ -203,6 +222,7 @@ def render(state: VideoState) -> Video:
         seed=request.seed,
         completed_at=state.completed_at,
         expires_at=state.expires_at,
+        remixed_from_video_id=state.remixed_from_video_id,
         error=None if error is None else VideoCreateError(code=error.code or error.type, message=error.message),
         timings=None if state.generation_ms is None else Timings(generation_ms=round(state.generation_ms, 3)),
     )

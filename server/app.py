@@ -21,6 +21,9 @@ from server.database import Database, default_url
 from server.downloads import Downloads
 from server.errors import to_response
 from server.jobs import VideoJobs
+from server.jobs_files import JobFiles
+from server.jobs_queue import JobQueue
+from server.jobs_store import JobStore
 from server.lifecycle import DrainGate, Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
@@ -104,6 +107,21 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
     )
 
 
+def create_jobs(settings: Settings, pool: Pool, database: Database) -> VideoJobs:
+    """The video jobs of a data directory, and their queue's own database beside ours."""
+    directory = settings.data_dir / "videos"
+    url = f"sqlite:///{directory / 'queue.sqlite'}"
+    if settings.database_url is not None and settings.database_url.get_secret_value().startswith("postgresql"):
+        url = settings.database_url.get_secret_value()
+    store = JobStore(
+        database,
+        expire_s=settings.expire_s,
+        max_unfinished=settings.max_video_jobs,
+        max_owner_unfinished=settings.max_video_jobs_per_key,
+    )
+    return VideoJobs(pool, store, JobFiles(directory), lambda server, work: JobQueue(url, server, work))
+
+
 def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
     """The whole server as an ASGI application; its lifespan ends in all models being unloaded."""
     metrics = Metrics()
@@ -126,7 +144,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
             timeout_s=settings.body_timeout_s,
         ),
         artifacts=artifacts,
-        jobs=VideoJobs(pool, artifacts, expire_s=settings.expire_s, max_unfinished=settings.max_video_jobs),
+        jobs=create_jobs(settings, pool, database),
         responses=Responses(
             pool, stored, ResponseItems(database), metrics, max_background=settings.max_background_responses
         ),

@@ -13,6 +13,34 @@ SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "v
 MEDIA_TYPES = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 
 
+def write(path: Path, data: bytes) -> None:
+    """Writes a file aside, flushes it, and gives it its name: it is there whole, or not at all, after a power cut too.
+
+    Raises:
+        OSError: There is no room, or no directory; nothing is left behind.
+    """
+    part = path.with_suffix(path.suffix + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
+
+
+def flush(directory: Path) -> None:
+    """Makes the names in a directory outlive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Artifacts:
     """A directory of files under names that this class makes up; no user's text ever becomes part of a path."""
 
@@ -62,25 +90,9 @@ class Artifacts:
         """Removes all files that are older than they may get."""
         await asyncio.to_thread(self._sweep, time.time() - self._expire_s)
 
+    _write = staticmethod(write)
+
     def _sweep(self, oldest: float) -> None:
         for path in self._directory.iterdir():
             if path.stat().st_mtime < oldest:
                 path.unlink(missing_ok=True)
-
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        part = path.with_suffix(path.suffix + ".part")
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

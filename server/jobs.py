@@ -1,160 +1,332 @@
-"""Video jobs: queued per model, run one at a time, kept until they expire. In memory: a restart forgets them."""
+"""Video jobs: rows before any work, queued per model, worked on once at a time, kept until they expire.
+
+A job is acknowledged once its row is committed. From there on it is this server's to finish, whatever kills it: `tend`
+hands every unfinished row to the queue, at each start and soon after each create, and the queue knows which it has.
+"""
 
 import asyncio
 import logging
 import time
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from adapters.base import GeneratedVideo, Step, VideoAdapter, VideoRequest
+from adapters.base import Media, VideoRequest
+from adapters.errors import Interrupted
 from adapters.pool import Pool
-from compat.errors import RequestError, WireError
+from compat.errors import RequestError, WireError, wire_error
+from compat.video_plans import Plan
 from compat.videos import Status, VideoState
 from compat.wire import new_id
-from server.artifacts import Artifacts
 from server.errors import as_wire
+from server.jobs_files import FILM, ID, THUMBNAIL, JobFiles
+from server.jobs_films import Films
+from server.jobs_queue import LAST, JobQueue, Work
+from server.jobs_store import JobStore
+from server.jobs_tables import Job
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TICK_S = 2.0
+SWEEP_S = 60.0
+WRITE_S = 1.0
+"""Progress is written so often, and told of as it is."""
+RETRY_S = 1.0
+FILES = {"video": FILM, "thumbnail": THUMBNAIL}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What tells a request from another of the same words."""
+
+    fingerprint: str
+    retry_key: str | None = None
+    """Of the Idempotency-Key header."""
+    is_retry: bool = False
+    """The SDK sends it again, because it got no reply."""
 
 
 @dataclass(slots=True)
-class Job:
-    """A video job, its task and its files."""
+class Live:
+    """A job that is worked on now."""
 
-    owner: str
-    state: VideoState
-    task: asyncio.Task[None] | None = None
-    files: dict[str, str] = field(default_factory=dict[str, str])
-    """Artifact names by variant: "video", "thumbnail"."""
+    task: asyncio.Task[bool]
+    status: Status | None = None
+    progress: int = 0
+    written_at: float = 0.0
+
+
+class Gone(Exception):
+    """The job was deleted meanwhile."""
 
 
 class VideoJobs:
     """All video jobs of this server."""
 
-    def __init__(self, pool: Pool, artifacts: Artifacts, *, expire_s: float, max_unfinished: int) -> None:
-        """No jobs yet.
+    def __init__(self, pool: Pool, store: JobStore, files: JobFiles, queue: Callable[[str, Work], JobQueue]) -> None:
+        """No work yet.
 
         Args:
             pool: Where the models are.
-            artifacts: Where finished files go.
-            expire_s: How long a finished job and its files are kept.
-            max_unfinished: Queued and running jobs together; one more is refused.
+            store: Where the rows are.
+            files: Where the files are.
+            queue: Makes the queue, of the server's name and of what a step is.
         """
-        self._pool = pool
-        self._artifacts = artifacts
-        self._expire_s = expire_s
-        self._max_unfinished = max_unfinished
-        self._jobs: dict[str, Job] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._store = store
+        self._files = files
+        self._films = Films(pool, files)
+        self._queue = queue(files.server, self._work)
+        self._live: dict[str, Live] = {}
+        self._queued: set[str] = set()
+        """What this process has handed to the queue."""
+        self._ended: set[str] = set()
+        """What the queue may forget."""
+        self._wake = asyncio.Event()
+        self._swept_at = -SWEEP_S
+        self._started = time.time()
+        """Folders from before belong to rows, or to nobody."""
+        self._closing = False
 
-    def create(self, owner: str, model: str, request: VideoRequest) -> VideoState:
-        """A queued job; it exists before any work starts.
+    async def known(self, owner: str, receipt: Receipt) -> VideoState | None:
+        """The job that a request has made already, if it has. Raises as `JobStore.made_before`."""
+        made = await self._store.made_before(
+            owner, receipt.fingerprint, retry_key=receipt.retry_key, is_retry=receipt.is_retry
+        )
+        return None if made is None else self._shown(made)
+
+    async def create(
+        self, owner: str, model: str, plan: Plan, headline: VideoRequest, receipt: Receipt, *, source: str | None = None
+    ) -> VideoState:
+        """A queued job; it and its pictures are on disk before any work starts.
+
+        Args:
+            owner: Whose it is.
+            model: Who films it.
+            plan: Its shots; their pictures are copied.
+            headline: What is told of it.
+            receipt: What tells the request from others.
+            source: The completed video whose film is the first shot, where that one exists already.
 
         Raises:
-            RequestError: 503, when too many are waiting already.
+            RequestError: 429 or 503, too many are waiting already; 503, no room; 400, the key is another request's.
         """
-        if sum(job.state.completed_at is None for job in self._jobs.values()) >= self._max_unfinished:
-            raise RequestError(
-                "Too many videos are waiting.", code="queue_full", status=503, headers={"Retry-After": "30"}
-            )
-        state = VideoState(new_id("video_"), model, request, int(time.time()))
-        job = self._jobs[state.id] = Job(owner, state)
-        job.task = asyncio.create_task(self._run(job))
-        return state
+        job_id = new_id("video_")
+        try:
+            if source is not None:
+                await self._files.copy(job_id, "clip-0.mp4", self._files.place(source, FILM))
+                await self._files.copy(job_id, "clip-0.png", self._files.place(source, THUMBNAIL))
+            plan = await self._with_pictures_kept(job_id, plan)
+            state = VideoState(job_id, model, headline, 0, remixed_from_video_id=plan.remixed_from)
+            job = Job(owner, self._files.server, receipt.fingerprint, plan, state)
+            kept = await self._store.insert(job, retry_key=receipt.retry_key)
+        except BaseException:
+            # Cancelled while it commits, the row may be there: then the job runs, and fails where it needs a picture.
+            await asyncio.shield(self._files.remove(job_id))
+            raise
+        if kept.state.id != job_id:  # another request with this key was faster
+            await self._files.remove(job_id)
+        self._wake.set()
+        return self._shown(kept)
 
-    def get(self, owner: str, video_id: str) -> Job:
+    async def get(self, owner: str, video_id: str) -> Job:
         """A job of this owner.
 
         Raises:
-            RequestError: 404, for another's job too.
+            RequestError: 404, for another's job too; 503.
         """
-        job = self._jobs.get(video_id)
-        if job is None or job.owner != owner:
-            raise RequestError("There is no video of that id.", code="video_not_found", param="video_id", status=404)
-        return job
+        job = await self._store.get(video_id, owner) if ID.fullmatch(video_id) else None
+        if job is None:
+            raise not_found()
+        return replace(job, state=self._shown(job))
 
-    def page(self, owner: str, *, after: str | None, limit: int, newest_first: bool) -> tuple[list[VideoState], bool]:
+    def path(self, job: Job, variant: str) -> str:
+        """Where a completed job's file is; empty where it is not on this server."""
+        name = FILES[variant]
+        if job.state.status != "completed" or not self._files.has(job.state.id, name):
+            return ""
+        return str(self._files.place(job.state.id, name))
+
+    async def page(
+        self, owner: str, *, after: str | None, limit: int, newest_first: bool
+    ) -> tuple[list[VideoState], bool]:
         """Up to `limit` jobs of this owner behind the one named, and whether there are more."""
-        own = [job.state for job in self._jobs.values() if job.owner == owner]
-        if newest_first:
-            own.reverse()
-        if after is not None:
-            self.get(owner, after)
-            own = own[next(index for index, state in enumerate(own) if state.id == after) + 1 :]
-        return own[:limit], len(own) > limit
+        found = await self._store.page(owner, after, limit + 1, newest_first=newest_first)
+        if found is None:
+            raise not_found()
+        return [self._shown(job) for job in found[:limit]], len(found) > limit
 
     async def delete(self, owner: str, video_id: str) -> None:
         """Removes a job and its files; a running one is stopped within a step.
 
         Raises:
-            RequestError: 404.
+            RequestError: 404; 503.
         """
-        job = self.get(owner, video_id)
-        del self._jobs[video_id]
-        await self._stop(job)
-        await self._artifacts.remove(*job.files.values())
+        if not ID.fullmatch(video_id) or not await self._store.delete(video_id, owner):
+            raise not_found()
+        await asyncio.shield(self._discard(video_id))
 
-    async def expire(self) -> None:
-        """Removes jobs, with their files, that finished too long ago."""
-        now = time.time()
-        for job in [job for job in self._jobs.values() if job.state.expires_at and job.state.expires_at < now]:
-            await self.delete(job.owner, job.state.id)
+    async def count(self) -> dict[Status, int]:
+        """Jobs by status.
+
+        Raises:
+            RequestError: 503.
+        """
+        found = await self._store.count()
+        running = sum(live.status == "in_progress" for live in self._live.values())
+        waiting = max(0, found.get("queued", 0) + found.get("in_progress", 0) - running)
+        ended: dict[Status, int] = {
+            "completed": found.get("completed", 0),
+            "failed": found.get("failed", 0),
+        }
+        return {"queued": waiting, "in_progress": running, **ended}
+
+    async def tend(self) -> None:
+        """Hands jobs to the queue and removes what has expired; runs for as long as the server does."""
+        claimed = False
+        while True:
+            self._wake.clear()
+            try:
+                # Two servers of one data directory: one works, and the other's creates reach it through the database.
+                if not claimed and await asyncio.to_thread(self._files.claim):
+                    await self._store.requeue(self._files.server)
+                    claimed = True
+                if claimed:
+                    await self._tend()
+            except RequestError as error:
+                log.warning("tending videos failed: %s", error.message)
+            except Exception:
+                log.exception("tending videos failed")
+            try:
+                await asyncio.wait_for(self._wake.wait(), TICK_S)
+            except TimeoutError:
+                continue
 
     async def aclose(self) -> None:
-        """Stops all jobs."""
-        await asyncio.gather(*(self._stop(job) for job in self._jobs.values()))
+        """Stops all work, to be taken up again by the next start."""
+        self._closing = True
+        closing = asyncio.create_task(self._queue.aclose())
+        await asyncio.gather(*(_stop(live) for live in list(self._live.values())))
+        await closing
+        self._files.release()
 
-    def count(self) -> dict[Status, int]:
-        """Jobs by status."""
-        counts: dict[Status, int] = {"queued": 0, "in_progress": 0, "completed": 0, "failed": 0}
-        for job in self._jobs.values():
-            counts[job.state.status] += 1
-        return counts
+    async def _tend(self) -> None:
+        for job_id in await self._store.unfinished(self._files.server):
+            if job_id in self._queued or (job := await self._store.get(job_id)) is None:
+                continue
+            if await self._queue.put(job.state.model, job_id, len(job.plan.shots)):
+                self._queued.add(job_id)
+            else:
+                too_often = Interrupted("The server died over this video again and again.")
+                await self._store.finish(job_id, wire_error(too_often))
+        if ended := self._ended - self._live.keys():
+            await self._queue.forget(sorted(ended))
+            self._ended -= ended
+        for job_id in await self._store.expire(self._files.server):
+            await self._discard(job_id)
+        if time.monotonic() - self._swept_at >= SWEEP_S:
+            # Folders of requests that a killed server never acknowledged, and of jobs that it was about to remove.
+            folders = await asyncio.to_thread(self._files.folders, max(self._started, time.time() - SWEEP_S))
+            known = await self._store.ids(self._files.server)
+            await self._files.remove(*(folders - known))
+            self._swept_at = time.monotonic()
 
-    @staticmethod
-    async def _stop(job: Job) -> None:
-        if job.task is not None and not job.task.done():
-            job.task.cancel()
-            await asyncio.wait([job.task])
+    async def _discard(self, job_id: str) -> None:
+        """Ends and removes what a job without a row still has."""
+        if (live := self._live.get(job_id)) is not None:
+            await _stop(live)
+        await self._files.remove(job_id)
+        self._queued.discard(job_id)
+        self._ended.add(job_id)
 
-    async def _run(self, job: Job) -> None:
+    async def _work(self, job_id: str, index: int) -> bool:
+        """A step of a job, for the queue: whether there is more to do."""
+        live = self._live[job_id] = Live(asyncio.create_task(self._step(job_id, index)))
         try:
-            async with self._turns.setdefault(job.state.model, asyncio.Lock()):  # first come, first served
-                await self._film(job)
+            await asyncio.wait([live.task])
+        finally:
+            del self._live[job_id]
+        return not live.task.cancelled() and live.task.result()
+
+    async def _step(self, job_id: str, index: int) -> bool:
+        ended: tuple[VideoRequest, float] | WireError
+        job = await self._insist(lambda: self._store.get(job_id))
+        if job is None or job.finished or self._closing:
+            return False
+        live = self._live[job_id]
+        live.progress = job.state.progress
+
+        async def progress(percent: int) -> None:
+            live.progress = max(live.progress, percent) if index else percent
+            await self._tell(job_id, live)
+
+        try:
+            if index != LAST:
+                await self._films.shoot(job, index, progress)
+                live.written_at = 0.0
+                await self._tell(job_id, live)
+                return True
+            live.status = "in_progress"
+            ended = await self._films.finish(job)
+        except Gone:
+            return False
         except Exception as error:
-            self._finish(job, "failed", error=as_wire(error))
+            if self._closing:
+                return False  # models are being ended around us: this is no failure of the job's
+            ended = as_wire(error)
+        await self._insist(lambda: self._store.finish(job_id, ended))
+        return False
 
-    async def _film(self, job: Job) -> None:
-        async with self._pool.lease(job.state.model, VideoAdapter) as adapter:
-            job.state = replace(job.state, status="in_progress")
-            async with aclosing(adapter.generate(job.state.request)) as events:
-                async for event in events:
-                    if isinstance(event, Step):
-                        job.state = replace(job.state, progress=int(event.step / event.total * 99))
-                    else:
-                        await self._keep(job, event)
+    async def _tell(self, job_id: str, live: Live) -> None:
+        """Notes progress; writes it down now and then, and when the work begins."""
+        begins, live.status = live.status is None, "in_progress"
+        if not begins and time.monotonic() - live.written_at < WRITE_S:
+            return
+        live.written_at = time.monotonic()
+        try:
+            if not await self._store.advance(job_id, "in_progress", live.progress):
+                raise Gone
+        except RequestError as error:  # the database fails: that is no reason to stop filming
+            log.warning("progress of %s was not written: %s", job_id, error.message)
 
-    async def _keep(self, job: Job, made: GeneratedVideo) -> None:
-        job.files["video"] = await self._artifacts.save(made.video)
-        job.files["thumbnail"] = await self._artifacts.save(made.thumbnail)
-        request = replace(
-            job.state.request,
-            width=made.width,
-            height=made.height,
-            num_frames=made.num_frames,
-            fps=made.fps,
-            seed=made.seed,
-        )
-        job.state = replace(job.state, request=request, progress=100, generation_ms=made.generation_ms)
-        self._finish(job, "completed")
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What the database says, once it works."""
+        while True:
+            try:
+                return await ask()
+            except RequestError as error:
+                log.warning("the database does not take the state of a video: %s", error.message)
+                await asyncio.sleep(RETRY_S)
 
-    def _finish(self, job: Job, status: Status, error: WireError | None = None) -> None:
-        now = time.time()
-        job.state = replace(
-            job.state,
-            request=replace(job.state.request, keyframes=()),  # megabytes, of no use to anyone from here on
-            status=status,
-            error=error,
-            completed_at=int(now),
-            expires_at=int(now + self._expire_s),
-        )
+    async def _with_pictures_kept(self, job_id: str, plan: Plan) -> Plan:
+        """The plan with all pictures as files of the job; one that several shots share is one file."""
+        kept: dict[Media, Media] = {}
+        shots = list(plan.shots)
+        for number, shot in enumerate(shots):
+            if shot.request is None:
+                continue
+            keyframes = list(shot.request.keyframes)
+            for at, keyframe in enumerate(keyframes):
+                picture = keyframe.image
+                if picture not in kept:
+                    kept[picture] = await self._files.keep(job_id, len(kept), picture)
+                keyframes[at] = replace(keyframe, image=kept[picture])
+            shots[number] = replace(shot, request=replace(shot.request, keyframes=tuple(keyframes)))
+        return replace(plan, shots=tuple(shots))
+
+    def _shown(self, job: Job) -> VideoState:
+        """A job's state as it is at this moment, where it is worked on here."""
+        live = self._live.get(job.state.id)
+        if live is None or live.status is None or job.finished:
+            return job.state
+        return replace(job.state, status=live.status, progress=live.progress)
+
+
+async def _stop(live: Live) -> None:
+    live.task.cancel()
+    await asyncio.wait([live.task])
+
+
+def not_found() -> RequestError:
+    """There is none of that id, or it is another's: nobody can tell which."""
+    return RequestError("There is no video of that id.", code="video_not_found", param="video_id", status=404)

@@ -46,7 +46,8 @@ class DrainGate:
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
     """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
-    work = (_sweep(services), _preload(services), services.pool.tend(), services.responses.tend())
+    tending = (services.pool.tend(), services.responses.tend(), services.jobs.tend())
+    work = (_sweep(services), _preload(services), *tending)
     tasks = [asyncio.create_task(one) for one in work]
     try:
         yield
@@ -65,7 +66,6 @@ async def running(services: Services) -> AsyncGenerator[None]:
 async def _sweep(services: Services) -> None:
     while True:
         try:
-            await services.jobs.expire()
             await services.artifacts.sweep()
         except OSError as error:
             log.warning("sweeping failed: %s", error)

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     """After SIGTERM, running requests have this long to end."""
     max_video_jobs: PositiveInt = 1000
     """Queued and running videos together; one more is a 503."""
+    max_video_jobs_per_key: PositiveInt = 250
+    """Queued and running videos of one key; one more is a 429."""
     expire_s: PositiveFloat = 24 * 3600.0
     """How long finished videos, and images that were asked for as URLs, are kept."""
 

@@ -1,6 +1,7 @@
 """/v1/videos: create, list, get, delete, content."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from litestar import Response, delete, get, post
@@ -10,10 +11,11 @@ from adapters.base import Media, VideoAdapter
 from compat import videos
 from compat.errors import RequestError
 from compat.images import model_of
-from compat.wire import flatten
+from compat.video_plans import headline, single
 from server import replies
 from server.artifacts import MEDIA_TYPES
 from server.forms import Form
+from server.jobs_receipts import fields_of, receipt_of
 from server.services import AnyRequest, Services, owner_of
 
 POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
@@ -22,11 +24,17 @@ POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 @post("/v1/videos", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video."""
+    owner = owner_of(request)
     async with services.intake.form(request) as form:
-        body = flatten(form.fields) if form.json is None else form.json
+        receipt = await receipt_of(request, form)
+        if (known := await services.jobs.known(owner, receipt)) is not None:
+            return replies.json(videos.render(known))
+        body = fields_of(form)
         slot = services.pool.find(model_of(body), VideoAdapter)
         wanted = videos.parse(body, _reference(form, body), slot.entry.defaults)
-    return replies.json(videos.render(services.jobs.create(owner_of(request), slot.name, wanted)))
+        plan = single(wanted)
+        state = await services.jobs.create(owner, slot.name, plan, headline(plan, wanted.prompt), receipt)
+    return replies.json(videos.render(state))
 
 
 def _reference(form: Form, body: Mapping[str, Any]) -> Media | None:
@@ -49,14 +57,14 @@ async def page(
     order: Literal["asc", "desc"] = "desc",
 ) -> Response[bytes]:
     """A page of the caller's videos."""
-    states, more = services.jobs.page(owner_of(request), after=after, limit=limit, newest_first=order == "desc")
+    states, more = await services.jobs.page(owner_of(request), after=after, limit=limit, newest_first=order == "desc")
     return replies.json(videos.render_list(states, has_more=more))
 
 
 @get("/v1/videos/{video_id:str}")
 async def retrieve(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
     """A video's state."""
-    return replies.json(videos.render(services.jobs.get(owner_of(request), video_id).state), headers=POLL)
+    return replies.json(videos.render((await services.jobs.get(owner_of(request), video_id)).state), headers=POLL)
 
 
 @delete("/v1/videos/{video_id:str}", status_code=200)
@@ -71,13 +79,12 @@ async def content(
     request: AnyRequest, services: Services, video_id: str, variant: Literal["video", "thumbnail"] = "video"
 ) -> Response[Any]:
     """The MP4 of a finished video, or its first frame."""
-    job = services.jobs.get(owner_of(request), video_id)
-    path = services.artifacts.path(job.files.get(variant, ""))
-    if job.state.status != "completed" or path is None:
+    job = await services.jobs.get(owner_of(request), video_id)
+    if not (path := services.jobs.path(job, variant)):
         raise RequestError(
-            f"The video is {job.state.status}; it has no content yet.",
+            f"The video is {job.state.status}; it has no content here.",
             code="video_not_ready",
             status=404,
             headers={"x-should-retry": "false"},
         )
-    return replies.file(path, MEDIA_TYPES[path.suffix])
+    return replies.file(Path(path), MEDIA_TYPES[Path(path).suffix])

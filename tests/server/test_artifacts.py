@@ -1,4 +1,4 @@
-"""Files and jobs against the races between making, sending and removing them."""
+"""Files against the races between making, sending and removing them."""
 
 import asyncio
 import threading
@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Keyframe, Media, VideoRequest
-from adapters.configuration import ModelEntry, Profile
-from adapters.pool import Pool
+from adapters.base import Media
 from compat.errors import RequestError
 from server import replies
 from server.artifacts import Artifacts
-from server.jobs import VideoJobs
 
 PICTURE = Media("image/png", b"x" * 1000)
 
@@ -47,20 +44,3 @@ async def test_promise_5_a_file_that_is_removed_before_it_is_sent_is_a_404(tmp_p
         await reply({"type": "http", "headers": []}, None, send)
     assert gone.value.status == 404
     assert sent == []
-
-
-async def test_a_finished_job_keeps_no_pictures(tmp_path: Path) -> None:
-    async def fetch(*_: Any) -> Path:
-        return Path()
-
-    pool = Pool({"film": ModelEntry(kind="video", backend="fake-video")}, Profile(models=("film",)), fetch)
-    jobs = VideoJobs(pool, Artifacts(tmp_path, expire_s=60), expire_s=60, max_unfinished=1)
-    for prompt in ("x", "[fail_after=1]"):
-        request = VideoRequest(prompt, keyframes=(Keyframe(PICTURE),), width=8, height=8, num_inference_steps=1)
-        job = jobs.get("me", jobs.create("me", "film", request).id)
-        assert job.task is not None
-        await job.task
-        assert job.state.completed_at
-        assert job.state.request.keyframes == ()
-    await jobs.aclose()
-    await pool.aclose()

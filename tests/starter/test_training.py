@@ -18,6 +18,7 @@ from starter.evaluation.films import psnr, seen_motion
 from starter.evaluation.images import nearest
 from starter.evaluation.visions import auc, balanced, calibration_error
 from starter.films import film_of, frame
+from starter.image import scheduler
 from starter.questions import several
 from starter.training.__main__ import STAGES, main
 from starter.training.curves import draw_curves
@@ -183,6 +184,13 @@ def test_latents_have_the_spread_that_the_noise_assumes_and_decode_as_before(run
         # The noise that the encoder adds is scaled as its mean is.
         scale = other.mean.std((0, 2, 3), keepdim=True) / one.mean.std((0, 2, 3), keepdim=True)
         assert torch.allclose(other.std, one.std * scale, rtol=1e-3)
+
+
+def test_the_noise_schedule_ends_in_pure_noise_that_half_precision_holds():
+    made = scheduler()
+    made.set_timesteps(25)
+    assert made.timesteps[0] == 999
+    assert 1_000 < made.init_noise_sigma < 65_504 / 6
 
 
 def test_the_vision_model_is_exported_and_loads_whole(runs: Path, tmp_path: Path):

@@ -1,4 +1,13 @@
-"""All five kinds of the starter profile at once, under a budget that does not hold them all."""
+"""All five kinds of the starter profile at once, under a budget that does not hold them all.
+
+What "memory before" means here: after each kind has been loaded, used and unloaded once alone, and all of them side by
+side for a moment. The first load of a vLLM model makes the server's own process some 400 MB larger, and that stays:
+torch, vLLM and transformers are imported, and Python cannot unload modules.
+
+The goal is 5 %. In use, all is back: blocks of Python's allocator 249.2 MB before and 249.3 after, of the C library's 190
+and 190, objects 725,480 and 726,008. What the process holds grew by 4.1, 5.6 and 5.8 % in three runs: Python's allocator
+returns an arena of a megabyte only when it is empty, and 35 MB of unused pools between what stays became 58.
+"""
 
 import base64
 import threading
@@ -14,15 +23,34 @@ import pytest
 from conftest import ROOT, Running, serving
 
 MINUTES = 2
-SERVER_GROWTH = 1.25
+WARM_UP_S = 30.0
+SERVER_GROWTH = 1.10
+COME_TO_REST_S = 30.0
+"""Within this, what unloaded models have left is given back (`adapters.holdings.Tidying`), on a busy machine as well."""
 BUDGET_GIB = 4.2
 """Holds the text model (3.5 GiB) and one of the three small ones, or the vision model (2.2 GiB) and those."""
 
 
 def held_bytes(running: Running) -> int:
-    """Memory of the server and of all its processes."""
+    """Memory of the server and of all its processes that is no file's.
+
+    Pages of libraries count as a process's own (`uss`) or as shared by whoever else on the machine has mapped them.
+    """
     server = psutil.Process(running.process.pid)
-    return sum(one.memory_full_info().uss for one in (server, *server.children(recursive=True)))
+    held = 0
+    for one in (server, *server.children(recursive=True)):
+        for line in Path(f"/proc/{one.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith(("Anonymous:", "Swap:")):
+                held += int(line.split()[1]) * 1024
+    return held
+
+
+def at_rest(running: Running, goal: float = 0.0) -> int:
+    """What is held `COME_TO_REST_S` later, or as soon as it is no more than the goal."""
+    until = time.monotonic() + COME_TO_REST_S
+    while (held := held_bytes(running)) > goal and time.monotonic() < until:
+        time.sleep(0.5)
+    return held
 
 
 def unload_all(running: Running) -> None:
@@ -40,8 +68,10 @@ def test_promise_15_five_kinds_share_a_budget_of_two_for_minutes(tmp_path: Path)
         kinds = work(sdk, drawn)
         for one in kinds.values():  # each once, so that what libraries keep for good is there before
             one()
+        _, errors = drive(kinds, WARM_UP_S)
+        assert not errors, errors
         unload_all(running)
-        before = held_bytes(running)
+        before = at_rest(running)
 
         watch = Watch(running)
         served, errors = drive(kinds, MINUTES * 60)
@@ -56,8 +86,8 @@ def test_promise_15_five_kinds_share_a_budget_of_two_for_minutes(tmp_path: Path)
         children = psutil.Process(running.process.pid).children(recursive=True)
         # Python's own helper, which multiprocessing keeps for as long as the server lives.
         assert not [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
-        # The goal is 5 %. All of the models' own memory is back; what grows is the server's heap, by 13 % when last seen.
-        assert held_bytes(running) < before * SERVER_GROWTH
+        after = at_rest(running, before * SERVER_GROWTH)
+        assert after <= before * SERVER_GROWTH, f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after"
 
 
 def work(sdk: openai.OpenAI, drawn: str) -> dict[str, Callable[[], Any]]:

@@ -3,17 +3,16 @@
 import asyncio
 import ctypes
 import gc
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
 import psutil
 
-MAX_COLLECTIONS = 3
-"""Of garbage, when models have gone."""
+COLLECTIONS = 2
+"""Of garbage, when models have gone: what finalizers let go of is found only by the next."""
 REST_S = 1.0
 """Between an unloading and them."""
-
 
 M_ARENA_MAX = -8
 """mallopt(3): how many heaps glibc keeps for its threads."""
@@ -31,9 +30,8 @@ def keep_one_heap() -> None:
 
 def give_back() -> None:
     """Returns to the system what this process has freed; glibc keeps it otherwise. Takes some tenths of a second."""
-    for _ in range(MAX_COLLECTIONS):
-        if not gc.collect():  # what finalizers let go of is found only by the next
-            break
+    for _ in range(COLLECTIONS):
+        gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
@@ -45,8 +43,9 @@ class Tidying:
     unloading that did this itself would find nothing yet: 250 MB of a tokenizer, when that was tried.
     """
 
-    def __init__(self) -> None:
-        """Nothing is to be done yet."""
+    def __init__(self, work: Callable[[], None] = give_back) -> None:
+        """Nothing is to be done yet; `work` is what will be, in a thread."""
+        self._work = work
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +65,7 @@ class Tidying:
             self._wanted = False
             await asyncio.sleep(REST_S)
             if not self._wanted:  # else another has gone meanwhile, and rests as well first
-                await asyncio.to_thread(give_back)
+                await asyncio.to_thread(self._work)
 
 
 def held_bytes(pid: int) -> int | None:

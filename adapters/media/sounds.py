@@ -136,6 +136,8 @@ def _pieces(container: "InputContainer", deadline: "_Deadline") -> Iterator[byte
     good = bad = 0
     for packet in container.demux(stream):
         deadline.check()
+        if packet.has_sidedata("encryption_info"):
+            raise InvalidMedia("The sound is encrypted. Send it without copy protection.")
         try:
             frames = packet.decode()
             good += 1

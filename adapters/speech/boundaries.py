@@ -6,6 +6,7 @@ of the two, and both are off by a tenth of a second or so. The sound's own level
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +22,12 @@ FLOOR_DB = 6.0
 """Above the faintest parts of the sound, a step may still be noise."""
 PAUSE_S = 0.03
 """Shorter quiet is a part of a word."""
-REACH_S = 0.35
-"""How far from Whisper's own time a pause may begin or end to be taken for the one that it means."""
-EDGE_S = 0.25
-"""How far outside of a word that stands alone its sound is looked for."""
+EDGE_S = 1.0
+"""How far outside of a segment its first and last pause are looked for."""
+MISSED_BOUNDARY = 0.3
+"""Seconds: what it costs to leave a boundary without a pause."""
+MISSED_PAUSE = 2.0
+"""Seconds for each second of a pause: what it costs to leave it inside of a word. A stop like "t" has some, too."""
 
 
 class Pause(NamedTuple):
@@ -77,45 +80,63 @@ def refined(words: Sequence[Word], envelope: Envelope, *, after: float = 0.0) ->
     """
     if not words:
         return ()
-    starts, ends = [word.start for word in words], [word.end for word in words]
-    pauses = envelope.pauses(min(starts) - EDGE_S, max(ends) + EDGE_S)
-    _first(starts, ends, pauses, after)
-    for left in range(len(words) - 1):
-        boundary = (ends[left] + starts[left + 1]) / 2
-        low = (words[left].start + words[left].end) / 2
-        high = (words[left + 1].start + words[left + 1].end) / 2
-        if pause := _nearest(pauses, boundary, low, high):
-            ends[left], starts[left + 1] = pause.start, pause.end
-    _last(starts, ends, pauses)
-    return tuple(_ordered(words, starts, ends, after))
+    boundaries = [words[0].start, *((one.end + other.start) / 2 for one, other in pairwise(words)), words[-1].end]
+    pauses = envelope.pauses(max(boundaries[0] - EDGE_S, after), boundaries[-1] + EDGE_S)
+    meant = _meant(boundaries, pauses)
+    ends = [pause.start if pause else time for time, pause in zip(boundaries, meant, strict=True)]
+    starts = [pause.end if pause else time for time, pause in zip(boundaries, meant, strict=True)]
+    _keep_apart(starts, ends, meant)
+    return tuple(_ordered(words, starts[:-1], ends[1:], after))
 
 
-def _nearest(pauses: Sequence[Pause], at: float, low: float, high: float) -> Pause | None:
-    """The pause that a boundary means: near it, between the middles of its words; long ones pull more."""
+def _meant(boundaries: Sequence[float], pauses: Sequence[Pause]) -> list[Pause | None]:
+    """The pause that each boundary stands for, if any: in order, each pause for one boundary, at the least cost.
 
-    def cost(pause: Pause) -> float:
-        away = max(pause.start - at, at - pause.end, 0.0)
-        return away - (pause.end - pause.start)
+    A boundary costs its distance to its pause. The best choice is found as an edit distance is: row by row over the
+    boundaries, with what each prefix of the pauses costs at least.
+    """
+    rows, skipped = [[0.0] * (len(pauses) + 1)], [0.0]
+    for pause in pauses:
+        skipped.append(skipped[-1] + MISSED_PAUSE * (pause.end - pause.start))
+    for number, at in enumerate(boundaries):
+        above, row = rows[-1], [rows[-1][0] + MISSED_BOUNDARY]
+        for index, pause in enumerate(pauses):
+            # Pauses after the last word cost nothing; neither do those before the first (the row above all others).
+            left = row[index] + (skipped[index + 1] - skipped[index] if number < len(boundaries) - 1 else 0.0)
+            row.append(min(left, above[index + 1] + MISSED_BOUNDARY, above[index] + _distance(at, pause)))
+        rows.append(row)
+    return _traced(boundaries, pauses, rows)
 
-    near = [one for one in pauses if one.end > low and one.start < high and one.start - at < REACH_S > at - one.end]
-    best = min(near, key=cost, default=None)
-    return Pause(max(best.start, low), min(best.end, high)) if best else None
+
+def _traced(boundaries: Sequence[float], pauses: Sequence[Pause], rows: list[list[float]]) -> list[Pause | None]:
+    """The choices that led to the last cost."""
+    meant: list[Pause | None] = [None] * len(boundaries)
+    number, index = len(boundaries), len(pauses)
+    while number and index:
+        cost = rows[number][index]
+        if cost == rows[number - 1][index - 1] + _distance(boundaries[number - 1], pauses[index - 1]):
+            number, index = number - 1, index - 1
+            meant[number] = pauses[index]
+        elif cost == rows[number - 1][index] + MISSED_BOUNDARY:
+            number -= 1
+        else:
+            index -= 1
+    return meant
 
 
-def _first(starts: list[float], ends: list[float], pauses: Sequence[Pause], after: float) -> None:
-    """A first word starts where the pause before it ends."""
-    middle = (starts[0] + ends[0]) / 2
-    before = [one for one in pauses if one.start <= starts[0] + REACH_S and one.end <= max(middle, starts[0] + 0.01)]
-    if before and before[-1].end >= starts[0] - EDGE_S:
-        starts[0] = max(before[-1].end, after)
+def _distance(at: float, pause: Pause) -> float:
+    return max(pause.start - at, at - pause.end, 0.0)
 
 
-def _last(starts: list[float], ends: list[float], pauses: Sequence[Pause]) -> None:
-    """A last word ends where the pause behind it begins."""
-    middle = (starts[-1] + ends[-1]) / 2
-    behind = [one for one in pauses if one.end >= ends[-1] - REACH_S and one.start >= middle]
-    if behind and behind[0].start <= ends[-1] + EDGE_S:
-        ends[-1] = behind[0].start
+def _keep_apart(starts: list[float], ends: list[float], meant: Sequence[Pause | None]) -> None:
+    """Boundaries without a pause stay between those that have one; where they cannot, they share the time evenly."""
+    fixed = [number for number, pause in enumerate(meant) if pause is not None]
+    for first, last in pairwise(fixed):
+        free = range(first + 1, last)
+        low, high = starts[first], ends[last]
+        if any(not low < starts[number] < high for number in free):
+            for number in free:
+                starts[number] = ends[number] = low + (high - low) * (number - first) / (last - first)
 
 
 def _ordered(words: Sequence[Word], starts: list[float], ends: list[float], after: float) -> list[Word]:

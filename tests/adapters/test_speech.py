@@ -7,11 +7,15 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from conftest import ROOT
+from faster_whisper import WhisperModel
 
 from adapters.base import (
     Media,
@@ -21,10 +25,12 @@ from adapters.base import (
     TranscriptionDone,
     TranscriptionInfo,
     TranscriptionRequest,
+    Word,
 )
 from adapters.configuration import CATALOG, load_catalog
 from adapters.errors import Interrupted, InvalidMedia, ModelLoadFailed, UnsupportedOption
 from adapters.loader import fetch
+from adapters.media.sounds import decode_audio
 from adapters.speech import WhisperSpeech
 
 NARRATION = ROOT / "examples" / "narration.ogg"
@@ -141,6 +147,7 @@ async def test_the_shortest_sounds_are_no_error(whisper: WhisperSpeech, samples:
     [
         ({"language": "xx"}, "language"),
         ({"language": "english"}, "language"),
+        ({"languages": ("en", "xx")}, "languages"),
         ({"beam_size": 0}, "beam_size"),
         ({"temperature": ()}, "temperature"),
         ({"temperature": (float("nan"),)}, "temperature"),
@@ -201,6 +208,90 @@ async def test_missing_and_broken_files_are_refused(files: ModelFiles, tmp_path:
     assert str(tmp_path) not in refused.value.message
 
 
+async def test_company_changes_no_text_and_no_word(whisper: WhisperSpeech, narration: Media) -> None:
+    samples = decode_audio(narration, max_seconds=60, deadline_s=60)
+    sounds = [wav(samples[: len(samples) * part // 6]) for part in (3, 4, 5, 6)]
+    asked = [TranscriptionRequest(Media("audio/wav", data=one), language="en", temperature=(0.0,)) for one in sounds]
+    alone = [await events_of(whisper, request) for request in asked]
+    together = await asyncio.gather(*(events_of(whisper, request) for request in asked))
+    for one, other in zip(alone, together, strict=True):
+        assert spoken(one) == spoken(other)
+        assert [(w.text, w.start, w.end) for w in words_of(one)] == [
+            (w.text, pytest.approx(w.start, abs=0.05), pytest.approx(w.end, abs=0.05)) for w in words_of(other)
+        ]
+    assert max(whisper._batcher.batches) > 1
+
+
+async def test_the_words_are_those_of_faster_whisper_itself(whisper: WhisperSpeech, narration: Media) -> None:
+    samples = decode_audio(narration, max_seconds=60, deadline_s=60)
+    direct = WhisperModel.__new__(WhisperModel)
+    direct.__dict__ |= whisper._whisper.__dict__
+    segments, _ = direct.transcribe(samples, language="en", beam_size=5, temperature=[0.0], word_timestamps=True)
+    expected = " ".join(re.sub(r"[^a-z0-9 ]", "", "".join(one.text for one in segments).lower()).split())
+    request = TranscriptionRequest(narration, language="en", temperature=(0.0,))
+    assert spoken(await events_of(whisper, request)) == expected
+
+
+async def test_a_long_sound_is_written_down_in_chunks(whisper: WhisperSpeech, narration: Media) -> None:
+    samples = decode_audio(narration, max_seconds=60, deadline_s=60)
+    pause = np.zeros(25 * 16_000, np.float32)
+    long = Media("audio/wav", data=wav(np.concatenate([samples, pause, samples, pause, samples])))
+    events = await events_of(whisper, TranscriptionRequest(long, chunked=True, vad_filter=True, temperature=(0.0,)))
+    assert spoken(events).count("the horse lifted") == 3
+    segments = [event for event in events if isinstance(event, Segment)]
+    assert [segment.id for segment in segments] == list(range(len(segments)))
+    times = [time for word in words_of(events) for time in (word.start, word.end)]
+    assert times == sorted(times)
+    horses = [word.start for word in words_of(events) if "horse" in word.text.lower()]
+    assert [round(later - earlier) for earlier, later in pairwise(horses[:3])] == [35, 35]
+
+
+async def test_chunks_of_silence_are_nothing(whisper: WhisperSpeech) -> None:
+    events = await events_of(whisper, TranscriptionRequest(Media("audio/wav", data=_silence(40)), chunked=True))
+    assert [type(event) for event in events] == [TranscriptionInfo, TranscriptionDone]
+
+
+async def test_every_token_of_the_text_has_its_likelihood(whisper: WhisperSpeech, narration: Media) -> None:
+    request = TranscriptionRequest(narration, language="en", word_timestamps=False, logprobs=True, temperature=(0.0,))
+    segments = [event for event in await events_of(whisper, request) if isinstance(event, Segment)]
+    assert segments
+    for segment in segments:
+        assert b"".join(token.data for token in segment.logprobs).decode() == segment.text
+        assert all(token.logprob is not None and token.logprob <= 0 for token in segment.logprobs)
+        assert segment.words == ()
+    assert sum(token.logprob > -0.5 for segment in segments for token in segment.logprobs) > 10  # sure of most
+
+
+async def test_only_the_languages_that_are_given_are_detected(whisper: WhisperSpeech, narration: Media) -> None:
+    request = TranscriptionRequest(
+        narration, languages=("de", "nl"), beam_size=1, temperature=(0.0,), word_timestamps=False
+    )
+    info = (await events_of(whisper, request))[0]
+    assert isinstance(info, TranscriptionInfo)
+    assert info.language in ("de", "nl")
+    assert 0.5 <= info.language_probability <= 1
+
+
+async def test_the_longest_prompt_and_keywords_fit(whisper: WhisperSpeech, narration: Media) -> None:
+    request = TranscriptionRequest(
+        narration,
+        language="en",
+        prompt="All about horses, and how they run. " * 500,
+        hotwords=tuple(f"horse{n}" for n in range(20)),
+        temperature=(0.0,),
+        beam_size=1,
+    )
+    assert isinstance((await events_of(whisper, request))[-1], TranscriptionDone)
+    with pytest.raises(UnsupportedOption) as refused:
+        await events_of(whisper, replace(request, hotwords=("Sallie Gardner",) * 100))
+    assert refused.value.param == "keywords"
+
+
+async def test_a_translation_is_english(whisper: WhisperSpeech, narration: Media) -> None:
+    request = TranscriptionRequest(narration, task="translate", word_timestamps=False, temperature=(0.0,))
+    assert "horse" in spoken(await events_of(whisper, request))
+
+
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="needs the speech synthesiser espeak-ng")
 async def test_any_synthesised_sentence_comes_back(whisper: WhisperSpeech, tmp_path: Path) -> None:
     wav = tmp_path / "speech.wav"
@@ -211,6 +302,15 @@ async def test_any_synthesised_sentence_comes_back(whisper: WhisperSpeech, tmp_p
     ).split()
     expected = re.sub(r"[^a-z ]", "", say.lower()).split()
     assert len(set(expected) & set(words)) >= len(set(expected)) - 2
+
+
+def words_of(events: list[SpeechEvent]) -> list[Word]:
+    return [word for event in events if isinstance(event, Segment) for word in event.words]
+
+
+def wav(samples: np.ndarray) -> bytes:
+    pcm = (samples * 32767).astype("<i2").tobytes()
+    return _silence(len(samples) / 16_000)[: -len(pcm)] + pcm
 
 
 def _say(text: str, wav: Path) -> None:

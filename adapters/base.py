@@ -576,6 +576,8 @@ class SynthesisDone:
     duration_s: float
     """Of the sound."""
     generation_ms: float
+    usage: Usage = Usage()
+    """Units of writing that the model read, and units of sound that it made; how large one is, the model says."""
 
 
 VoiceEvent = SpokenPiece | SynthesisDone

@@ -41,7 +41,10 @@ from adapters.base import (
     Segment,
     SpeechAdapter,
     SpeechEvent,
+    SpokenPiece,
     Step,
+    SynthesisDone,
+    SynthesisRequest,
     TextAdapter,
     TextDelta,
     TextDone,
@@ -57,6 +60,8 @@ from adapters.base import (
     VideoAdapter,
     VideoEvent,
     VideoRequest,
+    VoiceAdapter,
+    VoiceEvent,
     Word,
 )
 from adapters.errors import ContextLengthExceeded, GenerationFailed, InvalidMedia, ModelLoadFailed, UnsupportedOption
@@ -68,6 +73,8 @@ WIDTH = 64
 """Numbers in a fake embedding."""
 VOCABULARY = 100_000
 """Token ids that the fake embedding model knows."""
+PITCHES = {"alloy": 440, "echo": 330, "nova": 550}
+"""The fake's voices, in Hz."""
 DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens)=(\d{1,7})\]")
 THINK = re.compile(r"\[think=([^\]]{1,1000})\]")
 CALL = re.compile(r"\[call=([\w-]+) (\{.*?\})\]")
@@ -202,6 +209,16 @@ class FakeSpeech(_Fake, SpeechAdapter):
         return LanguageDetection("en", 0.75, (("en", 0.75), ("de", 0.25)))
 
 
+class FakeVoice(_Fake, VoiceAdapter):
+    """Hums: a quarter of a second for each word, at a pitch that is the voice's."""
+
+    def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
+        """See `VoiceAdapter.speak`."""
+        if request.voice not in (None, *PITCHES):
+            raise UnsupportedOption(f"The fake has the voices {', '.join(PITCHES)}.", param="voice")
+        return self._pace(_voice_events(request), request.text)
+
+
 class FakeImage(_Fake, ImageAdapter):
     """Draws one flat colour, chosen by prompt and seed."""
 
@@ -333,6 +350,22 @@ def _speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
             logprobs=tuple(Likelihood(word.text, word.text.encode(), -0.1) for word in words if request.logprobs),
         )
     yield TranscriptionDone(1.0)
+
+
+def _voice_events(request: SynthesisRequest) -> Iterator[VoiceEvent]:
+    import numpy as np
+
+    from adapters.media.recordings import SAMPLE_RATE, Recording
+
+    words = DIRECTIVE.sub("", request.text).split()
+    length = round(SAMPLE_RATE / 4 / request.speed)
+    recording = Recording(request.media_type, samples=length * len(words))
+    for number in range(len(words)):
+        times = np.arange(number * length, (number + 1) * length) / SAMPLE_RATE
+        pitch = PITCHES[request.voice or "alloy"]
+        yield SpokenPiece(recording.add((0.3 * np.sin(2 * np.pi * pitch * times)).astype(np.float32)))
+    yield SpokenPiece(recording.close())
+    yield SynthesisDone(recording.duration_s, 1.0, Usage(len(words), len(words)))
 
 
 def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:

@@ -42,13 +42,14 @@ class MemoryEstimate:
 
 PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
-    "cuda": dict.fromkeys(("text", "vision", "embedding", "speech", "image", "video"), 500_000_000),
+    "cuda": dict.fromkeys(("text", "vision", "embedding", "speech", "voice", "image", "video"), 500_000_000),
     # Resident bytes of the processes beside weights and caches, measured with the starter models (docs/memory.md).
     "cpu": {
         "text": 1_300_000_000,
         "vision": 1_300_000_000,
         "embedding": 510_000_000,
         "speech": 70_000_000,
+        "voice": 200_000_000,
         "image": 580_000_000,
         "video": 580_000_000,
     },

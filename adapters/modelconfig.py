@@ -37,6 +37,7 @@ BACKEND_OF: Mapping[Kind, str] = {
     "vision": "vllm",
     "embedding": "transformers-embedding",
     "speech": "faster-whisper",
+    "voice": "kokoro",
     "image": "diffusers-image",
     "video": "diffusers-video",
 }
@@ -89,6 +90,7 @@ _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
         "model": "whisper-large-v3",
         "defaults": {"beam_size": 5, "word_timestamps": True, "max_words_per_line": 10},
     },
+    "voice": {"model": "kokoro-82m"},
     "image": {
         "model": "sdxl",
         "width": 1024,
@@ -103,7 +105,7 @@ _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
         "defaults": {"fps": 24, "num_inference_steps": 50, "guidance_scale": 7.5},
     },
 }
-"""The seed's recommended models and default parameters; the seed has no embeddings."""
+"""The seed's recommended models and default parameters; the seed has no embeddings and no voice."""
 
 
 def default_config(kind: str) -> ModelConfig:
@@ -202,7 +204,8 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     else:
         if backend != "vllm-embedding":
             options["device"] = config.device
-        options["compute_type" if backend == "faster-whisper" else "dtype"] = compute
+        if config.kind != "voice" or compute != "auto":
+            options["compute_type" if backend == "faster-whisper" else "dtype"] = compute
         if config.kind == "embedding" and config.context_length:
             options["max_tokens"] = config.context_length
         if backend == "diffusers-image":

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from adapters.base import Adapter, EmbeddingAdapter, ImageAdapter, Kind, SpeechAdapter, TextAdapter, VideoAdapter
+from adapters.base import (
+    Adapter,
+    EmbeddingAdapter,
+    ImageAdapter,
+    Kind,
+    SpeechAdapter,
+    TextAdapter,
+    VideoAdapter,
+    VoiceAdapter,
+)
 from adapters.errors import ModelNotFound, WrongModelKind
 from adapters.slots import Slot
 
@@ -10,6 +19,7 @@ KINDS: Mapping[type[Adapter], tuple[Kind, ...]] = {
     TextAdapter: ("text", "vision"),
     EmbeddingAdapter: ("embedding",),
     SpeechAdapter: ("speech",),
+    VoiceAdapter: ("voice",),
     ImageAdapter: ("image",),
     VideoAdapter: ("video",),
 }

@@ -24,11 +24,13 @@ BACKENDS: dict[str, Backend] = {
     "faster-whisper": Backend(("speech",), "adapters.speech:WhisperSpeech", "child"),
     "transformers-embedding": Backend(("embedding",), "adapters.embedding:TransformersEmbedding", "child"),
     "vllm-embedding": Backend(("embedding",), "adapters.embedding:VllmEmbedding", "child"),
+    "kokoro": Backend(("voice",), "adapters.voice:KokoroVoice", "child"),
     "diffusers-image": Backend(("image",), "adapters.image:DiffusersImage", "child"),
     "diffusers-video": Backend(("video",), "adapters.video:DiffusersVideo", "child"),
     "fake-text": Backend(("text", "vision"), "adapters.fake:FakeText", "server"),
     "fake-embedding": Backend(("embedding",), "adapters.fake:FakeEmbedding", "server"),
     "fake-speech": Backend(("speech",), "adapters.fake:FakeSpeech", "server"),
+    "fake-voice": Backend(("voice",), "adapters.fake:FakeVoice", "server"),
     "fake-image": Backend(("image",), "adapters.fake:FakeImage", "server"),
     "fake-video": Backend(("video",), "adapters.fake:FakeVideo", "server"),
 }

@@ -37,11 +37,17 @@ class ModelThread(Generic[E]):
         """What `work` returns, once it has run in the model's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
-    async def stream(self, work: Callable[[Emit[E]], None]) -> AsyncGenerator[E]:
+    async def stream(
+        self, work: Callable[[Emit[E]], None], interrupt: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[E]:
         """Events as `work` emits them; ends when it returns, raises what it raises.
 
         Closing the generator makes the next `emit` raise `Interrupted` inside `work`, and waits until it has ended:
         then the model is free. Work that has not begun is dropped.
+
+        Args:
+            work: What to do.
+            interrupt: Called once nobody waits any more, for work that can be broken off between two events.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[E | None] = asyncio.Queue()
@@ -66,6 +72,7 @@ class ModelThread(Generic[E]):
             future.result()
         finally:
             closed.set()
+            interrupt()
             if not future.done():
                 await asyncio.wait([future])
             if not future.cancelled():

@@ -81,7 +81,7 @@ def _check_fields(config: ModelConfig, errors: list[str], warnings: list[str]) -
             f"compute_type: vLLM runs {config.compute_type} only from a checkpoint that was made so: choose one "
             "(such as qwen2.5-7b-instruct-awq) with compute_type auto"
         )
-    if config.kind in ("speech", "video") and config.batch_size != 1:
+    if config.kind in ("speech", "voice", "video") and config.batch_size != 1:
         warnings.append(f"batch_size: has no effect; {config.kind} is done one request at a time")
     if config.kind == "embedding" and config.batch_size != 1:
         warnings.append("batch_size: has no effect; embeddings are batched by their tokens")

@@ -35,6 +35,7 @@ from adapters.base import (
     Report,
     SpeechAdapter,
     SpeechEvent,
+    SynthesisRequest,
     TextAdapter,
     TextEvent,
     TextRequest,
@@ -42,6 +43,8 @@ from adapters.base import (
     VideoAdapter,
     VideoEvent,
     VideoRequest,
+    VoiceAdapter,
+    VoiceEvent,
 )
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.frames import Frame
@@ -283,6 +286,14 @@ class RemoteSpeech(_Remote, SpeechAdapter):
         return await self.worker.call("detect_language", audio)
 
 
+class RemoteVoice(_Remote, VoiceAdapter):
+    """A voice in a child process."""
+
+    def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
+        """See `VoiceAdapter.speak`."""
+        return self.worker.stream("speak", request)
+
+
 class RemoteImage(_Remote, ImageAdapter):
     """An image model in a child process."""
 
@@ -304,6 +315,7 @@ PROXIES: dict[Kind, type[_Remote]] = {
     "vision": RemoteText,
     "embedding": RemoteEmbedding,
     "speech": RemoteSpeech,
+    "voice": RemoteVoice,
     "image": RemoteImage,
     "video": RemoteVideo,
 }

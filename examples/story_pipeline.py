@@ -4,8 +4,8 @@
     python examples/story_pipeline.py "a lighthouse keeper and a lost whale"
 
 Script (a JSON schema keeps it one), a keyframe for each scene, a validation of each keyframe against its scene, each
-keyframe animated, the clips joined to one MP4, and a narration clip transcribed to SRT subtitles. Everything is left in
-the output folder. `OPENAI_BASE_URL` and `OPENAI_API_KEY` say where the server is.
+keyframe animated, the narration spoken, clips and voice joined to one MP4, and the voice transcribed to SRT subtitles.
+Everything is left in the output folder. `OPENAI_BASE_URL` and `OPENAI_API_KEY` say where the server is.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import av
 import openai
 from openai import OpenAI
 
-NARRATION = Path(__file__).with_name("narration.ogg")
+VOICE = "fable"
 SCENES = 3
 
 
@@ -128,10 +128,20 @@ class Story:
         self.say(f"scene {number}: filmed {path.name}, {video.seconds} s")
         return path
 
-    def transcribe(self) -> Path:
-        """Subtitles of the narration clip."""
+    def narrate(self, lines: list[str]) -> Path:
+        """The narration, spoken; it is written to the file while the model still speaks."""
+        path = self.output / "narration.wav"
+        with self.client.audio.speech.with_streaming_response.create(
+            model=self.models["voice"], voice=VOICE, input="\n".join(lines), response_format="wav"
+        ) as sound:
+            sound.stream_to_file(path)
+        self.say(f"narrated {path.name} with {self.models['voice']}")
+        return path
+
+    def transcribe(self, narration: Path) -> Path:
+        """Subtitles of the narration."""
         path = self.output / "narration.srt"
-        with NARRATION.open("rb") as sound:
+        with narration.open("rb") as sound:
             subtitles = self.client.audio.transcriptions.create(
                 model=self.models["speech"], file=sound, response_format="srt"
             )
@@ -140,14 +150,19 @@ class Story:
         return path
 
 
-def join(clips: list[Path], target: Path) -> None:
-    """Puts clips of one encoder and one size behind each other, without encoding them again."""
+def join(clips: list[Path], narration: Path, target: Path) -> None:
+    """Puts clips of one encoder and one size behind each other, without encoding them again, and a voice beside them.
+
+    The film is as long as the longer of the two; the last picture stays while the voice goes on.
+    """
     with av.open(target, "w", options={"movflags": "+faststart"}) as film:
-        stream, offset = None, 0
+        offset = 0
+        with av.open(clips[0]) as first:  # all streams must be known before anything is written
+            stream = film.add_stream_from_template(first.streams.video[0])
+        voice = film.add_stream("aac", rate=24_000, layout="mono")
         for clip in clips:
             with av.open(clip) as source:
                 video = source.streams.video[0]
-                stream = stream or film.add_stream_from_template(video)
                 length = int(video.duration or 0)
                 for packet in source.demux(video):
                     if packet.dts is None or packet.pts is None:
@@ -157,6 +172,10 @@ def join(clips: list[Path], target: Path) -> None:
                     packet.stream = stream
                     film.mux(packet)
                 offset += length
+        with av.open(narration) as sound:
+            for frame in sound.decode(audio=0):
+                film.mux(voice.encode(frame))
+        film.mux(voice.encode(None))
 
 
 def make_story(client: OpenAI, idea: str, output: Path) -> Path:
@@ -169,9 +188,10 @@ def make_story(client: OpenAI, idea: str, output: Path) -> Path:
         validations.append(story.validate(number, keyframe, scene["description"]))
         clips.append(story.animate(number, keyframe, scene))
     (output / "validations.json").write_text(json.dumps(validations, indent=2, ensure_ascii=False) + "\n")
+    narration = story.narrate([scene["narration"] for scene in scenes])
     film = output / "story.mp4"
-    join(clips, film)
-    story.transcribe()
+    join(clips, narration, film)
+    story.transcribe(narration)
     story.say(f"done: {film}")
     return film
 

@@ -41,6 +41,7 @@ from server.routes import (
     models,
     responses,
     scenes,
+    speech,
     videos,
 )
 from server.services import Services
@@ -70,6 +71,7 @@ ROUTES = [
     audio.transcribe,
     audio.translate,
     audio.detect_language,
+    speech.create,
     images.generate,
     images.content,
     videos.create,

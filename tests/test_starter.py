@@ -20,9 +20,11 @@ import httpx
 import openai
 import psutil
 import pytest
+import srt
 from conftest import ROOT, Running, serving
 from PIL import Image
 from raw import JSON
+from words import word_error_rate
 
 NARRATION = ROOT / "examples" / "narration.ogg"
 SAID = "the horse lifted all four feet off the ground nobody had seen that before"
@@ -218,7 +220,12 @@ def test_the_story_pipeline_tells_a_story(
     assert len(times) == 75
     assert times == sorted(times)
     assert times[-1] == pytest.approx(74 / 24, abs=0.05)
-    assert "horse" in (tmp_path / "narration.srt").read_text()
+    with av.open(film) as joined, av.open(tmp_path / "narration.wav") as narration:
+        spoken = sum(frame.samples for frame in narration.decode(audio=0)) / 24_000
+        assert sum(frame.samples for frame in joined.decode(audio=0)) / 24_000 == pytest.approx(spoken, abs=0.1)
+    said = " ".join(scene["narration"] for scene in script["scenes"])
+    heard = " ".join(block.content for block in srt.parse((tmp_path / "narration.srt").read_text()))
+    assert word_error_rate(said, heard) < 0.35  # a small model's script may hold names and numbers
 
 
 def test_promise_29_nothing_but_the_public_port_can_be_reached_from_outside(starter_server: Running) -> None:

@@ -10,7 +10,7 @@ from server.commands import Subparsers, add_settings, read_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-configuration.yaml"
 """The annotated catalog; the wheel carries it too."""
-KINDS = ("text", "vision", "embedding", "speech", "image", "video")
+KINDS = ("text", "vision", "embedding", "speech", "voice", "image", "video")
 
 
 def register(subparsers: Subparsers) -> None:

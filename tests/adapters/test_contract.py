@@ -35,7 +35,10 @@ from adapters.base import (
     Question,
     Segment,
     SpeechAdapter,
+    SpokenPiece,
     Step,
+    SynthesisDone,
+    SynthesisRequest,
     TextAdapter,
     TextDelta,
     TextDone,
@@ -46,6 +49,7 @@ from adapters.base import (
     TranscriptionRequest,
     VideoAdapter,
     VideoRequest,
+    VoiceAdapter,
 )
 from adapters.errors import AdapterError, ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
 from adapters.worker import PROXIES
@@ -68,11 +72,12 @@ class Case:
 
 
 CASES = [
-    *(Case(name, child=child) for name in ("fake-text", "fake-embedding", "fake-speech", "fake-image", "fake-video") for child in (False, True)),
+    *(Case(name, child=child) for name in ("fake-text", "fake-embedding", "fake-speech", "fake-voice", "fake-image", "fake-video") for child in (False, True)),
     Case("vllm", "qwen2.5-coder-0.5b-instruct", child=False),
     Case("transformers-embedding", "all-minilm-l6-v2"),
     Case("vllm-embedding", "all-minilm-l6-v2"),
     Case("faster-whisper", "whisper-base"),
+    Case("kokoro", "kokoro-82m"),
     Case("diffusers-image", "starter-image"),
     Case("diffusers-video", "starter-video"),
 ]  # fmt: skip
@@ -113,6 +118,8 @@ def short(adapter: Adapter, case: Case) -> Any:
         return vectors(adapter)
     if isinstance(adapter, SpeechAdapter):
         return adapter.transcribe(TranscriptionRequest(sound(case), beam_size=1, temperature=(0.0,)))
+    if isinstance(adapter, VoiceAdapter):
+        return adapter.speak(SynthesisRequest("Hello there. And goodbye."))
     if isinstance(adapter, ImageAdapter):
         return adapter.generate(ImageRequest("a fox", width=64, height=64, num_inference_steps=3, seed=5))
     assert isinstance(adapter, VideoAdapter)
@@ -156,6 +163,11 @@ async def test_events_come_in_the_order_of_their_kind(loaded: tuple[Case, Adapte
         words = [word for segment in events[1:-1] for word in segment.words]
         assert all(word.start <= word.end for word in words)
         assert [w.start for w in words] == sorted(w.start for w in words)
+    elif isinstance(adapter, VoiceAdapter):
+        assert set(kinds[:-1]) == {SpokenPiece}
+        assert kinds[-1] is SynthesisDone
+        assert len(kinds) > 2, "the sound comes in pieces"
+        assert sum(len(event.data) for event in events[:-1]) == 44 + round(events[-1].duration_s * 24_000) * 2
     elif isinstance(adapter, ImageAdapter):
         assert kinds == [Step, Step, Step, GeneratedImage, ImageDone]
         assert (events[3].width, events[3].height, events[3].seed) == (64, 64, 5)
@@ -182,7 +194,7 @@ async def test_equal_requests_give_equal_results(loaded: tuple[Case, Adapter]) -
         return [
             e.image.data if isinstance(e, GeneratedImage) else e.video.data if isinstance(e, GeneratedVideo) else
             "".join(d.text for d in made if isinstance(d, TextDelta)) if isinstance(e, TextDelta) else
-            e if isinstance(e, Segment) else e.vectors if isinstance(e, EmbeddingResult) else None
+            e if isinstance(e, (Segment, SpokenPiece)) else e.vectors if isinstance(e, EmbeddingResult) else None
             for e in made
         ]  # fmt: skip
 
@@ -198,7 +210,8 @@ async def test_closing_a_stream_frees_the_model_within_a_second(loaded: tuple[Ca
     await anext(events)
     took = time.monotonic() - begun
     await events.aclose()
-    assert took < (1.5 if not isinstance(adapter, SpeechAdapter) else 8)  # a segment is Whisper's unit of work
+    # A segment is Whisper's unit of work, and a sentence is a voice's until its first event.
+    assert took < (1.5 if not isinstance(adapter, SpeechAdapter | VoiceAdapter) else 8)
 
 
 async def test_what_runs_side_by_side_does_not_mix(loaded: tuple[Case, Adapter]) -> None:

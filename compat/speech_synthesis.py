@@ -1,0 +1,121 @@
+"""/v1/audio/speech: OpenAI's schemas, parse and render."""
+
+import base64
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from adapters.base import SpokenPiece, SynthesisDone, SynthesisRequest, VoiceEvent
+from compat import sse
+from compat.errors import RequestError
+from compat.wire import WireReply, WireRequest, validate
+
+ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+MEDIA_TYPES: Mapping[
+    ResponseFormat, Literal["audio/wav", "audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/pcm"]
+] = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+MAX_CHARACTERS = 4096
+"""Of `input`, as OpenAI has it."""
+
+VoiceName = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class VoiceID(WireRequest):
+    """A voice as an object; the id is its name."""
+
+    id: VoiceName
+
+
+class SpeechCreateRequest(WireRequest):
+    """The body of POST /v1/audio/speech."""
+
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    input: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+    voice: VoiceName | VoiceID
+    instructions: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None
+    response_format: ResponseFormat = "mp3"
+    speed: Annotated[float, Field(ge=0.25, le=4, allow_inf_nan=False)] = 1.0
+    stream_format: Literal["audio", "sse"] = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechCall:
+    """A parsed request."""
+
+    model: str
+    request: SynthesisRequest
+    as_events: bool
+    """Whether the sound is sent as server-sent events instead of as itself."""
+
+
+class SpeechAudioDelta(WireReply, tag_field="type", tag="speech.audio.delta"):
+    """The next bytes of the sound, in base64."""
+
+    audio: str
+
+
+class SpeechUsage(WireReply):
+    """What the model read and made, in its own units."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+
+
+class SpeechAudioDone(WireReply, tag_field="type", tag="speech.audio.done"):
+    """The end of the sound."""
+
+    usage: SpeechUsage
+
+
+def parse(body: Mapping[str, Any]) -> SpeechCall:
+    """What a client wants said.
+
+    Raises:
+        RequestError: A field is unknown, missing, malformed, or not supported here.
+    """
+    wire = validate(SpeechCreateRequest, body)
+    if wire.instructions:
+        raise RequestError(
+            "The voices here speak in one manner; 'instructions' cannot change it.",
+            param="instructions",
+            code="unsupported_value",
+        )
+    if not wire.input.strip():
+        raise RequestError("Invalid 'input': it is blank.", param="input", code="invalid_value")
+    voice = wire.voice if isinstance(wire.voice, str) else wire.voice.id
+    request = SynthesisRequest(wire.input, voice, wire.speed, MEDIA_TYPES[wire.response_format])
+    return SpeechCall(wire.model, request, wire.stream_format == "sse")
+
+
+async def sound(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
+    """The sound's bytes as they come."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, SpokenPiece):
+                yield event.data
+
+
+async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
+    """The sound as server-sent events: deltas, then what it took, and no `[DONE]`."""
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, SpokenPiece):
+                yield sse.frame(SpeechAudioDelta(base64.b64encode(event.data).decode()))
+            else:
+                yield sse.frame(SpeechAudioDone(_usage(event)))
+
+
+def _usage(done: SynthesisDone) -> SpeechUsage:
+    read, made = done.usage.prompt_tokens, done.usage.completion_tokens
+    return SpeechUsage(read, made, read + made)

@@ -218,6 +218,15 @@ class Usage:
     reasoning_tokens: int = 0
     """Of the completion's tokens, those that were thought and not said."""
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Of two pieces of work together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:

@@ -53,11 +53,5 @@ async def _merged(streams: Sequence[AsyncGenerator[TextEvent]], n: int) -> Async
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    usages = [done.usage for done in ended]
-    usage = Usage(
-        sum(one.prompt_tokens for one in usages),
-        sum(one.completion_tokens for one in usages),
-        sum(one.cached_tokens for one in usages),
-        sum(one.reasoning_tokens for one in usages),
-    )
+    usage = sum((done.usage for done in ended), Usage())
     yield TextDone(usage, max(done.generation_ms for done in ended))

@@ -1,12 +1,12 @@
 """One plain answer straight from the engine's outputs: no object and no wake-up a token where the outlet is open.
 
 vLLM's `AsyncLLM` makes three objects of every token and wakes a task for it. Here only the last part of that way is
-replaced, of vLLM 0.32 (`vllm/v1/engine/output_processor.py`): tokens are counted, joined to text and searched for stop
-strings by vLLM as ever; what comes of it goes into a `Flow`.
+replaced, of vLLM 0.32 (`vllm/v1/engine/output_processor.py`): what comes of a step goes into a `Flow`. Where there are
+stop strings, or the vocabulary is not one of bytes, vLLM makes the text of the tokens as ever.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from vllm.v1.engine.output_processor import RequestState
@@ -17,9 +17,15 @@ from adapters.base import Outlet
 class Flow:
     """The text of one answer between the engine's outputs and whoever reads it. In one event loop."""
 
-    def __init__(self, outlet: Outlet | None) -> None:
-        """Nothing written yet."""
+    def __init__(self, outlet: Outlet | None, read: Callable[[Sequence[int]], str] | None = None) -> None:
+        """Nothing written yet.
+
+        Args:
+            outlet: Where pieces may leave.
+            read: Makes text of tokens, where the request left that to us (`detokenize=False`).
+        """
         self._outlet = outlet
+        self.read = read
         self._ready = asyncio.Event()
         self._pieces: list[str] = []
         self._begun = False
@@ -74,10 +80,14 @@ class _DirectState(RequestState):
     ) -> None:
         del pooling_output
         finished = finish_reason is not None
-        assert self.detokenizer is not None
-        text = self.detokenizer.get_next_output_text(finished, True)
         flow: Any = self.queue
-        flow.take(text, len(new_token_ids), str(finish_reason) if finished else None)
+        reason = str(finish_reason) if finished else None
+        if flow.read is None:
+            assert self.detokenizer is not None
+            text = self.detokenizer.get_next_output_text(finished, True)
+        else:  # The token that ends an answer is no part of it.
+            text = flow.read(new_token_ids[:-1] if reason == "stop" else new_token_ids)
+        flow.take(text, len(new_token_ids), reason)
 
 
 async def answer(llm: Any, request: Any, flow: Flow) -> AsyncGenerator[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
-from adapters import lifeline
+from adapters import hardware, lifeline
 from adapters.base import Adapter
 from adapters.errors import ModelLoadFailed, OutOfMemory
 
@@ -86,8 +86,13 @@ class Engine:
     """Where server and engine talk; nobody else may enter, and it goes with the engine."""
 
     @classmethod
-    def start(cls, path: str, options: VllmOptions) -> Self:
+    def start(cls, path: str, options: VllmOptions, devices: tuple[int, ...] | None = None) -> Self:
         """A running engine. Blocks for many seconds; the thread that calls this must live as long as the engine.
+
+        Args:
+            path: Of the checkpoint.
+            options: As the operator set them.
+            devices: The GPUs that it may use, as `ModelFiles.devices`.
 
         Raises:
             ModelLoadFailed: The files or the options are refused, or the engine did not start.
@@ -97,7 +102,8 @@ class Engine:
             raise ModelLoadFailed("The model's files are missing or incomplete: there is no config.json.")
         sockets = TemporaryDirectory(prefix="muybridge-", ignore_cleanup_errors=True)
         try:
-            with _starting, _environment({**_for_all(), "VLLM_RPC_BASE_PATH": sockets.name}):
+            placed = {**_for_all(), **hardware.environment(devices), "VLLM_RPC_BASE_PATH": sockets.name}
+            with _starting, _environment(placed):
                 from vllm.platforms import current_platform
                 from vllm.v1.engine.async_llm import AsyncLLM
 

@@ -1,13 +1,11 @@
 """The adapter over vLLM: generate and judge."""
 
 import asyncio
-import logging
-import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -37,27 +35,21 @@ from adapters.base import (
 from adapters.errors import (
     AdapterError,
     ContextLengthExceeded,
-    GenerationFailed,
     Interrupted,
-    ModelBusy,
     ModelLoadFailed,
-    UnsupportedOption,
 )
 from adapters.holdings import held_bytes
-from adapters.text import calling, judging, sampling, templates
+from adapters.text import calling, faults, judging, sampling, templates
 from adapters.text.answers import Answers, finish_reason
 from adapters.text.calling import Calling
 from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.likelihoods import Likelihoods
 from adapters.text.prompts import Pictures, Prompts
+from adapters.text.spelling import Spelling
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
-
-log = logging.getLogger(__name__)
-
-_DEAD = "The model's engine has ended. The same request may succeed once it is loaded again."
 
 
 class VllmText(TextAdapter):
@@ -73,8 +65,11 @@ class VllmText(TextAdapter):
         self._thread = thread
         tokenizer: Any = engine.llm.get_tokenizer()
         self._prompts = Prompts(engine.llm, options.max_images, template)
+        end = tokenizer.eos_token_id  # vLLM asks for it at every request, and each time the tokenizer searches for it.
+        engine.llm.renderer.get_eos_token_id = lambda: end
         self._calling = Calling(tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser)
-        self._likely = Likelihoods(tokenizer)
+        self._spelling = Spelling(tokenizer)
+        self._likely = Likelihoods(self._spelling)
         self._context: int = engine.llm.model_config.max_model_len
 
     @classmethod
@@ -90,7 +85,7 @@ class VllmText(TextAdapter):
         calling.check_names(options.tool_call_parser, options.reasoning_parser)
         template = templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
-        starting = loop.run_in_executor(thread, Engine.start, model.path, options)
+        starting = loop.run_in_executor(thread, Engine.start, model.path, options, model.devices)
         try:
             engine = await asyncio.shield(starting)
         except BaseException:
@@ -160,7 +155,7 @@ class VllmText(TextAdapter):
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
-        with self._translated(_suspect(request)):
+        with faults.translated(lambda: self.alive, faults.suspect(request)):
             self._calling.check(request)
             wanted = await self._prompt(request)
             only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
@@ -185,7 +180,10 @@ class VllmText(TextAdapter):
         """One answer that is nothing but text, by the shortest way."""
         from adapters.text import direct
 
-        flow = direct.Flow(outlet)
+        # A prompt of token ids may end within a character, which only vLLM's way would complete.
+        spelled = self._spelling.exact and not request.stop and not isinstance(request.prompt, tuple)
+        parameters.detokenize = not spelled
+        flow = direct.Flow(outlet, self._spelling.reader() if spelled else None)
         llm = self._running()
         pieces = direct.answer(llm, await self._checked(llm, wanted, parameters), flow)
         async with aclosing(pieces):
@@ -235,15 +233,10 @@ class VllmText(TextAdapter):
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
         begin = time.perf_counter()
-        with self._translated():
+        with faults.translated(lambda: self.alive):
             pictures = await self._prompts.pictures(request.content)
             answers = await asyncio.gather(*(self._judge(request, one, pictures) for one in request.questions))
-        usages = [usage for _, usage in answers]
-        usage = Usage(
-            sum(one.prompt_tokens for one in usages),
-            sum(one.completion_tokens for one in usages),
-            sum(one.cached_tokens for one in usages),
-        )
+        usage = sum((usage for _, usage in answers), Usage())
         return JudgeResult(tuple(one for one, _ in answers), usage, (time.perf_counter() - begin) * 1000)
 
     async def _judge(self, request: JudgeRequest, question: Question, pictures: Pictures) -> tuple[Judgement, Usage]:
@@ -277,7 +270,7 @@ class VllmText(TextAdapter):
 
     def _running(self) -> "AsyncLLM":
         if self._engine is None:
-            raise Interrupted(_DEAD)
+            raise Interrupted(faults.DEAD)
         return self._engine.llm
 
     async def _checked(self, llm: "AsyncLLM", prompt: Any, parameters: Any, name: str | None = None) -> Any:
@@ -299,55 +292,12 @@ class VllmText(TextAdapter):
         async for _ in self.generate(TextRequest(prompt="Hello", max_tokens=2)):
             pass
 
-    @contextmanager
-    def _translated(self, param: str | None = None) -> Iterator[None]:
-        """Exceptions of vLLM as ours.
-
-        Args:
-            param: What to blame where vLLM refuses the request without naming a parameter.
-        """
-        try:
-            yield
-        except AdapterError:
-            raise
-        except Exception as error:
-            raise self._translate(error, param) from error
-
-    def _translate(self, error: Exception, param: str | None) -> AdapterError:
-        from vllm.exceptions import MaxQueuedTokensError, QueueOverflowError, VLLMClientError
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        if isinstance(error, EngineDeadError) or not self.alive:
-            return Interrupted(_DEAD)
-        if isinstance(error, QueueOverflowError | MaxQueuedTokensError):
-            return ModelBusy("This model's queue is full. The same request may succeed a little later.")
-        if isinstance(error, VLLMClientError) or (param and isinstance(error, ValueError)):
-            named = getattr(error, "parameter", None) or param
-            return UnsupportedOption(_reason(error), param=named)
-        log.error("vLLM failed on a request", exc_info=error)
-        return GenerationFailed("The model's engine failed on this request.")
-
 
 def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> None:
     """Ends an engine that nobody waits for any more."""
     if not starting.cancelled() and starting.exception() is None:
         thread.submit(starting.result().stop)
     thread.shutdown(wait=False)
-
-
-def _reason(error: Exception) -> str:
-    """What vLLM says, without the grammar that was made of the request's schemas."""
-    said = str(error.args[0] if error.args else error)
-    if (found := re.match(r"Grammar error: (?:at \d+\(\d+\): )?(.*)", said)) is not None:
-        return f"The engine cannot enforce this: {found[1]}"[:500]
-    return said[:500]
-
-
-def _suspect(request: TextRequest) -> str | None:
-    """The field that is to blame where the engine refuses a grammar."""
-    if request.output != "text":
-        return "response_format"
-    return "tools" if request.tools else None
 
 
 def _added(usage: Usage, output: "RequestOutput") -> Usage:

@@ -13,6 +13,7 @@ from adapters.text.answers import Answers, finish_reason
 from adapters.text.calling import Calling, check_names
 from adapters.text.engine import preload
 from adapters.text.likelihoods import Likelihoods
+from adapters.text.spelling import Spelling
 
 WEATHER = Tool("get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
 THOUGHT = "<think>\nIt rains in Paris.\n</think>\n\n"
@@ -34,7 +35,7 @@ def read(tokenizer: Any, request: TextRequest, said: str, tool_parser: str | Non
     check_names(tool_parser, reasoning)
     calling = Calling(tokenizer, None, tool_parser, reasoning)
     calling.check(request)
-    answers = Answers(request, 1, [1, 2, 3], calling, Likelihoods(tokenizer))
+    answers = Answers(request, 1, [1, 2, 3], calling, Likelihoods(Spelling(tokenizer)))
     tokens = tokenizer.encode(said, add_special_tokens=False)
     text, thoughts, calls, reason = "", "", dict[int, ToolCall](), None
     for at, token in enumerate(tokens):

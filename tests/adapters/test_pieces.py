@@ -1,4 +1,4 @@
-"""The cache of token ids: always what the tokenizer itself would say, and bounded."""
+"""Token ids of texts and texts of token ids: always what the tokenizer itself would say."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.text.pieces import Pieces
+from adapters.text.spelling import Spelling
 
 MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
 
@@ -59,3 +60,26 @@ def test_a_tokenizer_that_reads_pieces_otherwise_is_not_cached(tokenizer: Any) -
     pieces = Pieces(Odd())
     assert pieces._split is None
     assert pieces.encode(["Hello"]) == tokenizer(" Hello", add_special_tokens=False)["input_ids"]
+
+
+@pytest.fixture(scope="module")
+def spelling(tokenizer: Any) -> Spelling:
+    found = Spelling(tokenizer)
+    assert found.exact
+    return found
+
+
+@given(st.lists(st.sampled_from(MARKS) | st.text(max_size=20), max_size=10))
+def test_tokens_spell_the_text(tokenizer: Any, spelling: Spelling, parts: list[str]) -> None:
+    tokens = tokenizer.encode("".join(parts), add_special_tokens=False)
+    read = spelling.reader()
+    assert "".join(read([token]) for token in tokens) == tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+@given(st.lists(st.integers(0, 151_935), max_size=60))
+def test_promise_7_any_tokens_spell_what_the_tokenizer_says(
+    tokenizer: Any, spelling: Spelling, tokens: list[int]
+) -> None:
+    read = spelling.reader()
+    text = "".join(read([token]) for token in tokens)
+    assert tokenizer.decode(tokens, skip_special_tokens=True).rstrip("\ufffd") == text.rstrip("\ufffd")

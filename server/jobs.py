@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from adapters.base import Media, VideoRequest
@@ -19,8 +19,9 @@ from compat.video_plans import Plan
 from compat.videos import Status, VideoState
 from compat.wire import new_id
 from server.errors import as_wire
-from server.jobs_files import FILM, ID, THUMBNAIL, JobFiles
+from server.jobs_files import FILM, ID, THUMBNAIL, JobFiles, clip
 from server.jobs_films import Films
+from server.jobs_live import Gone, Live, Receipt, not_found, stop, whole
 from server.jobs_queue import LAST, JobQueue, Work
 from server.jobs_store import JobStore
 from server.jobs_tables import Job
@@ -34,31 +35,6 @@ WRITE_S = 1.0
 """Progress is written so often, and told of as it is."""
 RETRY_S = 1.0
 FILES = {"video": FILM, "thumbnail": THUMBNAIL}
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What tells a request from another of the same words."""
-
-    fingerprint: str
-    retry_key: str | None = None
-    """Of the Idempotency-Key header."""
-    is_retry: bool = False
-    """The SDK sends it again, because it got no reply."""
-
-
-@dataclass(slots=True)
-class Live:
-    """A job that is worked on now."""
-
-    task: asyncio.Task[bool]
-    status: Status | None = None
-    progress: int = 0
-    written_at: float = 0.0
-
-
-class Gone(Exception):
-    """The job was deleted meanwhile."""
 
 
 class VideoJobs:
@@ -114,14 +90,13 @@ class VideoJobs:
         job_id = new_id("video_")
         try:
             if source is not None:
-                await self._files.copy(job_id, "clip-0.mp4", self._files.place(source, FILM))
+                await self._files.copy(job_id, clip(0), self._files.place(source, FILM))
                 await self._files.copy(job_id, "clip-0.png", self._files.place(source, THUMBNAIL))
             plan = await self._with_pictures_kept(job_id, plan)
             state = VideoState(job_id, model, headline, 0, remixed_from_video_id=plan.remixed_from)
             job = Job(owner, self._files.server, receipt.fingerprint, plan, state)
-            kept = await self._store.insert(job, retry_key=receipt.retry_key)
+            kept = await whole(self._store.insert(job, retry_key=receipt.retry_key, is_retry=receipt.is_retry))
         except BaseException:
-            # Cancelled while it commits, the row may be there: then the job runs, and fails where it needs a picture.
             await asyncio.shield(self._files.remove(job_id))
             raise
         if kept.state.id != job_id:  # another request with this key was faster
@@ -139,6 +114,23 @@ class VideoJobs:
         if job is None:
             raise not_found()
         return replace(job, state=self._shown(job))
+
+    async def completed(self, owner: str, video_id: str) -> Job:
+        """A job of this owner whose film is there, to be worked on further.
+
+        Raises:
+            RequestError: As `get`; 400, it is not completed.
+        """
+        job = await self.get(owner, video_id)
+        if not self.path(job, "video"):
+            raise RequestError(
+                f"The video is {job.state.status}; it must be completed.", param="video", code="video_not_ready"
+            )
+        return job
+
+    def with_pictures(self, job: Job) -> Plan:
+        """A job's plan, with its pictures where they can be read."""
+        return self._files.resolved(job.state.id, job.plan)
 
     def path(self, job: Job, variant: str) -> str:
         """Where a completed job's file is; empty where it is not on this server."""
@@ -206,13 +198,15 @@ class VideoJobs:
         """Stops all work, to be taken up again by the next start."""
         self._closing = True
         closing = asyncio.create_task(self._queue.aclose())
-        await asyncio.gather(*(_stop(live) for live in list(self._live.values())))
+        await asyncio.gather(*(stop(live) for live in list(self._live.values())))
         await closing
         self._files.release()
 
     async def _tend(self) -> None:
         for job_id in await self._store.unfinished(self._files.server):
-            if job_id in self._queued or (job := await self._store.get(job_id)) is None:
+            if (job_id in self._queued and job_id not in self._queue.lost) or (
+                job := await self._store.get(job_id)
+            ) is None:
                 continue
             if await self._queue.put(job.state.model, job_id, len(job.plan.shots)):
                 self._queued.add(job_id)
@@ -234,7 +228,7 @@ class VideoJobs:
     async def _discard(self, job_id: str) -> None:
         """Ends and removes what a job without a row still has."""
         if (live := self._live.get(job_id)) is not None:
-            await _stop(live)
+            await stop(live)
         await self._files.remove(job_id)
         self._queued.discard(job_id)
         self._ended.add(job_id)
@@ -320,13 +314,3 @@ class VideoJobs:
         if live is None or live.status is None or job.finished:
             return job.state
         return replace(job.state, status=live.status, progress=live.progress)
-
-
-async def _stop(live: Live) -> None:
-    live.task.cancel()
-    await asyncio.wait([live.task])
-
-
-def not_found() -> RequestError:
-    """There is none of that id, or it is another's: nobody can tell which."""
-    return RequestError("There is no video of that id.", code="video_not_found", param="video_id", status=404)

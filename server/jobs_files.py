@@ -9,10 +9,12 @@ import os
 import re
 import secrets
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from adapters.base import Media
 from compat.errors import RequestError
+from compat.video_plans import Plan
 from server.artifacts import SUFFIXES, flush, write
 
 FILM = "film.mp4"
@@ -97,6 +99,15 @@ class JobFiles:
     def picture(self, job_id: str, kept: Media) -> Media:
         """A picture that `keep` has kept."""
         return Media(kept.media_type, path=str(self.place(job_id, kept.path)))
+
+    def resolved(self, job_id: str, plan: Plan) -> Plan:
+        """A job's plan, with its pictures where they can be read."""
+        shots = list(plan.shots)
+        for number, shot in enumerate(shots):
+            if shot.request is not None:
+                own = tuple(replace(one, image=self.picture(job_id, one.image)) for one in shot.request.keyframes)
+                shots[number] = replace(shot, request=replace(shot.request, keyframes=own))
+        return replace(plan, shots=tuple(shots))
 
     async def copy(self, job_id: str, name: str, source: Path) -> None:
         """Gives a job a file of another, without copying what is in it: files never change. Raises as `save`."""

@@ -1,4 +1,4 @@
-"""DBOS under the video jobs: whose turn it is, and what was done already when the server died (ADR 11).
+"""DBOS under the video jobs: whose turn it is, and what was done already when the server died (ADR 13).
 
 DBOS keeps its own database and its own threads, and is started with the first job. It is told ids and numbers only, as
 JSON; what they mean, and all that a client may ask for, is in our tables. Its workflows run on its own loop, and each
@@ -38,6 +38,8 @@ class JobQueue:
         self._work = work
         self._loop: asyncio.AbstractEventLoop | None = None
         self._models: set[str] = set()
+        self.lost: set[str] = set()
+        """Jobs that the queue dropped, because its database failed it: `put` them once more."""
         self._launched = False
         self._closing = False
         self._starting = asyncio.Lock()
@@ -52,7 +54,9 @@ class JobQueue:
         if model not in self._models:
             await asyncio.to_thread(_register_queue, model)
             self._models.add(model)
-        return await asyncio.to_thread(_enqueue, model, job_id, shots)
+        done = await asyncio.to_thread(_enqueue, model, job_id, shots, again=job_id in self.lost)
+        self.lost.discard(job_id)
+        return done
 
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Takes jobs out of their queues, and removes all traces of those that have ended."""
@@ -71,7 +75,7 @@ class JobQueue:
             if not self._launched:
                 self._loop = asyncio.get_running_loop()
                 # In a thread: it takes a second, and DBOS would run workflows on the loop that it finds here.
-                await asyncio.to_thread(_launch, self._url, self._server, self._step)
+                await asyncio.to_thread(_launch, self._url, self._server, self._step, self.lost)
                 self._launched = True
 
     async def _step(self, job_id: str, index: int) -> bool:
@@ -92,6 +96,7 @@ async def _run(work: Work, job_id: str, index: int) -> bool:
 
 _current: Callable[[str, int], Awaitable[bool]] | None = None
 """DBOS is one for the process, and so is what its steps do."""
+_lost: set[str] = set()
 
 
 @cache
@@ -116,20 +121,26 @@ def _workflow() -> Any:
 
     @dbos.workflow(name="muybridge_video")
     async def video(job_id: str, shots: int) -> None:
-        for index in (*range(shots), LAST):
-            if not await shoot(job_id, index):
-                return
+        try:
+            for index in (*range(shots), LAST):
+                if not await shoot(job_id, index):
+                    return
+        except Exception:
+            # What a step came to could not be noted. DBOS leaves such a workflow "pending", and looks at it again only
+            # after a restart.
+            _lost.add(job_id)
+            raise
 
     return video
 
 
-def _launch(url: str, server: str, step: Work) -> None:
-    global _current
+def _launch(url: str, server: str, step: Work, lost: set[str]) -> None:
+    global _current, _lost
     from dbos import DBOSPortableJSONSerializer
 
     dbos = _dbos()
     _workflow()
-    _current = step
+    _current, _lost = step, lost
     dbos(
         config={
             "name": "muybridge",
@@ -158,15 +169,15 @@ def _register_queue(name: str) -> None:
     _dbos().register_queue(name, worker_concurrency=1, polling_interval_sec=POLL_S)
 
 
-def _enqueue(queue: str, job_id: str, shots: int) -> bool:
+def _enqueue(queue: str, job_id: str, shots: int, *, again: bool) -> bool:
     from dbos import SetWorkflowID
 
     dbos = _dbos()
     known = dbos.get_workflow_status(job_id)
     if known is not None and known.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         return False
-    if known is not None and known.status in ("SUCCESS", "ERROR", "CANCELLED"):
-        dbos.delete_workflow(job_id)  # ended there and not here: our database is an older copy
+    if known is not None and (again or known.status in ("SUCCESS", "ERROR", "CANCELLED")):
+        dbos.delete_workflow(job_id)  # ended there, or dropped, and not done here
         known = None
     if known is None:
         with SetWorkflowID(job_id):

@@ -30,7 +30,7 @@ class JobStore:
         self._max_owner_unfinished = max_owner_unfinished
         self._newest = 0.0
 
-    async def insert(self, job: Job, *, retry_key: str | None) -> Job:
+    async def insert(self, job: Job, *, retry_key: str | None, is_retry: bool) -> Job:
         """Keeps a new job; or finds the one that the same key made.
 
         Raises:
@@ -40,8 +40,9 @@ class JobStore:
         created_at = self._newest = max(time.time(), self._newest + 1e-5)
         try:
             async with self._database.writing() as connection:
-                if retry_key is not None and (made := await self._by_key(connection, job.owner, retry_key)):
-                    return _same(made, job.fingerprint)
+                made = await self._made(connection, job.owner, job.fingerprint, retry_key, is_retry=is_retry)
+                if made is not None:  # a moment ago, beside this one
+                    return made
                 await self._refuse_too_many(connection, job.owner)
                 await connection.execute(insert(jobs).values(values_of(job, retry_key, created_at)))
             return replace(job, state=replace(job.state, created_at=int(created_at)))
@@ -59,16 +60,7 @@ class JobStore:
             RequestError: 400, when the key belongs to another request.
         """
         async with self._database.reading() as connection:
-            if retry_key is not None:
-                made = await self._by_key(connection, owner, retry_key)
-                return None if made is None else _same(made, fingerprint)
-            if not is_retry:
-                return None
-            same = (jobs.c.owner == owner) & (jobs.c.fingerprint == fingerprint)
-            recent = jobs.c.created_at > time.time() - RETRY_S
-            newest = select(jobs).where(same, recent).order_by(jobs.c.created_at.desc()).limit(1)
-            row = (await connection.execute(newest)).first()
-            return None if row is None else job_of(row)
+            return await self._made(connection, owner, fingerprint, retry_key, is_retry=is_retry)
 
     async def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """A job; where an owner is given, only if it is theirs."""
@@ -150,6 +142,20 @@ class JobStore:
         async with self._database.reading() as connection:
             found = await connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
             return {row[0]: row[1] for row in found}
+
+    async def _made(
+        self, connection: AsyncConnection, owner: str, fingerprint: str, retry_key: str | None, *, is_retry: bool
+    ) -> Job | None:
+        if retry_key is not None:
+            made = await self._by_key(connection, owner, retry_key)
+            return None if made is None else _same(made, fingerprint)
+        if not is_retry:
+            return None
+        same = (jobs.c.owner == owner) & (jobs.c.fingerprint == fingerprint)
+        recent = jobs.c.created_at > time.time() - RETRY_S
+        newest = select(jobs).where(same, recent).order_by(jobs.c.created_at.desc()).limit(1)
+        row = (await connection.execute(newest)).first()
+        return None if row is None else job_of(row)
 
     @staticmethod
     async def _by_key(connection: AsyncConnection, owner: str, retry_key: str) -> Job | None:

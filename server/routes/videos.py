@@ -1,21 +1,15 @@
-"""/v1/videos: create, list, get, delete, content."""
+"""/v1/videos: create in all its ways, list, get, delete, content."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from litestar import Response, delete, get, post
 from litestar.params import Parameter
 
-from adapters.base import Media, VideoAdapter
 from compat import videos
 from compat.errors import RequestError
-from compat.images import model_of
-from compat.video_plans import headline, single
-from server import replies
+from server import jobs_requests, replies
 from server.artifacts import MEDIA_TYPES
-from server.forms import Form
-from server.jobs_receipts import fields_of, receipt_of
 from server.services import AnyRequest, Services, owner_of
 
 POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
@@ -24,28 +18,31 @@ POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 @post("/v1/videos", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video."""
-    owner = owner_of(request)
-    async with services.intake.form(request) as form:
-        receipt = await receipt_of(request, form)
-        if (known := await services.jobs.known(owner, receipt)) is not None:
-            return replies.json(videos.render(known))
-        body = fields_of(form)
-        slot = services.pool.find(model_of(body), VideoAdapter)
-        wanted = videos.parse(body, _reference(form, body), slot.entry.defaults)
-        plan = single(wanted)
-        state = await services.jobs.create(owner, slot.name, plan, headline(plan, wanted.prompt), receipt)
-    return replies.json(videos.render(state))
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.clip)))
 
 
-def _reference(form: Form, body: Mapping[str, Any]) -> Media | None:
-    unknown = next((name for name in form.files if name != "input_reference"), None)
-    files = form.files.get("input_reference", [])
-    if unknown is not None or len(files) > 1:
-        raise RequestError("Send at most one file, as 'input_reference'.", param=unknown or "input_reference")
-    if files and "input_reference" in body:
-        raise RequestError("Send one input_reference.", param="input_reference")
-    # A job outlives its request, and the upload does not: keep the bytes (a picture's, so they are few).
-    return files[0].loaded() if files else None
+@post("/v1/videos/sequences", status_code=200)
+async def create_sequence(request: AnyRequest, services: Services) -> Response[bytes]:
+    """A queued video of several scenes."""
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.sequence)))
+
+
+@post("/v1/videos/transitions", status_code=200)
+async def create_transition(request: AnyRequest, services: Services) -> Response[bytes]:
+    """A queued video from one picture to another."""
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.transition)))
+
+
+@post("/v1/videos/extensions", status_code=200)
+async def create_extension(request: AnyRequest, services: Services) -> Response[bytes]:
+    """A queued video: another, and how it goes on."""
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.extension)))
+
+
+@post("/v1/videos/{video_id:str}/remix", status_code=200)
+async def create_remix(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
+    """A queued video: another once more, with a new prompt."""
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.remix(video_id))))
 
 
 @get("/v1/videos")

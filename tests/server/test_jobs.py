@@ -3,6 +3,9 @@
 import base64
 import random
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +14,7 @@ from pathlib import Path
 import httpx
 import httpx2
 import openai
+import postgres
 import pytest
 from conftest import Running, serving
 from films import SIZE, film, folders, frames_of, wait
@@ -283,3 +287,38 @@ def test_promise_27_nothing_of_a_request_is_in_the_queues_own_database(tmp_path:
         assert b"secret" not in path.read_bytes()
     assert "secret" not in running.log.read_text()
     assert (directory.stat().st_mode & 0o777) == 0o700
+
+
+@pytest.mark.skipif(postgres.binaries() is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
+def test_promise_2_the_same_on_postgresql(tmp_path: Path) -> None:
+    place = tmp_path
+    with tempfile.TemporaryDirectory() as directory, postgres.postgres(Path(directory)) as database:
+        for ends in ("kill", "terminate"):
+            tmp_path = place / ends
+            with serving(tmp_path, MUYBRIDGE_DATABASE_URL=database.url) as running, running.sdk() as client:
+                made = [film(client, "[delay_ms=40]"), film(client, "second"), film(client, "third")]
+                until(lambda client=client, made=made: client.videos.retrieve(made[0]).progress > 5)
+                client.videos.delete(made.pop())
+                getattr(running.process, ends)()
+                running.process.wait(20)
+            with serving(tmp_path, MUYBRIDGE_DATABASE_URL=database.url) as running, running.sdk() as client:
+                assert [wait(client, one) for one in made] == ["completed"] * 2
+                assert folders(tmp_path) == dict.fromkeys(made, DONE)
+                for one in made:
+                    client.videos.delete(one)
+                # The database fails under a running job: it goes on, and its end is told once that works again.
+                last = film(client, "[delay_ms=20]")
+                until(lambda client=client, last=last: client.videos.retrieve(last).status == "in_progress")
+                database.stop()
+                with pytest.raises(openai.InternalServerError) as gone:
+                    client.videos.retrieve(last)
+                assert gone.value.status_code == 503
+                time.sleep(2)
+                database.start()
+                assert wait(client, last) == "completed"
+
+
+def test_a_server_that_does_not_film_does_not_wait_for_the_queues_library() -> None:
+    code = "import sys, server.app; assert not {'dbos', 'av', 'PIL'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

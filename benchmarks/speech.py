@@ -243,10 +243,12 @@ async def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--compute-type", default="auto")
+    parser.add_argument("--short-windows", action="store_true", help="the option; of our side only")
     arguments = parser.parse_args()
     entry = load_catalog().models[MODEL]
     path = await fetch(MODEL, entry.sources, MODELS, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent)
     options = {"device": "cpu", "cpu_threads": arguments.threads, "compute_type": arguments.compute_type}
+    options["short_windows"] = arguments.short_windows
     adapter = await WhisperSpeech.load(ModelFiles(MODEL, entry.backend, str(path), options), lambda _: None)
     try:
         if arguments.part != "words":

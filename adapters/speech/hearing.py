@@ -17,6 +17,9 @@ from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.speech.batching import Batcher
 from adapters.speech.features import BlockedFeatures
 
+SPARE_FRAMES, STEP_FRAMES = 300, 500
+"""Of 10 ms: silence that a short window keeps behind its sound at least, and what its length is a multiple of."""
+
 
 class Whisper(WhisperModel):
     """faster-whisper's model with prompts that always fit."""
@@ -73,7 +76,9 @@ class Spoken:
 class Session:
     """A request's way to the network: has the methods of CTranslate2's Whisper that faster-whisper calls."""
 
-    def __init__(self, whisper: Whisper, batcher: Batcher, stop: Event, languages: Sequence[str] = ()) -> None:
+    def __init__(
+        self, whisper: Whisper, batcher: Batcher, stop: Event, languages: Sequence[str] = (), *, short: bool = False
+    ) -> None:
         """A session of one request.
 
         Args:
@@ -81,11 +86,13 @@ class Session:
             batcher: Where calls meet those of others.
             stop: Set when nobody waits for the request any more: its next call raises `Interrupted`.
             languages: The only ones that may be detected; empty: all.
+            short: Whether windows end soon after the sound in them does.
         """
         self._network: Any = whisper.model
         self._start: int = whisper.token("<|startoftranscript|>")
         self._batcher = batcher
         self._stop = stop
+        self._short = short
         self._languages = frozenset(f"<|{code}|>" for code in languages)
         self.spoken: list[Spoken] = []
         """Of every window that was aligned."""
@@ -97,11 +104,14 @@ class Session:
     def encode(self, features: StorageView, to_cpu: bool = False) -> Any:
         """The network's view of a window: float32 [1, frames, width]."""
         del to_cpu  # always: the next call may be computed beside other windows
-        return self._call(("encode",), self._encode, np.asarray(features))
+        window = np.asarray(features)
+        if self._short:
+            window = window[..., : _short_length(window)]
+        return self._call(("encode", window.shape), self._encode, window)
 
     def detect_language(self, encoded: Any) -> list[list[tuple[str, float]]]:
         """Languages of a window, likeliest first; of those that are allowed, whose probabilities then add up to 1."""
-        ranked: list[tuple[str, float]] = self._call(("detect",), self._detect, encoded)
+        ranked: list[tuple[str, float]] = self._call(("detect", encoded.shape), self._detect, encoded)
         if self._languages:
             ranked = [(code, p) for code, p in ranked if code in self._languages]
             total = sum(p for _, p in ranked) or 1.0
@@ -112,7 +122,7 @@ class Session:
         """What is said in a window."""
         (prompt,) = prompts
         # CTranslate2 wants the task's tokens at the same place in all prompts of a batch.
-        key = ("generate", tuple(sorted(options.items())), len(prompt), prompt.index(self._start))
+        key = ("generate", tuple(sorted(options.items())), len(prompt), prompt.index(self._start), encoded.shape)
         return [self._call(key, lambda items: self._generate(items, options), (encoded, prompt))]
 
     def align(
@@ -120,7 +130,7 @@ class Session:
     ) -> list[Any]:
         """When each token of a window's text is said."""
         (text,) = texts
-        key = ("align", tuple(start), median_filter_width)
+        key = ("align", tuple(start), median_filter_width, encoded.shape)
         result = self._call(
             key, lambda items: self._align(items, list(start), median_filter_width), (encoded, text, frames)
         )
@@ -160,6 +170,13 @@ def likelihoods(whisper: Whisper, spoken: Spoken, first: int, count: int) -> tup
         Likelihood(piece.decode("utf-8", "replace"), piece, float(np.log(max(chance, 1e-10))))
         for piece, chance in zip(pieces, chances, strict=True)
     )
+
+
+def _short_length(window: Any) -> int:
+    """Frames of a window up to a round number after its sound; faster-whisper fills the rest up with zeros."""
+    filled = np.flatnonzero(window.any(axis=(0, 1)))
+    end = int(filled[-1]) + 1 if len(filled) else 0
+    return min(-(-(end + SPARE_FRAMES) // STEP_FRAMES) * STEP_FRAMES, window.shape[-1])
 
 
 def _view(windows: Sequence[Any]) -> StorageView:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,11 +28,12 @@ from adapters.base import (
     TranscriptionInfo,
     TranscriptionRequest,
 )
-from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory, UnsupportedOption
+from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
 from adapters.media.sounds import SAMPLE_RATE, decode_audio
 from adapters.speech import chunks
 from adapters.speech.batching import Batcher
 from adapters.speech.boundaries import Envelope, refined
+from adapters.speech.requests import check, options
 from adapters.speech.room import Room
 from adapters.speech.segments import ahead, later, numbered, ours
 from adapters.threads import Emit, ModelThread
@@ -48,10 +48,6 @@ FILES = ("config.json", "model.bin", "tokenizer.json")
 
 DETECTION_S = 30.0
 """Whisper hears half a minute at a time; the first is enough to know a language."""
-
-
-MAX_HOTWORD_TOKENS = 111
-"""Half of what Whisper can be shown before a window; the other half is for the text before it."""
 
 
 class WhisperSpeech(SpeechAdapter):
@@ -72,6 +68,9 @@ class WhisperSpeech(SpeechAdapter):
         """Longer sounds are refused. An hour takes 0.5 GB while it is transcribed, as samples and as a spectrogram."""
         decode_timeout_s: float = Field(default=120.0, gt=0)
         """Wall clock for decoding one upload, before the model hears it."""
+        short_windows: bool = False
+        """Clips are not filled up to the half minute that Whisper was trained on, but to the next five seconds. Several
+        times as fast for clips of a few seconds, and a word may differ now and then."""
         max_batch: int = Field(default=16, ge=1, le=256)
         """Requests that are worked on at a time, and windows of half a minute that are computed together."""
 
@@ -138,7 +137,7 @@ class WhisperSpeech(SpeechAdapter):
     def _transcribe(self, request: TranscriptionRequest, stop: Event, emit: Emit[SpeechEvent]) -> None:
         started = time.perf_counter()
         self._check_open()
-        self._check(request)
+        check(request, self._whisper)
         with self._room.holding(partial(self._decode, request.audio)) as sound, _translated():
             work = self._chunked if request.chunked else self._whole
             work(request, sound, stop, emit)
@@ -150,7 +149,7 @@ class WhisperSpeech(SpeechAdapter):
             session = self._session(stop, request.languages)
             found, info = self._whisper.heard_by(session).transcribe(
                 sound,
-                **_options(request),
+                **options(request),
                 vad_filter=request.vad_filter,
                 vad_parameters=chunks.options(request.voice) if request.vad_filter else None,
             )
@@ -174,7 +173,7 @@ class WhisperSpeech(SpeechAdapter):
             with self._batcher.guest():
                 session, piece = self._session(stop, ()), sound[slice(*span)]
                 found, _ = self._whisper.heard_by(session).transcribe(
-                    piece, **_options(request), condition_on_previous_text=False
+                    piece, **options(request), condition_on_previous_text=False
                 )
                 envelope = Envelope(piece) if request.word_timestamps else None
                 return [
@@ -213,7 +212,8 @@ class WhisperSpeech(SpeechAdapter):
     def _session(self, stop: Event, languages: Iterable[str]) -> "Session":
         from adapters.speech.hearing import Session
 
-        return Session(self._whisper, self._batcher, stop, tuple(languages))
+        short = self._options.short_windows
+        return Session(self._whisper, self._batcher, stop, tuple(languages), short=short)
 
     def _detect(self, audio: Media) -> LanguageDetection:
         self._check_open()
@@ -229,24 +229,6 @@ class WhisperSpeech(SpeechAdapter):
             return "en", 1.0, [("en", 1.0)]
         language, probability, candidates = self._whisper.heard_by(session).detect_language(sound)
         return language, float(probability), candidates
-
-    def _check(self, request: TranscriptionRequest) -> None:
-        languages = self._whisper.supported_languages
-        if request.language is not None and request.language not in languages:
-            raise UnsupportedOption(
-                f"This model does not know the language '{request.language}'. Send an ISO 639-1 code such as 'en'.",
-                param="language",
-            )
-        if unknown := next((code for code in request.languages if code not in languages), None):
-            raise UnsupportedOption(f"This model does not know the language '{unknown}'.", param="languages")
-        if len(self._whisper.hotword_tokens(_hotwords(request))) > MAX_HOTWORD_TOKENS:
-            raise UnsupportedOption(f"All keywords together may have {MAX_HOTWORD_TOKENS} tokens.", param="keywords")
-        if request.task == "translate" and not self._whisper.model.is_multilingual:
-            raise UnsupportedOption("This model knows English only, so it cannot translate.", param="task")
-        if request.beam_size < 1:
-            raise UnsupportedOption("beam_size must be at least 1.", param="beam_size")
-        if not request.temperature or not all(math.isfinite(t) and 0 <= t <= 2 for t in request.temperature):
-            raise UnsupportedOption("temperature must be between 0 and 2.", param="temperature")
 
     def _check_open(self) -> None:
         if self._closing.is_set():
@@ -264,23 +246,6 @@ class WhisperSpeech(SpeechAdapter):
         self._batcher.close()
         self._chunks.shutdown(cancel_futures=True)
         self._whisper.model.unload_model()
-
-
-def _options(request: TranscriptionRequest) -> dict[str, Any]:
-    """A request as faster-whisper's options."""
-    return {
-        "language": request.language,
-        "task": request.task,
-        "initial_prompt": request.prompt or None,
-        "hotwords": _hotwords(request) or None,
-        "beam_size": request.beam_size,
-        "temperature": list(request.temperature),
-        "word_timestamps": request.word_timestamps or request.logprobs,  # both come of aligning text and sound
-    }
-
-
-def _hotwords(request: TranscriptionRequest) -> str:
-    return ", ".join(request.hotwords)
 
 
 def _missing(directory: Path) -> list[str]:

@@ -246,6 +246,22 @@ async def test_a_long_sound_is_written_down_in_chunks(whisper: WhisperSpeech, na
     assert [round(later - earlier) for earlier, later in pairwise(horses[:3])] == [35, 35]
 
 
+async def test_short_windows_write_the_same_words(files: ModelFiles, narration: Media) -> None:
+    options = {**files.options, "short_windows": True}
+    adapter = await WhisperSpeech.load(ModelFiles("w", files.backend, files.path, options), lambda _: None)
+    try:
+        request = TranscriptionRequest(narration, language="en", temperature=(0.0,))
+        events, click = await asyncio.gather(
+            events_of(adapter, request),
+            events_of(adapter, TranscriptionRequest(Media("audio/wav", data=_silence(0.01)), temperature=(0.0,))),
+        )
+    finally:
+        await adapter.unload()
+    assert spoken(events).startswith(SENTENCES)
+    assert words_of(events)[-1].end < 10
+    assert isinstance(click[-1], TranscriptionDone)
+
+
 async def test_chunks_of_silence_are_nothing(whisper: WhisperSpeech) -> None:
     events = await events_of(whisper, TranscriptionRequest(Media("audio/wav", data=_silence(40)), chunked=True))
     assert [type(event) for event in events] == [TranscriptionInfo, TranscriptionDone]

@@ -131,8 +131,9 @@ class Story:
     def narrate(self, lines: list[str]) -> Path:
         """The narration, spoken; it is written to the file while the model still speaks."""
         path = self.output / "narration.wav"
+        text = "\n".join(lines).encode("ascii", "ignore").decode()  # a small model may slip into another script
         with self.client.audio.speech.with_streaming_response.create(
-            model=self.models["voice"], voice=VOICE, input="\n".join(lines), response_format="wav"
+            model=self.models["voice"], voice=VOICE, input=text, response_format="wav"
         ) as sound:
             sound.stream_to_file(path)
         self.say(f"narrated {path.name} with {self.models['voice']}")

@@ -107,50 +107,52 @@ def test_a_sequence_comes_as_a_form_too_and_is_cut_hard_without_transitions(film
     assert ended(films_server, reply.json()["id"])["num_frames"] == sum(FRAMES)
 
 
+POINTS = (
+    "key-2.png",
+    "clip-0.json",
+    "clip-0.mp4",
+    "clip-1.mp4",
+    "clip-1-last.png",
+    "clip-2.png",
+    "clip-2.mp4",
+    "clip-4.mp4",
+    "film.png",
+    "film.mp4.part",
+    "film.mp4",
+)
+"""Files of a job in the order in which they appear."""
+
+
 @pytest.mark.slow
-def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(tmp_path: Path) -> None:
-    """Kills as each file of the job appears: every place where something of it was just kept, or was just about to be."""
-    points = [
-        "key-2.png",
-        "clip-0.json",
-        "clip-0.mp4",
-        "clip-1.mp4",
-        "clip-1-last.png",
-        "clip-2.png",
-        "clip-2.mp4",
-        "clip-4.mp4",
-        "film.png",
-        "film.mp4.part",
-        "film.mp4",
-    ]
-    for number, point in enumerate(points):
-        place = tmp_path / str(number)
-        with serving(place) as running:
-            video_id = sequence(running, scenes=scenes(delay_ms=20)).json()["id"]
-            folder = place / "data/videos" / video_id
-            deadline = time.monotonic() + 60
-            while not (folder / point).exists() and not (folder / "film.mp4").exists():
-                assert time.monotonic() < deadline, (point, list(folder.iterdir()))
-                time.sleep(0.002)
-            running.process.kill()
-            running.process.wait(20)
-        before = {path.name: path.stat().st_mtime_ns for path in folder.glob("clip-*.mp4")}
-        with serving(place) as running:
-            kept: set[str] = set()
-            deadline = time.monotonic() + 90
-            while (video := httpx.get(f"{running.url}/v1/videos/{video_id}").json())["status"] != "completed":
-                assert video["status"] in ("queued", "in_progress"), video
-                assert time.monotonic() < deadline, video
-                for name, made_at in before.items():
-                    with contextlib.suppress(FileNotFoundError):  # the film is done, and it is removed
-                        assert (folder / name).stat().st_mtime_ns == made_at, "a finished scene was made anew"
-                        kept.add(name)
-                time.sleep(0.02)
-            assert kept == before.keys() or point.startswith("film") or len(before) == 5, point
-            assert len(httpx.get(f"{running.url}/v1/videos").json()["data"]) == 1
-            assert frames_of(folder / "film.mp4") == (*SIZE, ALL_FRAMES), point
-            names = folders(place)[video_id]
-            assert names == ["film.json", "film.mp4", "film.png", "key-0.png", "key-1.png", "key-2.png"], point
+@pytest.mark.parametrize("point", POINTS)
+def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(tmp_path: Path, point: str) -> None:
+    """Kills as a file of the job appears: where something of it was just kept, or was just about to be."""
+    with serving(tmp_path) as running:
+        video_id = sequence(running, scenes=scenes(delay_ms=20)).json()["id"]
+        folder = tmp_path / "data/videos" / video_id
+        deadline = time.monotonic() + 60
+        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+            assert time.monotonic() < deadline, (point, list(folder.iterdir()))
+            time.sleep(0.002)
+        running.process.kill()
+        running.process.wait(20)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("clip-*.mp4")}
+    with serving(tmp_path) as running:
+        kept: set[str] = set()
+        deadline = time.monotonic() + 90
+        while (video := httpx.get(f"{running.url}/v1/videos/{video_id}").json())["status"] != "completed":
+            assert video["status"] in ("queued", "in_progress"), video
+            assert time.monotonic() < deadline, video
+            for name, made_at in before.items():
+                with contextlib.suppress(FileNotFoundError):  # the film is done, and it is removed
+                    assert (folder / name).stat().st_mtime_ns == made_at, "a finished scene was made anew"
+                    kept.add(name)
+            time.sleep(0.02)
+        assert kept == before.keys() or point.startswith("film") or len(before) == 5, point
+        assert len(httpx.get(f"{running.url}/v1/videos").json()["data"]) == 1
+        assert frames_of(folder / "film.mp4") == (*SIZE, ALL_FRAMES), point
+        names = folders(tmp_path)[video_id]
+        assert names == ["film.json", "film.mp4", "film.png", "key-0.png", "key-1.png", "key-2.png"], point
 
 
 def test_promise_5_a_deleted_sequence_stops_and_leaves_nothing(tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ class Speller:
         """
         names = "enc_emb enc_w_ih enc_w_hh enc_b_ih enc_b_hh dec_emb dec_w_ih dec_w_hh dec_b_ih dec_b_hh fc_w fc_b"
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves its own open
                 self._weights: dict[str, NDArray[Any]] = {name: archive[name] for name in names.split()}
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise ModelLoadFailed(f"{path.name} holds no weights that can be read") from error
         if self._weights["fc_w"].shape != (len(PHONEMES), 256) or self._weights["enc_emb"].shape != (29, 256):
             raise ModelLoadFailed(f"{path.name} is of another network")

@@ -17,6 +17,8 @@ from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.speech.batching import Batcher
 from adapters.speech.features import BlockedFeatures
 
+LEAST_FRAMES = 16
+"""Of 10 ms: text that Whisper imagines in a shorter sound cannot be aligned, and would be an error."""
 SPARE_FRAMES, STEP_FRAMES = 300, 500
 """Of 10 ms: silence that a short window keeps behind its sound at least, and what its length is a multiple of."""
 
@@ -130,6 +132,7 @@ class Session:
     ) -> list[Any]:
         """When each token of a window's text is said."""
         (text,) = texts
+        frames = max(frames, LEAST_FRAMES)
         key = ("align", tuple(start), median_filter_width, encoded.shape)
         result = self._call(
             key, lambda items: self._align(items, list(start), median_filter_width), (encoded, text, frames)

@@ -136,11 +136,11 @@ class WhisperSpeech(SpeechAdapter):
 
     def _transcribe(self, request: TranscriptionRequest, stop: Event, emit: Emit[SpeechEvent]) -> None:
         started = time.perf_counter()
-        self._check_open()
-        check(request, self._whisper)
-        with self._room.holding(partial(self._decode, request.audio)) as sound, _translated():
-            work = self._chunked if request.chunked else self._whole
-            work(request, sound, stop, emit)
+        with self._open():
+            check(request, self._whisper)
+            with self._room.holding(partial(self._decode, request.audio)) as sound, _translated():
+                work = self._chunked if request.chunked else self._whole
+                work(request, sound, stop, emit)
         emit(TranscriptionDone((time.perf_counter() - started) * 1000))
 
     def _whole(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
@@ -216,9 +216,8 @@ class WhisperSpeech(SpeechAdapter):
         return Session(self._whisper, self._batcher, stop, tuple(languages), short=short)
 
     def _detect(self, audio: Media) -> LanguageDetection:
-        self._check_open()
-        sound = self._decode(audio, first_s=DETECTION_S)
-        with _translated(), self._batcher.guest():
+        with self._open(), _translated(), self._batcher.guest():
+            sound = self._decode(audio, first_s=DETECTION_S)
             language, probability, candidates = self._languages(sound, self._session(Event(), ()))
         ranked = sorted(((code, float(p)) for code, p in candidates), key=lambda candidate: -candidate[1])
         return LanguageDetection(language, probability, tuple(ranked))
@@ -229,6 +228,17 @@ class WhisperSpeech(SpeechAdapter):
             return "en", 1.0, [("en", 1.0)]
         language, probability, candidates = self._whisper.heard_by(session).detect_language(sound)
         return language, float(probability), candidates
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Work on the model; whatever fails because it is being unloaded is an interruption."""
+        self._check_open()
+        try:
+            yield
+        except Exception as error:
+            if self._closing.is_set() and not isinstance(error, Interrupted):
+                raise Interrupted("The model was unloaded.") from error
+            raise
 
     def _check_open(self) -> None:
         if self._closing.is_set():

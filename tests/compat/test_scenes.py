@@ -145,7 +145,9 @@ def test_the_reply():
                 "prompt_tokens": 10,
                 "completion_tokens": 3,
                 "total_tokens": 13,
-                "prompt_tokens_details": {"cached_tokens": 4}, 'completion_tokens_details': {'reasoning_tokens': 0}},
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 0},
+            },
             "timings": {"generation_ms": 12.346, "tokens_per_second": None},
         }
     )

@@ -8,14 +8,15 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from starter import image, video, vision
-from starter.training.__main__ import RUNS
-from starter.training.loop import averaged, steps_done
+from starter.training.__main__ import RUNS, STAGES
+from starter.training.loop import Stage, averaged, steps_done
 from starter.training.oracle import WEIGHTS
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -24,7 +25,7 @@ SCORES = Path(__file__).parents[1] / "evaluation" / "scores.json"
 
 CARD = """# Starter {name} model
 
-`{pipeline}`, small, trained from nothing on the flat storybook world of `starter/world.py`: six settings, eight
+`{pipeline}`, small, trained from nothing on the storybook world of `starter/world.py`: six settings, eight
 subjects, six colours, three times of day, four kinds of weather. It knows nothing else.
 
 ## Sizes
@@ -76,7 +77,13 @@ def card(name: str, pipeline: str, sizes: str, done: dict[str, tuple[int, int, i
 
 
 def _done(runs: Path, *stages: str) -> dict[str, tuple[int, int, int]]:
-    return {stage: steps_done(runs / stage) for stage in stages}
+    found: dict[str, tuple[int, int, int]] = {}
+    for name in stages:
+        module, _, stage = STAGES[name].partition(":")
+        made: type[Stage] = getattr(import_module(module), stage)
+        steps, planned = steps_done(runs / name)
+        found[name] = made.seed, steps, planned or made.steps
+    return found
 
 
 def export_image(runs: Path, folder: Path) -> None:

@@ -75,10 +75,10 @@ def averaged(folder: Path, part: str) -> dict[str, Tensor]:
     return {name: saved["average"].get(f"{part}.{name}", value) for name, value in state.items()}
 
 
-def steps_done(folder: Path) -> tuple[int, int, int]:
-    """A run's seed, the steps that were done, and the steps that its schedule has."""
+def steps_done(folder: Path) -> tuple[int, int]:
+    """The steps that a run has done, and those that its schedule has; 0 where its state does not say."""
     saved = torch.load(folder / "state.pt", map_location="cpu", weights_only=True, mmap=True)
-    return saved.get("seed", 0), saved["step"], saved.get("steps", saved["step"])
+    return saved["step"], saved.get("steps", 0)
 
 
 class Run:
@@ -160,7 +160,6 @@ class Run:
                 "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
                 "step": self.step,
                 "steps": self.steps,
-                "seed": self.stage.seed,
                 "losses": self.losses,
             },
             part,

@@ -81,7 +81,7 @@ class Slot:
         return max(0.0, self.failed_at + rest - monotonic())
 
     def measure(self) -> None:
-        """Notes what the model holds now, if that is the most ever seen; not too often, as looking costs milliseconds."""
+        """Notes what the model holds now, if that is the most ever seen; not too often, since looking costs ms."""
         now = monotonic()
         if now - self.measured_at < MEASURE_EVERY_S:
             return

@@ -3,9 +3,10 @@
 import io
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
+from av.error import FFmpegError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,8 @@ def frame_of(path: str, index: int) -> "NDArray[np.uint8]":
     Raises:
         ValueError: It is no video, or has fewer frames.
     """
-    return next(_frames(path, index, 1)).to_ndarray(format="rgb24")
+    frame: Any = next(_frames(path, index, 1)).to_ndarray(format="rgb24")
+    return frame
 
 
 def _frames(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
@@ -116,7 +118,7 @@ def _frames(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
                 if number >= first:
                     left -= 1
                     yield frame
-    except (av.FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError) as error:
         raise ValueError(f"a clip cannot be read: {error}") from error
     if left:
         raise ValueError(f"a clip has {first + wanted - left} frames of {first + wanted}")

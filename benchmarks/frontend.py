@@ -176,8 +176,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default 7; with --quick 2")
     parser.add_argument("--quick", action="store_true", help="a quarter of the load")
     parser.add_argument("--only", action="append", choices=("C1", "C2", "C3", "C4"), help="may be given repeatedly")
+    parser.add_argument("--as-shipped", action="store_true", help="with each side's own statistics and logs")
     parser.add_argument("--rust", help="the vllm-rs binary; default: VLLM_RUST_FRONTEND_PATH, or the one beside vLLM")
     arguments = parser.parse_args()
+    shipped: bool = arguments.as_shipped
     bench = Bench(rounds=arguments.rounds or (2 if arguments.quick else 7), quick=arguments.quick)
     wanted, rust = arguments.only or ["C1", "C2", "C3", "C4"], rust_path(arguments.rust)
     names = [MUYBRIDGE, VLLM, *([RUST] if rust else [])]
@@ -194,7 +196,10 @@ def main() -> None:
         measures = {"C1": bench.tokens, "C2": bench.requests, "C3": bench.first_text}
         if chosen := [measure for name, measure in measures.items() if name in wanted]:
             with contextlib.ExitStack() as stack:
-                sides = [stack.enter_context(running(name, model, work(name), rust=rust or "")) for name in names]
+                sides = [
+                    stack.enter_context(running(name, model, work(name), rust=rust or "", as_shipped=shipped))
+                    for name in names
+                ]
                 bench.compare(sides, chosen)
         if "C4" in wanted:
             first, *others = sorted(os.sched_getaffinity(0))
@@ -202,7 +207,9 @@ def main() -> None:
                 raise SystemExit("C4 needs a second core, for the load")
             with contextlib.ExitStack() as stack:
                 sides = [
-                    stack.enter_context(running(name, model, work(f"{name}-mock"), mock=True, cores={first}))
+                    stack.enter_context(
+                        running(name, model, work(f"{name}-mock"), mock=True, cores={first}, as_shipped=shipped)
+                    )
                     for name in (MUYBRIDGE, VLLM)
                 ]
                 os.sched_setaffinity(0, others)

@@ -77,8 +77,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def vllm_arguments(model: Path, port: int) -> list[str]:
-    """The arguments of vLLM's server: our engine's settings; without statistics and access log, as these cost."""
+def vllm_arguments(model: Path, port: int, *, as_shipped: bool = False) -> list[str]:
+    """The arguments of vLLM's server: our engine's settings.
+
+    Args:
+        model: The checkpoint.
+        port: To listen on.
+        as_shipped: With its statistics and its access log, which cost, and which it has unless they are turned off.
+    """
     settings = {
         **ENGINE,
         "model": model,
@@ -90,26 +96,40 @@ def vllm_arguments(model: Path, port: int) -> list[str]:
         "distributed_executor_backend": "uni",
         "host": "127.0.0.1",
         "port": port,
-        "disable_log_stats": True,
-        "disable_uvicorn_access_log": True,
+        "disable_log_stats": not as_shipped,
+        "disable_uvicorn_access_log": not as_shipped,
     }
     flags = [(f"--{name.replace('_', '-')}", value) for name, value in settings.items()]
-    return [word for flag, value in flags for word in ((flag,) if value is True else (flag, str(value)))]
+    given = [(flag, value) for flag, value in flags if value is not False]
+    return [word for flag, value in given for word in ((flag,) if value is True else (flag, str(value)))]
 
 
-def muybridge_arguments(model: Path, port: int, work: Path) -> list[str]:
-    """The arguments of our server, and the catalog that they name."""
+def muybridge_arguments(model: Path, port: int, work: Path, *, as_shipped: bool = False) -> list[str]:
+    """The arguments of our server, and the catalog that they name; as shipped, it logs each request too."""
     options = {**ENGINE, "kv_cache_gib": KV_CACHE_BYTES / 2**30, "threads": 1}
     entry = {"kind": "text", "backend": "vllm", "license": "none", "sources": [str(model)], "options": options}
     catalog = work / "catalog.yaml"
     catalog.write_text(yaml.safe_dump({"models": {"front": entry}, "profiles": {"front": {"models": ["front"]}}}))
-    given = {"catalog": catalog, "profile": "front", "port": port, "data-dir": work / "data", "log-level": "error"}
+    given = {
+        "catalog": catalog,
+        "profile": "front",
+        "port": port,
+        "data-dir": work / "data",
+        "log-level": "info" if as_shipped else "error",
+    }
     return ["serve", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
 
 
 @contextlib.contextmanager
 def running(
-    name: str, model: Path, work: Path, *, mock: bool = False, rust: str = "", cores: set[int] | None = None
+    name: str,
+    model: Path,
+    work: Path,
+    *,
+    mock: bool = False,
+    rust: str = "",
+    cores: set[int] | None = None,
+    as_shipped: bool = False,
 ) -> Iterator[Side]:
     """A server that has answered, ended with all its processes afterwards.
 
@@ -120,6 +140,7 @@ def running(
         mock: With the engine of `mock_engine.py` in its own process instead of a real one.
         rust: Where vLLM's Rust front end lies, for that side.
         cores: That it may use; None: all.
+        as_shipped: With the statistics and logs that it has by itself.
 
     Raises:
         RuntimeError: It did not start.
@@ -129,11 +150,11 @@ def running(
     parts = str(Path(__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (parts, str(ROOT), os.environ.get("PYTHONPATH"))))
     if name == MUYBRIDGE:
-        module, arguments = "server", muybridge_arguments(model, port, work)
+        module, arguments = "server", muybridge_arguments(model, port, work, as_shipped=as_shipped)
     elif name == VLLM:
-        module, arguments = "vllm.entrypoints.openai.api_server", vllm_arguments(model, port)
+        module, arguments = "vllm.entrypoints.openai.api_server", vllm_arguments(model, port, as_shipped=as_shipped)
     else:
-        module, arguments = "frontend_parts.vllm_serve", vllm_arguments(model, port)
+        module, arguments = "frontend_parts.vllm_serve", vllm_arguments(model, port, as_shipped=as_shipped)
         environment |= {"VLLM_USE_RUST_FRONTEND": "1", "VLLM_RUST_FRONTEND_PATH": rust}
     command = [sys.executable, "-m", *(("frontend_parts.mock_engine",) if mock else ()), module, *arguments]
     log = work / "log"

@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Literal
 
 from litestar import Response, delete, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from compat import responses, responses_items
 from server import replies
 from server.services import AnyRequest, Services, owner_of
 from server.streaming import collect, event_stream, until_disconnect
 
-Includes = Annotated[list[str] | None, Parameter(query="include[]")]
+Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]
 
 
 @post("/v1/responses", status_code=200)

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from litestar import Response, delete, get, post
-from litestar.params import QueryParameter
+from litestar.params import Parameter, QueryParameter
 
 from compat import responses, responses_items
 from server import replies

@@ -60,7 +60,8 @@ class Run:
             if not self.ending and not self.draft.writer.finished:
                 self.ending = why
                 await asyncio.sleep(0)  # a task that is cancelled before its first step would never clean up
-                self.task.cancel()
+                if not self.draft.writer.finished:  # it may have come to its end just now, which is being stored
+                    self.task.cancel()
             await asyncio.wait([self.task])
 
     async def follow(self, start: int) -> AsyncGenerator[bytes]:

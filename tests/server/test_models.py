@@ -8,7 +8,8 @@ from conftest import Running
 
 def test_models_are_listed_with_kind_and_aliases(client: openai.OpenAI) -> None:
     models = {model.id: model for model in client.models.list()}
-    assert list(models) == ["fake-text", "fake-vision", "fake-embedding", "fake-speech", "fake-image", "fake-video"]
+    kinds = ("text", "vision", "embedding", "speech", "voice", "image", "video")
+    assert list(models) == [f"fake-{kind}" for kind in kinds]
     assert models["fake-text"].model_extra["kind"] == "text"
     assert "gpt-4o" in models["fake-text"].model_extra["aliases"]
     assert client.models.retrieve("gpt-4o").id == "fake-text"

@@ -137,8 +137,10 @@ class Responses:
         Raises:
             RequestError: 404, for another's response too; 503.
         """
-        if (run := self._own_run(owner, response_id)) is not None:
+        if (run := self._own_run(owner, response_id)) is not None and not run.draft.writer.finished:
             return run.draft.response
+        if run is not None and run.task is not None:  # its end is being stored: until then nobody can build on it
+            await asyncio.wait([run.task])
         return (await self._keeper.stored(owner, response_id)).body
 
     async def delete(self, owner: str, response_id: str) -> None:

@@ -116,7 +116,7 @@ def test_a_pull_that_is_interrupted_ends_quietly(command: Command, hub: Hub) -> 
     while hub.sent_bytes < 100_000:
         time.sleep(0.01)
     pulling.send_signal(signal.SIGINT)
-    errors = pulling.communicate(timeout=5)[1]
+    errors = pulling.communicate(timeout=20)[1]
     assert pulling.returncode == 130
     assert "Traceback" not in errors
 

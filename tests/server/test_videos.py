@@ -95,9 +95,11 @@ def test_lists_are_paged(client: openai.OpenAI) -> None:
     made = [client.videos.create(model="fake-video", prompt=str(i), size=SIZE).id for i in range(5)]
     page = client.videos.list(limit=2)
     assert ([video.id for video in page.data], page.has_more) == (made[:-3:-1], True)
-    everything = [video.id for video in client.videos.list(limit=2)]
+    lenient = client.with_options()
+    lenient._strict_response_validation = False  # Others' videos are in it, of sizes that OpenAI does not know.
+    everything = [video.id for video in lenient.videos.list(limit=2)]
     assert everything[:5] == made[::-1]
-    assert [video.id for video in client.videos.list(order="asc")] == everything[::-1]
+    assert [video.id for video in lenient.videos.list(order="asc")] == everything[::-1]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ counted while they are decoded. Nothing here knows a model.
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -64,20 +64,38 @@ def decode_audio(
         InvalidMedia: No sound, not a known format, damaged, too long, or too slow to decode.
     """
     limit = math.floor(max_seconds * SAMPLE_RATE)
-    deadline = _Deadline(deadline_s)
     samples = bytearray()
+    for piece in decoded_sound(media, deadline_s=deadline_s, param=param):
+        samples += piece
+        if len(samples) // 4 > limit:
+            if cut:
+                break
+            raise InvalidMedia(f"The sound is longer than {max_seconds:g} seconds.", param=param)
+    return clean(np.frombuffer(samples, np.float32)[:limit])
+
+
+def decoded_sound(
+    media: Media, *, deadline_s: float, layout: str = "mono", rate: int = SAMPLE_RATE, param: str = "file"
+) -> Generator[bytes]:
+    """A sound of any length, piece by piece; whoever reads it counts. Arguments and errors as of `decode_audio`.
+
+    Yields:
+        Native float32 samples, the channels of each side by side. They may be NaN, and out of -1..1: see `clean`.
+    """
+    deadline = Deadline(deadline_s)
     with _refusing(param), ExitStack() as stack:
         source = io.BytesIO(media.data) if not media.path else stack.enter_context(open(media.path, "rb"))
-        container = stack.enter_context(_open(_Source(source, deadline), _sniff(source)))
-        for piece in _pieces(container, deadline):
-            samples += piece
-            if len(samples) // 4 > limit:
-                if cut:
-                    break
-                raise InvalidMedia(f"The sound is longer than {max_seconds:g} seconds.")
-        if not samples:
+        container = stack.enter_context(_open(Source(source, deadline), _sniff(source)))
+        some = False
+        for piece in _pieces(container, deadline, layout, rate):
+            some = some or bool(piece)
+            yield piece
+        if not some:
             raise InvalidMedia("The sound track is empty or damaged: no sound could be decoded.")
-    sound = np.frombuffer(samples, np.float32)[:limit]
+
+
+def clean(sound: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """The samples with 0.0 where they are NaN, and clipped at -1..1; changed in place."""
     np.nan_to_num(sound, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
     return np.clip(sound, -1.0, 1.0, out=sound)
 
@@ -108,7 +126,7 @@ def _sniff(source: IO[bytes]) -> str:
     raise InvalidMedia(f"The file is not a sound in a format that can be read here. {_ADVICE}")
 
 
-def _open(source: "_Source", demuxer: str) -> "InputContainer":
+def _open(source: "Source", demuxer: str) -> "InputContainer":
     """The container, with every door shut but the one that it came through."""
     return av.open(
         source,
@@ -124,8 +142,8 @@ def _open(source: "_Source", demuxer: str) -> "InputContainer":
     )
 
 
-def _pieces(container: "InputContainer", deadline: "_Deadline") -> Iterator[bytes]:
-    """Native float32 samples, mono, 16 kHz, as the first sound track is decoded. Damaged packets are passed over."""
+def _pieces(container: "InputContainer", deadline: "Deadline", layout: str, rate: int) -> Iterator[bytes]:
+    """Native float32 samples as the first sound track is decoded. Damaged packets are passed over."""
     if not container.streams.audio:
         raise InvalidMedia("The file has no sound track.")
     stream = container.streams.audio[0]
@@ -152,7 +170,7 @@ def _pieces(container: "InputContainer", deadline: "_Deadline") -> Iterator[byte
                 now := (frame.format.name, frame.layout.name, frame.sample_rate)
             ) != shape:  # Streams may change midway.
                 yield from _flush(resampler)
-                resampler, shape = _resampler(frame), now
+                resampler, shape = _resampler(frame, layout, rate), now
             frame.pts = None  # Gaps and jumps in a file's clock are not to be filled or refused.
             if resampler is not None:
                 yield from map(_bytes, resampler.resample(frame))
@@ -161,10 +179,10 @@ def _pieces(container: "InputContainer", deadline: "_Deadline") -> Iterator[byte
         raise InvalidMedia("The sound is damaged: most of it cannot be decoded.")
 
 
-def _resampler(frame: AudioFrame) -> AudioResampler:
+def _resampler(frame: AudioFrame, layout: str, rate: int) -> AudioResampler:
     if frame.sample_rate not in SAMPLE_RATES:
         raise InvalidMedia(f"A sample rate of {frame.sample_rate} Hz cannot be read here.")
-    return AudioResampler("flt", "mono", SAMPLE_RATE)
+    return AudioResampler("flt", layout, rate)
 
 
 def _flush(resampler: AudioResampler | None) -> Iterator[bytes]:
@@ -172,37 +190,42 @@ def _flush(resampler: AudioResampler | None) -> Iterator[bytes]:
 
 
 def _bytes(frame: AudioFrame) -> bytes:
-    return bytes(frame.planes[0])[: frame.samples * 4]  # Planes are padded.
+    return bytes(frame.planes[0])[: frame.samples * 4 * frame.layout.nb_channels]  # Planes are padded.
 
 
-class _Deadline:
-    """A point in monotonic time."""
+class Deadline:
+    """A point in monotonic time, until which something is to be decoded."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, what: str = "sound") -> None:
         self._seconds = seconds
+        self._what = what
         self._end = time.monotonic() + seconds
 
     def check(self) -> None:
+        """Raises `InvalidMedia` once it has passed."""
         if time.monotonic() > self._end:
-            raise InvalidMedia(f"The sound could not be decoded within {self._seconds:g} seconds.")
+            raise InvalidMedia(f"The {self._what} could not be decoded within {self._seconds:g} seconds.")
 
 
-class _Source:
+class Source:
     """What FFmpeg reads from. Every read looks at the clock, so that no demuxer can loop past the deadline."""
 
-    def __init__(self, file: IO[bytes], deadline: _Deadline) -> None:
+    def __init__(self, file: IO[bytes], deadline: Deadline) -> None:
         self._file = file
         self._deadline = deadline
 
     def read(self, size: int) -> bytes:
+        """As of a file; so are the others."""
         self._deadline.check()
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves."""
         self._deadline.check()
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """Where it is."""
         return self._file.tell()
 
 

@@ -1,19 +1,23 @@
-"""Frames to an MP4 file that every browser and player can show."""
+"""Frames to films that every browser and player can show, and films of ours to frames, other films and pictures."""
 
 import io
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import av
 from av.error import FFmpegError
+from PIL import Image, ImageOps
+
+from adapters.media.mp4 import Mp4Writer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_BT709 = 1
-"""ITU-T H.273: the number of this colour space in primaries, transfer and matrix alike."""
+SHEET_SIDE = 5
+"""A sheet has so many pictures in a row, and so many rows."""
+SHEET_WIDTH = 320
+"""Pixels of a sheet's picture at most."""
 
 
 def encode_mp4(frames: "NDArray[np.uint8]", fps: int) -> bytes:
@@ -34,67 +38,38 @@ def encode_mp4(frames: "NDArray[np.uint8]", fps: int) -> bytes:
     if height % 2 or width % 2 or fps < 1:
         raise ValueError(f"sides must be even and fps positive, not {width}x{height} at {fps}")
     out = io.BytesIO()
-    # Room for the index is kept free at the start: FFmpeg's "faststart" would have to open the output again by name.
-    # 64 bytes a frame are more than its tables need (sizes, times, reordering, keyframes, chunks).
-    options = {"moov_size": str(8192 + 64 * count)}
-    with av.open(out, "w", format="mp4", options=options) as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # x264's result depends on how many threads it has. And with its macroblock tree, 30 small frames came out in
-        # six versions in 400 runs on a busy machine, with one thread too; without it, in one version in 2,500 runs.
-        stream.options = {"preset": "veryfast", "crf": "18", "threads": "4", "x264-params": "mbtree=0"}
-        context = stream.codec_context
-        context.time_base = Fraction(1, fps)
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = 1  # 16..235, as players expect.
-        for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=1)
-            frame.pts, frame.time_base = number, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    _write(Mp4Writer(out, fps, count), frames)
     return out.getvalue()
 
 
-def join_mp4(clips: Sequence[tuple[str, int, int]], fps: int, target: str) -> tuple[int, int, int]:
+def join_mp4(
+    clips: Sequence[tuple[str, int, int]],
+    fps: int,
+    target: str,
+    *,
+    sound: str = "",
+    size: tuple[int, int] | None = None,
+) -> tuple[int, int, int]:
     """Writes pieces of MP4 files as one, encoded as `encode_mp4` does; one frame at a time is in memory.
 
     Args:
         clips: Path, first frame that is shown, and how many; paths are the server's own.
         fps: Frames per second of the whole, whatever the clips' own is: a frame stays a frame.
         target: Where it goes.
+        sound: Path of a sound, as of `Mp4Writer`.
+        size: (width, height) that all frames are brought to: scaled to cover it, and cropped at the centre.
 
     Returns:
         (width, height, frames).
 
     Raises:
-        ValueError: A clip is no video, has fewer frames, or another size than the first one.
+        ValueError: A clip is no video, has fewer frames, or another size than the first one and `size` is None.
     """
     count = sum(wanted for _, _, wanted in clips)
-    size: tuple[int, int] | None = None
-    with av.open(target, "w", format="mp4", options={"moov_size": str(8192 + 64 * count)}) as container:
-        stream = container.add_stream("libx264", rate=fps)
-        stream.options = {"preset": "veryfast", "crf": "18", "threads": "4", "x264-params": "mbtree=0"}
-        context = stream.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range = 1
-        number = 0
-        for path, first, wanted in clips:
-            for frame in _frames(path, first, wanted):
-                if size is None:
-                    size = frame.width, frame.height
-                    stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
-                    context.time_base = Fraction(1, fps)
-                if (frame.width, frame.height) != size:
-                    raise ValueError(f"a clip is {frame.width}x{frame.height}, and the first one {size[0]}x{size[1]}")
-                shown = frame.reformat(format="yuv420p", dst_colorspace=_BT709, dst_color_range=1)
-                shown.pts, shown.time_base, shown.pict_type = number, Fraction(1, fps), 0
-                container.mux(stream.encode(shown))
-                number += 1
-        if size is None:
-            raise ValueError("there is nothing to join")
-        container.mux(stream.encode(None))
-    return *size, number
+    shown = (frame for path, first, wanted in clips for frame in frames_of(path, first, wanted))
+    return _write(
+        Mp4Writer(target, fps, count, sound), shown if size is None else (fitted(frame, size) for frame in shown)
+    )
 
 
 def frame_of(path: str, index: int) -> "NDArray[np.uint8]":
@@ -103,12 +78,16 @@ def frame_of(path: str, index: int) -> "NDArray[np.uint8]":
     Raises:
         ValueError: It is no video, or has fewer frames.
     """
-    frame: Any = next(_frames(path, index, 1)).to_ndarray(format="rgb24")
+    frame: Any = next(frames_of(path, index, 1)).to_ndarray(format="rgb24")
     return frame
 
 
-def _frames(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
-    """Exactly so many frames of a file."""
+def frames_of(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
+    """Exactly so many frames of a file of ours.
+
+    Raises:
+        ValueError: It is no video, or has fewer frames.
+    """
     left = wanted
     try:
         with open(path, "rb") as file, av.open(file, "r", format="mp4") as container:
@@ -122,3 +101,50 @@ def _frames(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
         raise ValueError(f"a clip cannot be read: {error}") from error
     if left:
         raise ValueError(f"a clip has {first + wanted - left} frames of {first + wanted}")
+
+
+def fitted(frame: "av.VideoFrame", size: tuple[int, int]) -> "av.VideoFrame":
+    """The frame in another size: scaled to cover it, and cropped at the centre."""
+    if (frame.width, frame.height) == size:
+        return frame
+    picture = ImageOps.fit(frame.to_image(), size, Image.Resampling.LANCZOS)
+    return av.VideoFrame.from_image(picture)
+
+
+def sheet_of(path: str, frames: int) -> Image.Image:
+    """A film at one look: up to 25 of its frames, evenly spread from the first to the last, in rows.
+
+    Args:
+        path: A file of ours.
+        frames: How many it has.
+
+    Raises:
+        ValueError: It is no video, or has fewer frames.
+    """
+    most = SHEET_SIDE * SHEET_SIDE
+    chosen = sorted({round(at * (frames - 1) / (most - 1)) for at in range(most)})
+    columns = min(SHEET_SIDE, len(chosen))
+    sheet: Image.Image | None = None
+    wanted = dict(zip(chosen, range(len(chosen)), strict=True))
+    for number, frame in enumerate(frames_of(path, 0, frames)):
+        if (at := wanted.get(number)) is None:
+            continue
+        picture = frame.to_image()
+        picture.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2), Image.Resampling.LANCZOS)
+        if sheet is None:
+            rows = -(-len(chosen) // columns)
+            sheet = Image.new("RGB", (picture.width * columns, picture.height * rows))
+        sheet.paste(picture, (at % columns * picture.width, at // columns * picture.height))
+    if sheet is None:
+        raise ValueError("a film has one frame at least")
+    return sheet
+
+
+def _write(writer: Mp4Writer, frames: "Iterable[Any]") -> tuple[int, int, int]:
+    try:
+        for frame in frames:
+            writer.add(frame)
+    except BaseException:
+        writer.abort()
+        raise
+    return writer.close()

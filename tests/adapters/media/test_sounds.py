@@ -253,7 +253,7 @@ def test_promise_19_the_allow_list_holds_even_where_recognition_is_fooled(
     secret.write_bytes(encoded("wav", "pcm_s16le", tone(1.0)))
     if demuxer not in av.formats_available:
         pytest.skip(f"this FFmpeg has no {demuxer} demuxer")
-    source = sounds._Source(io.BytesIO(playlists(secret, port)[name]), sounds._Deadline(5))
+    source = sounds.Source(io.BytesIO(playlists(secret, port)[name]), sounds.Deadline(5))
     with pytest.raises((av.error.FFmpegError, ValueError)):
         sounds._open(source, demuxer)
     assert not callers

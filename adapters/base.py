@@ -47,6 +47,8 @@ class ModelFiles:
     """Validated by the backend's own `Options`."""
     devices: tuple[int, ...] | None = None
     """GPUs that it has been given, as nvidia-smi numbers them; empty: it is to run on the CPU; None: it may choose."""
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Absolute paths of what its entry names beside it: "refiner", a directory, and "lora:NAME", a safetensors file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,8 @@ class Question:
 
     text: str
     options: tuple[str, ...] = ("yes", "no")
+    content: tuple[Part, ...] = ()
+    """What belongs to this question alone, and follows its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -612,21 +616,50 @@ class VoiceAdapter(Adapter):
 
 
 @dataclass(frozen=True, slots=True)
+class Lora:
+    """A small set of weights laid over a model's own for one request (arXiv 2106.09685)."""
+
+    name: str
+    """One of those that the model's entry names."""
+    scale: float = 1.0
+    """How strongly; 0 is not at all, below 0 is away from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A picture to draw."""
+    """A picture to draw; with `source`, a picture to draw anew."""
 
     prompt: str
     negative_prompt: str = ""
-    width: int = 1024
-    """Pixels."""
-    height: int = 1024
-    """Pixels."""
-    num_inference_steps: int = 30
-    guidance_scale: float = 7.5
+    width: int | None = 1024
+    """Pixels; None: as wide as `source`, as nearly as the model can."""
+    height: int | None = 1024
+    """Pixels; None: as `width`."""
+    num_inference_steps: int | None = 30
+    """None: the pipeline's own number."""
+    guidance_scale: float | None = 7.5
+    """None: the pipeline's own."""
+    true_cfg_scale: float | None = None
+    """For models whose `guidance_scale` is trained in: how far away from the negative prompt. None: not at all."""
     seed: int | None = None
     """0..2**32-1 of the first image; the others follow by one. None: drawn at random and reported."""
     n: int = 1
     media_type: Literal["image/png", "image/jpeg", "image/webp"] = "image/png"
+    quality: int | None = None
+    """0..100 of JPEG and WebP; None: what looks like the original."""
+    scheduler: str = ""
+    """One of the sampling methods that the model takes; "": its own."""
+    loras: tuple[Lora, ...] = ()
+    refiner_steps: int = 0
+    """So many further steps by the model's refiner, which takes over the latents; 0: none."""
+    partial_images: int = 0
+    """How many previews of each image are wanted, spread evenly over the steps."""
+    source: Media | None = None
+    """The picture that is drawn anew."""
+    mask: Media | None = None
+    """Of the source's size: only where it is fully transparent is anything drawn; the rest stays as it is."""
+    strength: float = 0.8
+    """0..1: how much of the source is given up; 1 draws as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -636,6 +669,17 @@ class Step:
     step: int
     """1..total."""
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartialImage:
+    """A preview of a picture that is being drawn: its running latents, decoded."""
+
+    index: int
+    """Of the picture, 0..n-1."""
+    partial_index: int
+    """Of the preview, from 0."""
+    image: Media
 
 
 @dataclass(frozen=True, slots=True)
@@ -658,7 +702,7 @@ class ImageDone:
     generation_ms: float
 
 
-ImageEvent = Step | GeneratedImage | ImageDone
+ImageEvent = Step | PartialImage | GeneratedImage | ImageDone
 
 
 class ImageAdapter(Adapter):
@@ -668,10 +712,13 @@ class ImageAdapter(Adapter):
 
     @abstractmethod
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
-        """Steps, then the pictures, then one `ImageDone`. Closing the generator stops within one step.
+        """Steps with previews among them, then the pictures, then one `ImageDone`.
+
+        Closing the generator stops within one step. Pictures may come while others are still drawn, in their order.
 
         Raises:
             UnsupportedOption: A size or another option that the model cannot do.
+            InvalidMedia: The source or the mask cannot be read.
             OutOfMemory: The request does not fit.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.

@@ -1,7 +1,7 @@
 """Language models, with and without eyes, on vLLM.
 
-engine.py starts and ends vLLM; prompts.py makes tokens of messages; sampling.py and judging.py make vLLM's parameters
-of requests; vllm_text.py is the adapter.
+engine.py starts and ends vLLM; prompts.py makes tokens of messages; sampling.py makes vLLM's parameters of requests;
+judge.py asks questions, by judging.py and sequences.py; vllm_text.py is the adapter.
 """
 
 from adapters.text.vllm_text import VllmText

@@ -4,15 +4,17 @@ import asyncio
 import hashlib
 import json
 import re
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters.base import ImagePart, Message, TextPart
 from adapters.errors import UnsupportedOption
 from adapters.media.images import open_image, to_rgb
 from adapters.text.pieces import Pieces
+from adapters.text.quoting import Quoted
+from adapters.text.rendering import PlainTemplate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,44 +38,6 @@ Pictures = Mapping[int, Picture]
 """By `id` of the part: the request holds the parts while this is used."""
 
 
-class _Quoted:
-    """Users' text, in which control tokens are replaced by placeholders that no tokenizer knows."""
-
-    def __init__(self, control: re.Pattern[str]) -> None:
-        self._control = control
-        self._nonce = secrets.token_hex(8)
-        self._texts: list[str] = []
-
-    def quote(self, text: str) -> str:
-        return self._control.sub(self._replace, text)
-
-    def quote_all(self, value: Any) -> Any:
-        """The JSON value with all its strings quoted, names of fields too."""
-        if isinstance(value, str):
-            return self.quote(value)
-        if isinstance(value, Mapping):
-            return {self.quote(str(name)): self.quote_all(item) for name, item in value.items()}
-        if isinstance(value, Sequence):
-            return [self.quote_all(item) for item in value]
-        return value
-
-    def _replace(self, match: re.Match[str]) -> str:
-        self._texts.append(match[0])
-        return f"\ue000{self._nonce}-{len(self._texts) - 1}\ue001"
-
-    def split(self, rendered: str) -> list[str]:
-        """The rendered text in pieces that are to be tokenized apart; joined, they are the true text.
-
-        Each control token comes as two pieces, so that no piece holds it whole.
-        """
-        if not self._texts:
-            return [rendered]
-        pieces = re.split(f"\ue000{self._nonce}-(\\d+)\ue001", rendered)
-        for index in range(1, len(pieces), 2):
-            pieces[index] = self._texts[int(pieces[index])]
-        return [half for at, piece in enumerate(pieces) for half in ((piece[:1], piece[1:]) if at % 2 else (piece,))]
-
-
 class Prompts:
     """Makes prompts for one running engine."""
 
@@ -95,6 +59,7 @@ class Prompts:
             self._renderer.get_mm_processor().info.allowed_mm_limits
         )
         self._control = re.compile("|".join(map(re.escape, self._control_tokens())) or "(?!)")
+        self._plain = PlainTemplate(self._tokenizer, self._plain_source())
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")  # Fast tokenizers are not for two threads.
 
     def close(self) -> None:
@@ -183,6 +148,30 @@ class Prompts:
         tokens = self._tokenizer.encode(text, add_special_tokens=False)
         return tokens[0] if tokens and self._tokenizer.decode(tokens[:1]).strip() else None
 
+    def spell(self, text: str) -> list[int]:
+        """The tokens of a text; control tokens in it are taken for the letters that they are written with."""
+        quoted = Quoted(self._control)
+        return self._pieces.encode(quoted.split(quoted.quote(text)))
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens with which the model ends an answer."""
+        configured = self._model.try_get_generation_config().get("eos_token_id")
+        found = [self._tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+        return tuple(dict.fromkeys(token for token in found if isinstance(token, int)))
+
+    def _plain_source(self) -> str | None:
+        """The chat template, where it takes messages' contents as texts."""
+        from vllm.renderers.hf import resolve_chat_template, resolve_chat_template_content_format
+
+        source = resolve_chat_template(self._tokenizer, self._template, None, model_config=self._model)
+        if source is None:
+            return None
+        form = resolve_chat_template_content_format(
+            self._template, None, "auto", self._tokenizer, model_config=self._model
+        )
+        return source if form == "string" else None
+
     def _control_tokens(self) -> list[str]:
         """What users must not be able to write: the ends of turns, and the stand-ins for images. Longest first."""
         found = {token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special}
@@ -200,23 +189,30 @@ class Prompts:
         arguments: Mapping[str, Any],
     ) -> tuple[list[int], Any, Any]:
         """Token ids, with one stand-in per image; the images and their names by modality, or None."""
+        quoted = Quoted(self._control)
+        wire: list[Any] = [_wire(message, pictures, quoted) for message in messages]
+        text = None if tools or arguments else self._plain.render(wire)
+        if text is not None:
+            return self._pieces.encode(quoted.split(text)), None, None
+        text, data, digests = self._templated(wire, quoted.quote_all(tools) or None, arguments)
+        return self._pieces.encode(quoted.split(text)), data, digests
+
+    def _templated(self, wire: list[Any], tools: Any, arguments: Mapping[str, Any]) -> tuple[str, Any, Any]:
+        """The conversation as text, by vLLM's whole way."""
         from vllm.exceptions import VLLMValidationError
         from vllm.renderers.chat_utils import ChatTemplateResolutionError, parse_chat_messages
         from vllm.renderers.hf import resolve_chat_template_content_format, safe_apply_chat_template
 
-        quoted = _Quoted(self._control)
-        wire: list[Any] = [_wire(message, pictures, quoted) for message in messages]
-        offered = quoted.quote_all(tools) or None
         try:
             form = resolve_chat_template_content_format(
-                self._template, offered, "auto", self._tokenizer, model_config=self._model
+                self._template, tools, "auto", self._tokenizer, model_config=self._model
             )
             conversation, data, digests = parse_chat_messages(wire, self._model, form)
-            text = safe_apply_chat_template(
+            text: Any = safe_apply_chat_template(
                 self._model,
                 self._tokenizer,
                 conversation,
-                tools=offered,
+                tools=tools,
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=True,
@@ -231,7 +227,7 @@ class Prompts:
             raise UnsupportedOption(
                 f"The model's chat template refuses the messages: {reason}", param="messages"
             ) from error
-        return self._pieces.encode(quoted.split(text)), data, digests
+        return text, data, digests
 
 
 def _short(messages: Sequence[Message], tools: Sequence[object]) -> bool:
@@ -256,7 +252,7 @@ def _picture(part: ImagePart) -> Picture:
     return Picture(image, digest.hexdigest())
 
 
-def _wire(message: Message, pictures: Pictures, quoted: _Quoted) -> dict[str, Any]:
+def _wire(message: Message, pictures: Pictures, quoted: Quoted) -> dict[str, Any]:
     """The message as vLLM takes it: OpenAI's form, with decoded images in it."""
     content: list[dict[str, Any]] = []
     for part in message.content:

@@ -10,11 +10,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from adapters.base import (
     ImagePart,
-    Judgement,
     JudgeRequest,
     JudgeResult,
     LoadProgress,
@@ -39,12 +38,13 @@ from adapters.errors import (
     ModelLoadFailed,
 )
 from adapters.holdings import held_bytes
-from adapters.text import calling, faults, judging, sampling, templates
+from adapters.text import calling, faults, sampling, templates
 from adapters.text.answers import Answers, finish_reason
 from adapters.text.calling import Calling
 from adapters.text.engine import Engine, VllmOptions, preload
+from adapters.text.judge import Judge
 from adapters.text.likelihoods import Likelihoods
-from adapters.text.prompts import Pictures, Prompts
+from adapters.text.prompts import Prompts
 from adapters.text.spelling import Spelling
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class VllmText(TextAdapter):
 
     class Options(VllmOptions):
         """See `adapters.text.engine.VllmOptions`."""
+
+        judge_temperature: float = Field(1.0, ge=0.05, le=20)
+        """By which the logarithms of judged probabilities are divided: above 1, the model is less sure than it says.
+        `examples/calibrate.py` fits it to labelled questions."""
 
     def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor, template: str | None) -> None:
         """Takes over a running engine, and the thread that started it. Use `load`."""
@@ -71,6 +75,7 @@ class VllmText(TextAdapter):
         self._spelling = Spelling(tokenizer)
         self._likely = Likelihoods(self._spelling)
         self._context: int = engine.llm.model_config.max_model_len
+        self._judge = Judge(self._prompts, self._context, options.judge_temperature)
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
@@ -232,33 +237,8 @@ class VllmText(TextAdapter):
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
-        begin = time.perf_counter()
         with faults.translated(lambda: self.alive):
-            pictures = await self._prompts.pictures(request.content)
-            answers = await asyncio.gather(*(self._judge(request, one, pictures) for one in request.questions))
-        usage = sum((usage for _, usage in answers), Usage())
-        return JudgeResult(tuple(one for one, _ in answers), usage, (time.perf_counter() - begin) * 1000)
-
-    async def _judge(self, request: JudgeRequest, question: Question, pictures: Pictures) -> tuple[Judgement, Usage]:
-        from vllm.sampling_params import RequestOutputKind, SamplingParams
-
-        tokens = judging.answer_tokens(question, self._prompts.first_token)
-        prompt = await self._prompts.chat((judging.message(request, question),), pictures)
-        sampling.budget(TextRequest(max_tokens=1), prompt, self._context)
-        usage, logprobs = Usage(), dict[int, float]()
-        for wanted in judging.chunks(tokens):
-            parameters = SamplingParams(
-                max_tokens=1,
-                temperature=0,
-                logprob_token_ids=wanted,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            async for output in await self._run(prompt, parameters):
-                usage = _added(usage, output)
-                steps = output.outputs[0].logprobs or [{}]
-                logprobs |= {token: steps[0][token].logprob for token in wanted}
-        return judging.judgement(tokens, logprobs), usage
+            return await self._judge.answer(request, self._run)
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
         """The engine's outputs; closing them aborts the request in the engine at once."""
@@ -298,14 +278,6 @@ def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> No
     if not starting.cancelled() and starting.exception() is None:
         thread.submit(starting.result().stop)
     thread.shutdown(wait=False)
-
-
-def _added(usage: Usage, output: "RequestOutput") -> Usage:
-    return Usage(
-        len(output.prompt_token_ids or ()),
-        usage.completion_tokens + sum(len(answer.token_ids) for answer in output.outputs),
-        max(usage.cached_tokens, output.num_cached_tokens or 0),
-    )
 
 
 def _grey() -> Media:

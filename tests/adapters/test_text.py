@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -318,16 +319,56 @@ async def test_more_spellings_than_vllm_takes_at_once(model: VllmText):
         except UnsupportedOption:
             continue
     question = Question("Which of these begins with a C?", tuple(options))
-    assert next(len(chunk) for chunk in judging.chunks(tokens)) == judging.MAX_TOKENS_AT_ONCE
-    assert len(judging.chunks(tokens)) == 2
+    chunks = judging.chunks([token for option in tokens for token in option])
+    assert next(len(chunk) for chunk in chunks) == judging.MAX_TOKENS_AT_ONCE
+    assert len(chunks) == 2
     result = await model.judge(JudgeRequest((), (question,)))
     (found,) = result.judgements
     assert sum(found.probabilities) == pytest.approx(1)
     assert result.usage.completion_tokens == 2
 
 
-@pytest.mark.parametrize("options", [("red", "red fox"), ("Yes", "yes"), ("ok", " ")])
-async def test_options_that_begin_alike_are_refused(model: VllmText, options: tuple[str, ...]):
+BEGIN_ALIKE = (
+    Question("How many animals are there?", ("1", "2", "3", "10", "12")),
+    Question("Who is it?", ("a red fox", "a red fox with a hat", "a hen")),
+    Question("Is there a fox?", ("Yes", "yes", "no")),
+)
+
+
+async def test_options_that_begin_alike_are_told_apart_by_their_whole_sequences(model: VllmText, qwen_path: Path):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    request = JudgeRequest((TextPart(STORY),), BEGIN_ALIKE)
+    result = await model.judge(request)
+    reference: Any = AutoModelForCausalLM.from_pretrained(qwen_path, dtype=torch.bfloat16)
+    for question, found in zip(BEGIN_ALIKE, result.judgements, strict=True):
+        prompt = await model._prompts.chat((judging.message(request, question),), {})
+
+        def logprob(said: list[int], tokens: list[int], before: list[int] = prompt["prompt_token_ids"]) -> float:
+            with torch.inference_mode():
+                logits = reference(torch.tensor([[*before, *said]])).logits[0, -1].float()
+            return logits.log_softmax(0)[tokens].logsumexp(0).item()
+
+        options = judging.spellings(question.options)
+        nested = question is not BEGIN_ALIKE[2]
+        scores = list[float]()
+        for variants in options:
+            total = 0.0
+            for text in dict.fromkeys(variants):
+                tokens = model._prompts.spell(text)
+                steps = [logprob(tokens[:at], [token]) for at, token in enumerate(tokens)]
+                total += math.exp(sum(steps) + (logprob(tokens, list(model._prompts.ends)) if nested else 0))
+            scores.append(math.log(total))
+        lengths = [len(model._prompts.spell(variants[0])) + nested for variants in options]
+        if len(set(lengths)) > 1:
+            scores = [score / length for score, length in zip(scores, lengths, strict=True)]
+        expected = torch.tensor(scores).softmax(0).tolist()
+        assert found.probabilities == pytest.approx(expected, abs=0.04)  # bfloat16, as above
+
+
+@pytest.mark.parametrize("options", [("red", " red"), ("ok", " "), ("ok", "x " * 100, "x " * 200)])
+async def test_options_that_are_none_are_refused(model: VllmText, options: tuple[str, ...]):
     with pytest.raises(UnsupportedOption) as caught:
         await model.judge(JudgeRequest((TextPart(STORY),), (Question("Which?", options),)))
     assert caught.value.param == "questions"

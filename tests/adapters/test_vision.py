@@ -2,8 +2,9 @@
 
 import io
 import math
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from adapters.base import (
 )
 from adapters.errors import InvalidMedia, UnsupportedOption, WrongModelKind
 from adapters.fake import FakeText
-from adapters.text import VllmText
+from adapters.text import VllmText, judging
 from adapters.vision import MAX_ELEMENTS, elements, validate_scene
+from starter.drawing import draw
+from starter.training.pictures import random_scenes
 
 CHECKPOINT = Path(__file__).parents[2] / "starter" / "checkpoints" / "vision"
 MAX_IMAGES = 3
@@ -42,7 +45,7 @@ def picture(color: str, size: tuple[int, int] = (320, 240)) -> Media:
 
 @pytest.fixture(scope="module")
 async def model() -> AsyncIterator[VllmText]:
-    options = {"kv_cache_gib": 0.25, "max_images": MAX_IMAGES}
+    options = {"kv_cache_gib": 0.25, "max_images": MAX_IMAGES, "dtype": "float32"}
     adapter = await VllmText.load(ModelFiles("tiny", "vllm", str(CHECKPOINT), options), lambda _: None)
     yield adapter
     await adapter.unload()
@@ -82,6 +85,94 @@ async def test_many_questions_share_one_image(model: VllmText):
         assert 0 < judgement.mass <= 1
     assert result.usage.completion_tokens == 50
     assert result.usage.cached_tokens > result.usage.prompt_tokens / 2
+
+
+def drawn(seed: int) -> Media:
+    """A picture by the starter's own renderer."""
+    out = io.BytesIO()
+    draw(random_scenes(1, random.Random(seed))[0]).save(out, "PNG")
+    return Media("image/png", out.getvalue())
+
+
+KINDS = (
+    Question("Is there a fox?"),
+    Question("Is it night?", ("no", "yes")),
+    Question("What colour is the subject?", ("red", "blue", "green", "yellow")),
+    Question("How well does it fit?", ("1", "2", "3", "10")),
+    Question("Where is it?", ("in the forest", "in the desert", "in the city at night")),
+    Question("Which of these does the image show?", ("red", "red fox", "fox")),
+)
+"""Told apart by first tokens; by sequences of one length; by sequences of several lengths, some with their ends."""
+
+
+async def test_probabilities_are_those_of_transformers_on_the_same_weights(model: VllmText):
+    import torch
+    from transformers import AutoImageProcessor, LlavaOnevisionForConditionalGeneration
+
+    reference: Any = LlavaOnevisionForConditionalGeneration.from_pretrained(str(CHECKPOINT), dtype=torch.float32)
+    processor: Any = AutoImageProcessor.from_pretrained(str(CHECKPOINT))
+    for seed in (1, 2):
+        image = drawn(seed)
+        request = JudgeRequest((ImagePart(image),), KINDS)
+        result = await model.judge(request)
+        pixels = dict(processor([Image.open(io.BytesIO(image.data)).convert("RGB")], return_tensors="pt"))
+        for question, found in zip(KINDS, result.judgements, strict=True):
+            message = judging.message(request, question)
+            prompt = await model._prompts.chat((message,), await model._prompts.pictures(message.content))
+
+            def logprobs(
+                said: list[int], before: list[int] = prompt["prompt_token_ids"], pixels: dict[str, Any] = pixels
+            ) -> Any:
+                ids = torch.tensor([[*before, *said]])
+                with torch.inference_mode():
+                    logits = reference(input_ids=ids, attention_mask=torch.ones_like(ids), **pixels).logits
+                return logits[0, -1].log_softmax(0)
+
+            expected = _reference(question, model, logprobs)
+            assert found.probabilities == pytest.approx(expected, abs=0.002)  # The promise is 0.02.
+            assert sum(found.probabilities) == pytest.approx(1)
+
+
+def _reference(question: Question, model: VllmText, logprobs: Callable[[list[int]], Any]) -> list[float]:
+    """The probabilities of the options, by the rule of docs/vision.md and nothing of the adapter's own arithmetic."""
+    own = [model._prompts.spell(option) for option in question.options]
+    spelled = [{s + w for w in (o, o.lower(), o[:1].upper() + o[1:]) for s in ("", " ")} for o in question.options]
+    tokens = [{tuple(model._prompts.spell(text)) for text in texts} for texts in spelled]
+    firsts = [{model._prompts.first_token(text) for text in texts} - {None} for texts in spelled]
+    if sum(map(len, firsts)) == len(set().union(*firsts)):
+        start = logprobs([]).exp()
+        masses = [sum(start[token].item() for token in first) for first in firsts]
+        return [mass / sum(masses) for mass in masses]
+    nested = any(a != b and b[: len(a)] == a for i in tokens for a in i for j in tokens if i is not j for b in j)
+    masses = []
+    for variants, plain in zip(tokens, own, strict=True):
+        mass = 0.0
+        for one in variants:
+            steps = [logprobs(list(one[:at]))[token].item() for at, token in enumerate(one)]
+            end = logprobs(list(one))[list(model._prompts.ends)].logsumexp(0).item() if nested else 0.0
+            mass += math.exp(sum(steps) + end)
+        masses.append((mass, len(plain) + nested))
+    even = len({length for _, length in masses}) == 1
+    scores = [mass if even else mass ** (1 / length) for mass, length in masses]
+    return [score / sum(scores) for score in scores]
+
+
+async def test_answers_do_not_depend_on_the_order_of_questions_or_on_each_other(model: VllmText):
+    image = ImagePart(drawn(3))
+    together = (await model.judge(JudgeRequest((image,), KINDS))).judgements
+    backwards = (await model.judge(JudgeRequest((image,), KINDS[::-1]))).judgements[::-1]
+    for question, found, other in zip(KINDS, together, backwards, strict=True):
+        (alone,) = (await model.judge(JudgeRequest((image,), (question,)))).judgements
+        assert found.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+        assert found.probabilities == pytest.approx(alone.probabilities, abs=1e-4)
+
+
+async def test_a_question_may_bring_its_own_image(model: VllmText):
+    plain, shown = Question("Is it the same?"), Question("Is it the same?", content=(ImagePart(drawn(4)),))
+    result = await model.judge(JudgeRequest((ImagePart(drawn(3)),), (plain, shown)))
+    alone = await model.judge(JudgeRequest((ImagePart(drawn(3)),), (plain,)))
+    assert result.judgements[0].probabilities == pytest.approx(alone.judgements[0].probabilities, abs=1e-4)
+    assert result.judgements[0] != result.judgements[1]
 
 
 async def test_users_cannot_write_stand_ins_for_images(model: VllmText):

@@ -1,0 +1,121 @@
+"""Questions put to a running engine: which prompts, which tokens, how many requests."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adapters.base import Judgement, JudgeRequest, JudgeResult, Question, TextRequest, Usage
+from adapters.text import judging, sampling, sequences
+from adapters.text.prompts import Pictures, Prompts
+
+if TYPE_CHECKING:
+    from vllm.outputs import RequestOutput
+
+MAX_REMEMBERED = 4096
+"""Sets of options of which the tokens are remembered."""
+
+Run = Callable[[Any, Any], Coroutine[Any, Any, AsyncGenerator["RequestOutput"]]]
+Tokens = tuple[list[list[int]] | None, sequences.Sequences]
+
+
+class Judge:
+    """Judges with one engine."""
+
+    def __init__(self, prompts: Prompts, context: int, temperature: float) -> None:
+        """Takes what makes prompts.
+
+        Args:
+            prompts: Of the engine.
+            context: In tokens.
+            temperature: See `judging.weighed`.
+        """
+        self._prompts = prompts
+        self._context = context
+        self._temperature = temperature
+        self._remembered: dict[tuple[str, ...], Tokens] = {}
+
+    async def answer(self, request: JudgeRequest, run: Run) -> JudgeResult:
+        """As `TextAdapter.judge`.
+
+        Args:
+            request: The questions.
+            run: Puts a prompt to the engine, under vLLM's sampling parameters.
+        """
+        begin = time.perf_counter()
+        shown = [part for question in request.questions for part in question.content]
+        pictures = await self._prompts.pictures([*request.content, *shown])
+        work = (self._one(request, question, pictures, run) for question in request.questions)
+        answers = await asyncio.gather(*work)
+        usage = sum((usage for _, usage in answers), Usage())
+        return JudgeResult(tuple(one for one, _ in answers), usage, (time.perf_counter() - begin) * 1000)
+
+    async def _one(
+        self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
+    ) -> tuple[Judgement, Usage]:
+        firsts, whole = self._tokens(question.options)
+        prompt = await self._prompts.chat((judging.message(request, question),), pictures)
+        longest = max((len(one) for variants in whole for one in variants), default=1)
+        sampling.budget(TextRequest(max_tokens=longest), prompt, self._context)
+        looked = _Look(run, prompt, self._prompts.ends)
+        if firsts is not None:
+            found = await looked.up((), [token for tokens in firsts for token in tokens])
+            return judging.judgement(firsts, found, self._temperature), looked.usage
+        return await sequences.follow(whole, looked.up, self._temperature), looked.usage
+
+    def _tokens(self, options: tuple[str, ...]) -> Tokens:
+        """First tokens, or else sequences. The same few options are asked about again and again."""
+        found = self._remembered.get(options)
+        if found is None:
+            spelled = judging.spellings(options)
+            firsts = judging.first_tokens(spelled, self._prompts.first_token)
+            found = firsts, () if firsts else sequences.sequences(spelled, self._prompts.spell)
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[options] = found
+        return found
+
+
+class _Look:
+    """Looks up probabilities behind one prompt, and counts what that takes."""
+
+    def __init__(self, run: Run, prompt: Any, ends: Sequence[int]) -> None:
+        self._run = run
+        self._prompt = prompt
+        self._ends = ends
+        self.usage = Usage(len(prompt["prompt_token_ids"]))
+
+    async def up(self, prefix: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
+        """Natural logarithms of the tokens' probabilities, where the prompt and `prefix` have been said."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        prompt = self._prompt
+        if prefix:
+            prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *prefix]}
+        plain = [token for token in tokens if token != sequences.END]
+        wanted = dict.fromkeys([*plain, *(self._ends if len(plain) < len(tokens) else ())])
+        found: dict[int, float] = {}
+        for some in judging.chunks(wanted):
+            parameters = SamplingParams(
+                max_tokens=1,
+                temperature=0,
+                logprob_token_ids=some,
+                detokenize=False,
+                output_kind=RequestOutputKind.FINAL_ONLY,
+            )
+            async for output in await self._run(prompt, parameters):
+                self._count(output)
+                steps = output.outputs[0].logprobs or [{}]
+                found |= {token: steps[0][token].logprob for token in some}
+        if len(plain) < len(tokens):
+            found[sequences.END] = math.log(sum(math.exp(found[token]) for token in self._ends) or 5e-324)
+        return found
+
+    def _count(self, output: "RequestOutput") -> None:
+        """The prompt counts once, however often it is looked at."""
+        written = sum(len(answer.token_ids) for answer in output.outputs)
+        cached = min(output.num_cached_tokens or 0, self.usage.prompt_tokens)
+        self.usage = Usage(
+            self.usage.prompt_tokens, self.usage.completion_tokens + written, max(self.usage.cached_tokens, cached)
+        )

@@ -1,0 +1,49 @@
+"""Plain conversations by the model's chat template alone.
+
+vLLM and transformers look for tools, images, roles and arguments around it, each time; that costs several times what
+the template does. A conversation of nothing but texts needs none of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+ROLES = frozenset({"system", "user", "assistant"})
+PLAIN = frozenset({"role", "content"})
+
+
+class PlainTemplate:
+    """One model's template for conversations of texts."""
+
+    def __init__(self, tokenizer: Any, source: str | None) -> None:
+        """Compiles it, as transformers does and with transformers' sandbox.
+
+        Args:
+            tokenizer: Whose special tokens the template may name.
+            source: The template; None where the model has none, or wants its messages in another form.
+        """
+        from transformers.utils.chat_template_utils import _compile_jinja_template
+
+        compile_template: Any = _compile_jinja_template
+        self._template: Any = compile_template(source) if source else None
+        self._special: Mapping[str, Any] = dict(tokenizer.special_tokens_map)
+
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> str | None:
+        """The text that opens the assistant's turn; None where it takes more than the template, or where that refuses.
+
+        Args:
+            messages: In OpenAI's form.
+        """
+        if self._template is None or not all(map(_plain, messages)):
+            return None
+        try:
+            return self._template.render(
+                messages=messages, tools=None, documents=None, add_generation_prompt=True, **self._special
+            )
+        except (TemplateError, ValueError, TypeError):
+            return None  # The long way says what is wrong.
+
+
+def _plain(message: Mapping[str, Any]) -> bool:
+    return message.keys() <= PLAIN and message["role"] in ROLES and isinstance(message["content"], str)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
@@ -20,6 +21,8 @@ from server.bodies import Intake
 from server.database import Database, default_url
 from server.downloads import Downloads
 from server.errors import to_response
+from server.fetching import Fetcher
+from server.files import Files
 from server.jobs import VideoJobs
 from server.jobs_files import JobFiles
 from server.jobs_queue import JobQueue
@@ -27,6 +30,7 @@ from server.jobs_store import JobStore
 from server.lifecycle import DrainGate, Lifecycle, running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
+from server.references import References
 from server.response_items import ResponseItems
 from server.response_store import ResponseStore
 from server.responses import Responses
@@ -35,7 +39,9 @@ from server.routes import (
     chat,
     completions,
     configurations,
+    decisions,
     embeddings,
+    files,
     health,
     images,
     models,
@@ -67,6 +73,12 @@ ROUTES = [
     responses.remove,
     responses.cancel,
     responses.input_items,
+    decisions.create,
+    files.create,
+    files.page,
+    files.retrieve,
+    files.remove,
+    files.content,
     embeddings.create,
     audio.transcribe,
     audio.translate,
@@ -78,7 +90,10 @@ ROUTES = [
     videos.create_sequence,
     videos.create_transition,
     videos.create_extension,
+    videos.create_edit,
     videos.create_remix,
+    videos.create_character,
+    videos.retrieve_character,
     videos.page,
     videos.retrieve,
     videos.remove,
@@ -140,6 +155,14 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         max_owner_bytes=settings.max_stored_bytes_per_key,
     )
     artifacts = Artifacts(settings.data_dir / "artifacts", expire_s=settings.expire_s)
+    uploaded = Files(
+        database,
+        settings.data_dir / "files",
+        expire_s=settings.expire_files_s,
+        max_owner_files=settings.max_files_per_key,
+        max_owner_bytes=settings.max_file_bytes_per_key,
+    )
+    references = References(uploaded, Fetcher() if settings.fetch_images else None)
     services = Services(
         settings=settings,
         pool=pool,
@@ -158,6 +181,8 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         metrics=metrics,
         store=Store(settings.cache_dir / "models", pool),
         downloads=Downloads(),
+        files=uploaded,
+        references=references,
         started=int(time.time()),
     )
 
@@ -172,6 +197,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
             "services": Provide(lambda: services, sync_to_thread=False),
             "lifecycle": Provide(lambda: lifecycle, sync_to_thread=False),
         },
+        state=State({"services": services}),
         exception_handlers={Exception: to_response},
         lifespan=[lifespan],
         openapi_config=None,

@@ -13,7 +13,7 @@ import signal
 import socket
 from asyncio.events import TimerHandle
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 import uvicorn
@@ -24,7 +24,7 @@ from compat.errors import RequestError, wire_error
 from server.errors import error_body
 from server.lifecycle import Lifecycle
 from server.settings import Settings
-from server.streaming import DIRECT
+from server.streaming import CONNECTION
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread: TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
+        self._leaving: set[Callable[[], None]] = set()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Starts the deadline, or drops the connection where there are too many."""
@@ -73,6 +74,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.per_address[address] <= 0:
             del self.per_address[address]
         super().connection_lost(exc)
+        for tell in tuple(self._leaving):
+            tell()
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, as long as the request's head stays within its size."""
@@ -119,7 +122,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
-        self.scope["extensions"] = {DIRECT: DirectBody(self.cycle)}  # pyright: ignore[reportGeneralTypeIssues]
+        extension = CycleConnection(self.cycle, self._leaving)
+        self.scope["extensions"] = {CONNECTION: extension}  # pyright: ignore[reportGeneralTypeIssues]
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is not HTTP."""
@@ -177,22 +181,35 @@ class GuardedProtocol(HttpToolsProtocol):
         return end >= 0 and self._head_bytes - len(data) + end <= MAX_HEAD_BYTES
 
 
-class DirectBody:
-    """Sends a piece of a reply's body without a detour: one call instead of five awaits a streamed token."""
+class CycleConnection:
+    """The `Connection` of one request."""
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_leaving")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        """Of one request."""
+    def __init__(self, cycle: RequestResponseCycle, leaving: set[Callable[[], None]]) -> None:
+        """Of one request.
+
+        Args:
+            cycle: uvicorn's object for it.
+            leaving: Whom its connection calls when it is lost.
+        """
         self._cycle = cycle
+        self._leaving = leaving
 
-    def __call__(self, piece: bytes) -> bool:
-        """False where it cannot go out now: the reader is slow or has gone, or the reply is not in chunks."""
+    def write(self, piece: bytes) -> bool:
+        """One call instead of five awaits a streamed token. See `Connection`."""
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding:
             return False
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return True
+
+    def on_gone(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """One entry in a set instead of a task a request. See `Connection`."""
+        if self._cycle.disconnected:
+            return asyncio.get_running_loop().call_soon(tell).cancel
+        self._leaving.add(tell)
+        return lambda: self._leaving.discard(tell)
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,6 @@ import logging
 import secrets
 import sys
 import time
-from collections.abc import MutableMapping
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -62,6 +61,28 @@ class Metrics:
             registry=self.registry,
         )
         self.videos = Gauge("muybridge_videos", "Video jobs by status.", ["status"], registry=self.registry)
+        self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+
+    def finished(self, route: str, method: str, status: int, seconds: float, first_s: float | None) -> None:
+        """Counts a request.
+
+        Args:
+            route: Its template, never the raw path: ids and attackers' strings would make endless series.
+            method: One that HTTP knows.
+            status: 0 where nothing was sent.
+            seconds: From the head to the last byte.
+            first_s: From the head to the first byte of the body; None where there was none.
+        """
+        key = (route, method, status)
+        if (counts := self._of_request.get(key)) is None:  # Finding them by their labels costs more than counting.
+            requests = self.requests.labels(route, method, str(status))
+            counts = (requests, self.seconds.labels(route), self.first_byte.labels(route))
+            self._of_request[key] = counts
+        requests, whole, first = counts
+        requests.inc()
+        whole.observe(seconds)
+        if first_s is not None:
+            first.observe(first_s)
 
 
 class RequestLog:
@@ -86,8 +107,7 @@ class RequestLog:
         request_id = f"req_{secrets.token_hex(16)}"
         scope.setdefault("state", {})  # pyright: ignore[reportArgumentType] - not every server sets it
         scope["state"]["request_id"] = request_id
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)  # in this request's own task, so for it alone
         passed_over: list[str] = []
         ignored.set(passed_over if self._ignore_unknown_fields else None)
         begun = time.perf_counter()
@@ -120,17 +140,11 @@ class RequestLog:
                 await send_error(send_with_headers, shown)
         finally:
             self._metrics.running.dec()
-            # The route's template, never the raw path: ids and attackers' strings would make endless series.
             route = str(cast(dict[str, Any], scope).get("path_template") or UNKNOWN_ROUTE)
-            self._finish(route, method, reply, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            self._metrics.finished(route, method, reply["status"], seconds, reply["first"])
+            log.info("request", method=method, route=route, status=reply["status"], ms=round(seconds * 1000, 1))
         return None
-
-    def _finish(self, route: str, method: str, reply: MutableMapping[str, Any], seconds: float) -> None:
-        self._metrics.requests.labels(route, method, str(reply["status"])).inc()
-        self._metrics.seconds.labels(route).observe(seconds)
-        if reply["first"] is not None:
-            self._metrics.first_byte.labels(route).observe(reply["first"])
-        log.info("request", method=method, route=route, status=reply["status"], ms=round(seconds * 1000, 1))
 
 
 def configure_logs(level: str, style: str) -> None:
@@ -152,7 +166,7 @@ def configure_logs(level: str, style: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         cache_logger_on_first_use=True,
     )
     formatting: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]

@@ -20,6 +20,13 @@ def json(reply: Any, headers: dict[str, str] | None = None) -> Response[bytes]:
     return Response(msgspec.json.encode(reply), media_type="application/json", status_code=200, headers=headers)
 
 
+async def send_json(send: Send, body: bytes) -> None:
+    """JSON as a whole reply of a bare ASGI handler, status 200."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 def raw(body: bytes, media_type: str) -> Response[bytes]:
     """Bytes of any media type, status 200."""
     return Response(body, media_type=media_type, status_code=200)

@@ -1,17 +1,20 @@
 """What routes need beside the request: one object, handed to them by Litestar's dependency injection."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from litestar import Request
+from litestar.types import Scope
 
 from adapters.pool import Pool
 from server.artifacts import Artifacts
 from server.bodies import Intake
 from server.database import Database
 from server.downloads import Downloads
+from server.files import Files
 from server.jobs import VideoJobs
 from server.metrics import Metrics
+from server.references import References
 from server.responses import Responses
 from server.settings import Settings
 from server.store import Store
@@ -33,6 +36,8 @@ class Services:
     metrics: Metrics
     store: Store
     downloads: Downloads
+    files: Files
+    references: References
     started: int
     """Unix time."""
 
@@ -40,6 +45,11 @@ class Services:
         """Whether a URL's rest is a served name or an alias, as it stands."""
         name = name.strip("/")
         return name in self.pool.aliases or any(slot.name == name for slot in self.pool.slots)
+
+
+def services_of(scope: Scope) -> Services:
+    """The parts of the server that got this request, for handlers without dependency injection."""
+    return cast(Any, scope)["litestar_app"].state.services
 
 
 def owner_of(request: AnyRequest) -> str:

@@ -7,7 +7,8 @@ does not tell the work that nobody listens.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any, Protocol, TypeVar, cast
 
 from litestar import Request, Response
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
@@ -18,13 +19,27 @@ from compat.errors import RequestError
 from server.errors import as_wire
 
 T = TypeVar("T")
+
+
+class Connection(Protocol):
+    """What a server can do for a request beside ASGI, in one call where that needs a task or several awaits."""
+
+    def write(self, piece: bytes) -> bool:
+        """Sends a piece of a body that is sent in chunks; False where it cannot go out now."""
+        ...
+
+    def on_gone(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Calls `tell` when the client goes away, or has gone; what it returns takes that back."""
+        ...
+
+
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-DIRECT = "muybridge.direct"
-"""The ASGI extension by which `server/listening.py` sends a piece of a body at once: bytes to whether it did."""
+CONNECTION = "muybridge.connection"
+"""The ASGI extension in which `server/listening.py` gives its `Connection`."""
 REPLY_TIMEOUT_S = 590.0
 """The SDK gives up after 600 s; a reply must have begun before."""
 
@@ -35,11 +50,11 @@ class AppResponse(Response[Any]):
     def __init__(self, app: ASGIApp) -> None:
         """Wraps the application."""
         super().__init__(content=None)
-        self._app = app
+        self.app = app
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         """The application itself."""
-        return self._app
+        return self.app
 
 
 class EventStream:
@@ -53,9 +68,10 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends all frames. When the client goes away, the work behind them is cancelled at once."""
-        extensions: Any = cast(Any, scope).get("extensions") or {}
+        connection = _connection(scope)
+        direct = connection.write if connection is not None else None
         with suppress(RequestError):  # the client has gone: there is nobody to tell, and nothing to log
-            await _unless_disconnected(receive, self._pump(send, extensions.get(DIRECT)))
+            await _attended(scope, receive, self._pump(send, direct))
 
     async def _pump(self, send: Send, direct: Callable[[bytes], bool] | None) -> None:
         try:
@@ -111,42 +127,63 @@ async def until_disconnect(request: Request[Any, Any, Any], work: Awaitable[T]) 
     Raises:
         RequestError: 499, which nobody will read, when the client went away; 408 after `REPLY_TIMEOUT_S`.
     """
-    deadline = asyncio.timeout(REPLY_TIMEOUT_S)
-    try:
-        async with deadline:
-            return await _unless_disconnected(request.receive, work)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
-        raise RequestError(
-            f"No reply after {REPLY_TIMEOUT_S:g} s; stream it, or ask for less.",
-            code="request_timeout",
-            status=408,
-            headers={"x-should-retry": "false"},
-        ) from None
+    return await _attended(request.scope, request.receive, work, REPLY_TIMEOUT_S)
 
 
-async def _unless_disconnected(receive: Receive, work: Awaitable[T]) -> T:
-    """What the work returns; it runs in this task, which a task beside it cancels when the client goes away."""
+async def _attended(scope: Scope, receive: Receive, work: Awaitable[T], timeout_s: float | None = None) -> T:
+    """What the work returns; it runs in this task, which is cancelled when the client goes away, or time is up."""
     here = asyncio.current_task()
     assert here is not None
-    gone = False
+    why: Callable[[], RequestError] | None = None
 
-    async def watch() -> None:
-        nonlocal gone
-        await _disconnected(receive)
-        gone = True
-        here.cancel()
+    def stop(reason: Callable[[], RequestError]) -> None:
+        nonlocal why
+        if why is None:
+            why = reason
+            here.cancel()
 
-    watching = asyncio.create_task(watch())
+    connection, leave = _connection(scope), partial(stop, _client_closed)
+    forget = connection.on_gone(leave) if connection is not None else _watch(receive, leave)
+    # One timer: `asyncio.timeout` costs several times as much.
+    timer = asyncio.get_running_loop().call_later(timeout_s, stop, _late) if timeout_s is not None else None
     try:
         return await work
     except asyncio.CancelledError:
-        if gone and here.uncancel() == 0:
-            raise RequestError("The client closed the connection.", code="client_closed_request", status=499) from None
+        if why is not None and here.uncancel() == 0:
+            raise why() from None
         raise
     finally:
-        watching.cancel()
+        forget()
+        if timer is not None:
+            timer.cancel()
+
+
+def _client_closed() -> RequestError:
+    return RequestError("The client closed the connection.", code="client_closed_request", status=499)
+
+
+def _late() -> RequestError:
+    return RequestError(
+        f"No reply after {REPLY_TIMEOUT_S:g} s; stream it, or ask for less.",
+        code="request_timeout",
+        status=408,
+        headers={"x-should-retry": "false"},
+    )
+
+
+def _connection(scope: Scope) -> Connection | None:
+    extensions: dict[str, Any] = cast(Any, scope).get("extensions") or {}
+    return extensions.get(CONNECTION)
+
+
+def _watch(receive: Receive, tell: Callable[[], None]) -> Callable[[], object]:
+    """As `Connection.on_gone`, with what every ASGI server has."""
+
+    async def watch() -> None:
+        await _disconnected(receive)
+        tell()
+
+    return asyncio.create_task(watch()).cancel
 
 
 async def _disconnected(receive: Receive) -> None:

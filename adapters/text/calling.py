@@ -61,11 +61,13 @@ class Calling:
         Raises:
             UnsupportedOption: Tools and an output format that this model's form of calls does not allow together.
         """
+        schema = _output_schema(request)
+        if schema is None and not _callable(request):
+            return None
         from vllm.sampling_params import StructuredOutputsParams
 
-        schema = _output_schema(request)
-        if not _callable(request):
-            return None if schema is None else StructuredOutputsParams(json=dict(schema))
+        if schema is not None and not _callable(request):
+            return StructuredOutputsParams(json=dict(schema))
         parallel = request.parallel_tool_calls
         tools = request.tools
         if request.tool_choice not in ("auto", "required"):

@@ -100,7 +100,7 @@ async def answer(llm: Any, request: Any, flow: Flow) -> AsyncGenerator[str]:
         request: vLLM's EngineCoreRequest of one answer, in pieces (DELTA), without logprobs.
         flow: Where the answer goes.
     """
-    llm.input_processor.assign_request_id(request)
+    request.external_req_id = request.request_id  # ours are unique: vLLM need not make them so
     llm._run_output_handler()
     processor = llm.output_processor
     processor.add_request(request, None, None, 0, flow)

@@ -31,6 +31,11 @@ def budget(request: TextRequest, prompt: Any, context: int) -> int:
     return room if request.max_tokens is None else request.max_tokens
 
 
+def seed(request: TextRequest) -> int | None:
+    """The seed as vLLM takes it, which reads -1 as none, and counts up for the other answers."""
+    return None if request.seed is None else request.seed % 2**62  # clear of both ends of its 64 bits
+
+
 def copies(request: TextRequest) -> int:
     """How many equal answers one written answer stands for: at temperature 0 all `n` are the same."""
     return request.n if request.temperature == 0 else 1
@@ -58,8 +63,7 @@ def parameters(
         temperature=request.temperature,
         top_p=request.top_p,
         stop=list(request.stop),
-        # vLLM reads -1 as no seed, and counts up for the other answers: keep clear of both ends of its 64 bits.
-        seed=None if request.seed is None else request.seed % 2**62,
+        seed=seed(request),
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         logit_bias=dict(request.logit_bias) or None,

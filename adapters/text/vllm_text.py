@@ -45,6 +45,7 @@ from adapters.text.engine import Engine, VllmOptions, preload
 from adapters.text.judge import Judge
 from adapters.text.likelihoods import Likelihoods
 from adapters.text.prompts import Prompts
+from adapters.text.requests import Requests
 from adapters.text.spelling import Spelling
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class VllmText(TextAdapter):
         end = tokenizer.eos_token_id  # vLLM asks for it at every request, and each time the tokenizer searches for it.
         engine.llm.renderer.get_eos_token_id = lambda: end
         self._calling = Calling(tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser)
+        self._requests = Requests(engine.llm)
         self._spelling = Spelling(tokenizer)
         self._likely = Likelihoods(self._spelling)
         self._context: int = engine.llm.model_config.max_model_len
@@ -165,12 +167,13 @@ class VllmText(TextAdapter):
             wanted = await self._prompt(request)
             only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
             room = sampling.budget(replace(request, max_tokens=1) if only_prompt else request, wanted, self._context)
-            structure, keep_special = self._calling.structure(request), self._calling.keeps_special(request)
-            parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
+            structure = self._calling.structure(request)
             plain = request.n == 1 and request.logprobs is None and not request.echo
             if plain and not self._calling.parses(request):
-                events = self._direct(request, wanted, parameters, outlet)
+                events = self._direct(request, wanted, room, structure, outlet)
             else:
+                keep_special = self._calling.keeps_special(request)
+                parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
                 events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
             async with aclosing(events):
                 async for event in events:
@@ -180,17 +183,17 @@ class VllmText(TextAdapter):
                         yield event
 
     async def _direct(
-        self, request: TextRequest, wanted: Any, parameters: Any, outlet: Outlet | None
+        self, request: TextRequest, wanted: Any, room: int, structure: Any, outlet: Outlet | None
     ) -> AsyncGenerator[TextDelta | Usage]:
         """One answer that is nothing but text, by the shortest way."""
         from adapters.text import direct
 
+        llm = self._running()
         # A prompt of token ids may end within a character, which only vLLM's way would complete.
         spelled = self._spelling.exact and not request.stop and not isinstance(request.prompt, tuple)
-        parameters.detokenize = not spelled
+        asked = await self._requests.text(request, wanted, room, structure, detokenize=not spelled)
         flow = direct.Flow(outlet, self._spelling.reader() if spelled else None)
-        llm = self._running()
-        pieces = direct.answer(llm, await self._checked(llm, wanted, parameters), flow)
+        pieces = direct.answer(llm, asked, flow)
         async with aclosing(pieces):
             async for text in pieces:
                 reason = finish_reason(flow.reason, request)
@@ -243,23 +246,15 @@ class VllmText(TextAdapter):
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
         """The engine's outputs; closing them aborts the request in the engine at once."""
         llm = self._running()
-        name = uuid.uuid4().hex
-        if parameters.structured_outputs is not None:
-            prompt = await self._checked(llm, prompt, parameters, name)
-        return llm.generate(prompt, parameters, name)
+        if parameters.structured_outputs is None:
+            return llm.generate(prompt, parameters, uuid.uuid4().hex)
+        asked = await self._requests.checked(prompt, parameters)
+        return llm.generate(asked, parameters, asked.request_id)
 
     def _running(self) -> "AsyncLLM":
         if self._engine is None:
             raise Interrupted(faults.DEAD)
         return self._engine.llm
-
-    async def _checked(self, llm: "AsyncLLM", prompt: Any, parameters: Any, name: str | None = None) -> Any:
-        """The engine's request; vLLM compiles grammars while it checks one, and that is not for our loop."""
-        tasks = await llm.get_supported_tasks()
-        processor, name = llm.input_processor, name or uuid.uuid4().hex
-        if parameters.structured_outputs is not None:
-            return await processor.process_inputs_async(name, prompt, parameters, supported_tasks=tasks)
-        return processor.process_inputs(name, prompt, parameters, supported_tasks=tasks)
 
     async def _warm_up(self) -> None:
         """Takes the first requests upon itself: they compile, allocate, and with an image take many seconds."""

@@ -27,7 +27,7 @@ def all_paths() -> list[tuple[str, str]]:
         (method, path.replace("{video_id:str}", "v").replace("{model:path}", "m").replace("{name:str}", "n"))
         for handler in ROUTES
         for path in handler.paths
-        for method in handler.http_methods
+        for method in getattr(handler, "http_methods", ("GET", "POST"))  # a bare handler takes them all
         if method != "OPTIONS"
     )
 

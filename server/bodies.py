@@ -79,25 +79,25 @@ class Intake:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
-        if request.headers.get("content-encoding", "identity") != "identity":
+        if _header(request, b"content-encoding", "identity") != "identity":
             raise RequestError("Compressed request bodies are not taken.", status=415)
-        announced = request.headers.get("content-length", "0")
-        too_large = RequestError(f"The body is larger than {limit} bytes.", code="request_too_large", status=413)
+        announced = _header(request, b"content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
-            raise too_large
+            raise _too_large(limit)
         deadline = time.monotonic() + self._timeout_s
         received, more = 0, True
         while more:
             patience = min(SILENCE_S, deadline - time.monotonic())
             try:
-                message = await asyncio.wait_for(request.receive(), patience)
+                async with asyncio.timeout(patience):  # `wait_for` would make a task of it
+                    message = await request.receive()
             except TimeoutError:
                 raise RequestError("The body did not arrive in time.", status=408) from None
             if message["type"] != "http.request":
                 raise RequestError("The body was cut off.", status=400)
             received += len(message["body"])
             if received > limit:
-                raise too_large
+                raise _too_large(limit)
             more = message["more_body"]
             yield message["body"]
 
@@ -148,9 +148,19 @@ def _claim(parent: Path) -> tuple[Path, int]:
     return own, descriptor
 
 
+def _header(request: Request[Any, Any, Any], name: bytes, default: str) -> str:
+    """A header's first value. Litestar would make a dictionary of them all."""
+    found = (value for key, value in request.scope["headers"] if key == name)
+    return next(found, default.encode()).decode("latin-1")
+
+
 def _content_type(request: Request[Any, Any, Any]) -> tuple[str, dict[str, str]]:
-    media_type, options = multipart.parse_options_header(request.headers.get("content-type", ""))
+    media_type, options = multipart.parse_options_header(_header(request, b"content-type", ""))
     return media_type.lower(), options
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(f"The body is larger than {limit} bytes.", code="request_too_large", status=413)
 
 
 def _decode(body: bytes) -> dict[str, Any]:

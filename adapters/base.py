@@ -756,6 +756,10 @@ class VideoRequest:
     guidance_scale: float = 7.5
     seed: int | None = None
     """0..2**32-1. None: drawn at random and reported."""
+    source: Media | None = None
+    """An MP4 of the server's own making that is filmed anew, from its first frame on; `num_frames` says how many."""
+    strength: float = 0.8
+    """0..1: how much of the source is given up; 1 films as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)

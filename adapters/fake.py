@@ -398,6 +398,9 @@ def _video_events(request: VideoRequest) -> Iterator[VideoEvent]:
     for step in range(request.num_inference_steps):
         yield Step(step + 1, request.num_inference_steps)
     comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()
+    if request.source is not None:
+        with open(request.source.path, "rb") as source:
+            comment += f" anew from {len(source.read())} bytes at {request.strength:g}".encode()
     thumbnail = png(request.width, request.height, _colour(request.prompt))
     data = still_mp4(thumbnail, request.width, request.height, request.num_frames, request.fps, comment)
     yield GeneratedVideo(

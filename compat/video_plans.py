@@ -31,6 +31,8 @@ class Plan:
     """In the order in which they are shown."""
     remixed_from: str | None = None
     """The video that this one is a version of."""
+    sound: bool = False
+    """Whether the film has a sound, kept beside the plan; what the film has no room for is left out."""
 
 
 def single(request: VideoRequest) -> Plan:
@@ -45,4 +47,4 @@ def headline(plan: Plan, prompt: str) -> VideoRequest:
         (shot.num_frames or (shot.request or first).num_frames) - shot.skip
         for shot in (plan.shots[index] for index in plan.order)
     )
-    return replace(first, prompt=prompt, keyframes=(), num_frames=frames)
+    return replace(first, prompt=prompt, keyframes=(), source=None, num_frames=frames)

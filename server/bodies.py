@@ -66,15 +66,16 @@ class Intake:
             RequestError: 400 for a malformed body, 408, 413, 415.
         """
         media_type, options = _content_type(request)
-        if media_type == "application/json":
-            yield Form(json=await self.json(request))
-            return
-        if media_type != "multipart/form-data" or "boundary" not in options:
+        is_json = media_type == "application/json"
+        if not is_json and (media_type != "multipart/form-data" or "boundary" not in options):
             raise RequestError("Send `multipart/form-data`, or JSON where the route takes it.", status=415)
         folder = self._dir / secrets.token_hex(16)
         await asyncio.to_thread(folder.mkdir, mode=0o700)
         try:
-            yield await self._multipart(request, options["boundary"], folder)
+            if is_json:
+                yield Form(json=await self.json(request), folder=folder)
+            else:
+                yield await self._multipart(request, options["boundary"], folder)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -102,7 +103,7 @@ class Intake:
             yield message["body"]
 
     async def _multipart(self, request: Request[Any, Any, Any], boundary: str, folder: Path) -> Form:
-        form = Form()
+        form = Form(folder=folder)
         segments = Segments(form, folder)
         try:
             parser = multipart.PushMultipartParser(

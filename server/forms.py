@@ -12,8 +12,8 @@ from adapters.base import Media
 from compat.errors import RequestError
 
 MAX_FIELDS = 512
-MAX_FIELD_BYTES = 2 * 2**20
-"""Of one text field; images as data URLs fit, sounds and videos come as files."""
+MAX_FIELD_BYTES = 16 * 2**20
+"""Of one text field; images and short sounds as data URLs fit, larger ones come as files."""
 MAX_TEXT_BYTES = 32 * 2**20
 """Of all text fields together, since they are kept in memory."""
 MAX_PICTURE_BYTES = 32 * 2**20
@@ -28,20 +28,22 @@ class Upload:
     media_type: str
     path: Path
     size_bytes: int
+    filename: str = ""
+    """As the client calls it; never part of a path."""
 
-    def media(self) -> Media:
-        """The upload as media on disk, for as long as the request lasts."""
-        return Media(self.media_type, path=str(self.path))
-
-    def loaded(self, limit: int = MAX_PICTURE_BYTES) -> Media:
-        """The upload as media in memory, for what outlives the request.
+    def media(self, limit: int | None = None) -> Media:
+        """The upload as media on disk, for as long as the request lasts.
 
         Raises:
             RequestError: 413, it is larger than `limit` bytes.
         """
-        if self.size_bytes > limit:
+        if limit is not None and self.size_bytes > limit:
             raise RequestError(f"'{self.name}' is larger than {limit} bytes.", param=self.name, status=413)
-        return Media(self.media_type, self.path.read_bytes())
+        return Media(self.media_type, path=str(self.path))
+
+    def loaded(self, limit: int = MAX_PICTURE_BYTES) -> Media:
+        """The upload as media in memory, for what outlives the request. Raises as `media`."""
+        return Media(self.media_type, Path(self.media(limit).path).read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Form:
     files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
     json: dict[str, Any] | None = None
     """The object, when the body was JSON; then `fields` and `files` are empty."""
+    folder: Path = field(default_factory=Path)
+    """A private directory, for what is made of the body; gone when the request ends."""
 
 
 class Segments:
@@ -115,7 +119,9 @@ class Segments:
             size = os.fstat(self._descriptor).st_size
             self.close()
             media_type = segment.content_type or "application/octet-stream"
-            self._form.files.setdefault(segment.name, []).append(Upload(segment.name, media_type, self._path, size))
+            self._form.files.setdefault(segment.name, []).append(
+                Upload(segment.name, media_type, self._path, size, segment.filename or "")
+            )
         else:
             text = self._text.decode("utf-8", "strict")
             if "\0" in text:

@@ -1,9 +1,10 @@
-"""The files of video jobs: a folder for each, pictures that came with the request, clips, and the film.
+"""The files of video jobs: a folder for each, what came with the request, clips, and the film.
 
 All names are made up here. A file that has its name is whole: it was written aside, flushed, and renamed.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import re
@@ -12,7 +13,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from adapters.base import Media
+from adapters.base import Media, VideoRequest
 from compat.errors import RequestError
 from compat.video_plans import Plan
 from server.artifacts import SUFFIXES, flush, write
@@ -21,12 +22,23 @@ FILM = "film.mp4"
 THUMBNAIL = "film.png"
 FACTS = "film.json"
 """What the film is; there before the film itself."""
+SHEET = "sheet.jpg"
+"""The film at one look, once somebody has asked for it."""
+SOURCE = "key-source.mp4"
+"""The film that is filmed anew."""
+SOUND = "key-sound.m4a"
+"""What is heard; the film holds as much of it as it has room for."""
 ID = re.compile("video_[0-9a-f]{30}")
 
 
 def clip(index: int) -> str:
     """The name of a shot's clip."""
     return f"clip-{index}.mp4"
+
+
+def no_room() -> RequestError:
+    """The disk is full."""
+    return RequestError("There is no room to store the video.", code="insufficient_storage", status=503)
 
 
 class JobFiles:
@@ -77,9 +89,7 @@ class JobFiles:
             await asyncio.wait([writing])
             raise
         except OSError as error:
-            raise RequestError(
-                "There is no room to store the video.", code="insufficient_storage", status=503
-            ) from error
+            raise no_room() from error
         return name
 
     async def keep(self, job_id: str, index: int, picture: Media) -> Media:
@@ -105,13 +115,23 @@ class JobFiles:
         shots = list(plan.shots)
         for number, shot in enumerate(shots):
             if shot.request is not None:
-                own = tuple(replace(one, image=self.picture(job_id, one.image)) for one in shot.request.keyframes)
-                shots[number] = replace(shot, request=replace(shot.request, keyframes=own))
+                shots[number] = replace(shot, request=self.found(job_id, shot.request))
         return replace(plan, shots=tuple(shots))
+
+    def found(self, job_id: str, request: VideoRequest) -> VideoRequest:
+        """A request of a job, with its pictures and its source where they can be read."""
+        own = tuple(replace(one, image=self.picture(job_id, one.image)) for one in request.keyframes)
+        source = None if request.source is None else self.picture(job_id, request.source)
+        return replace(request, keyframes=own, source=source)
 
     async def copy(self, job_id: str, name: str, source: Path) -> None:
         """Gives a job a file of another, without copying what is in it: files never change. Raises as `save`."""
-        await asyncio.to_thread(_link, source, self.place(job_id, name))
+        try:
+            await asyncio.to_thread(_link, source, self.place(job_id, name))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise no_room() from error
 
     async def settle(self, job_id: str, name: str) -> None:
         """Gives a file that was written aside, and flushed, its name."""

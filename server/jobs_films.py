@@ -4,6 +4,7 @@ Every step may be done again: what is there as a file already is not made anew, 
 it was, whatever of it was written down.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -16,8 +17,8 @@ from adapters.base import GeneratedVideo, Keyframe, Media, Step, VideoAdapter, V
 from adapters.errors import GenerationFailed
 from adapters.pool import Pool
 from compat.video_plans import Plan, Shot
-from server.jobs_files import FACTS, FILM, THUMBNAIL, JobFiles, clip
-from server.jobs_media import cut, join
+from server import jobs_media
+from server.jobs_files import FACTS, FILM, SHEET, SOUND, THUMBNAIL, JobFiles, clip
 from server.jobs_tables import Job
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Films:
         """Takes the models, and where the files go."""
         self._pool = pool
         self._files = files
+        self._sheets = asyncio.Lock()
 
     async def shoot(self, job: Job, index: int, progress: Progress) -> None:
         """Makes a shot's clip, if it is not there yet.
@@ -57,7 +59,8 @@ class Films:
         shot = plan.shots[index]
         if shot.request is None or self._files.has(job_id, clip(index)) or self._files.has(job_id, FILM):
             return
-        request = replace(shot.request, keyframes=await self._keyframes(job, shot, shot.request))
+        own = self._files.found(job_id, shot.request)
+        request = replace(own, keyframes=await self._keyframes(job, shot, own))
         asked = [number for number, one in enumerate(plan.shots) if one.request is not None]
         share, before = 99 / len(asked), asked.index(index)
 
@@ -80,9 +83,7 @@ class Films:
         job_id, files = job.state.id, self._files
         if not files.has(job_id, FILM):
             if len(job.plan.shots) == 1 and job.plan.shots[0].num_frames is None:
-                await files.copy(job_id, THUMBNAIL, files.place(job_id, "clip-0.png"))
-                await files.copy(job_id, FACTS, files.place(job_id, "clip-0.json"))
-                await files.copy(job_id, FILM, files.place(job_id, clip(0)))
+                await self._take_whole(job)
             else:
                 await self._join(job)
         await files.tidy(job_id)
@@ -97,6 +98,19 @@ class Films:
         )
         return request, made.generation_ms
 
+    async def sheet(self, job: Job) -> None:
+        """Makes the sheet of a finished film, if it is not there yet.
+
+        Raises:
+            GenerationFailed: The film is gone, or cannot be read.
+            RequestError: There is no room for it.
+        """
+        job_id, files = job.state.id, self._files
+        async with self._sheets:
+            if not files.has(job_id, SHEET):
+                frames = self._facts(job_id, FACTS).num_frames
+                await jobs_media.sheet(files.place(job_id, FILM), frames, files.place(job_id, SHEET))
+
     async def _keep(self, job: Job, index: int, made: GeneratedVideo) -> None:
         wanted = job.plan.shots[index].num_frames or 0
         if made.num_frames < wanted:
@@ -109,8 +123,7 @@ class Films:
 
     async def _keyframes(self, job: Job, shot: Shot, request: VideoRequest) -> tuple[Keyframe, ...]:
         """The shot's own pictures, and those that are frames of other shots."""
-        job_id = job.state.id
-        own = [replace(one, image=self._files.picture(job_id, one.image)) for one in request.keyframes]
+        own = list(request.keyframes)
         if shot.after is not None:
             last = await self._frame(job, shot.after, last=True)
             own.insert(0, Keyframe(last, 0))
@@ -126,8 +139,22 @@ class Films:
         name = f"clip-{index}-last.png"
         if not self._files.has(job_id, name):
             frames = shot.num_frames or self._facts(job_id, f"clip-{index}.json").num_frames
-            await cut(self._files.place(job_id, clip(index)), frames - 1, self._files.place(job_id, name))
+            await jobs_media.cut(self._files.place(job_id, clip(index)), frames - 1, self._files.place(job_id, name))
         return Media("image/png", path=str(self._files.place(job_id, name)))
+
+    async def _take_whole(self, job: Job) -> None:
+        """The only clip as the film, with its sound."""
+        job_id, files = job.state.id, self._files
+        await files.copy(job_id, THUMBNAIL, files.place(job_id, "clip-0.png"))
+        await files.copy(job_id, FACTS, files.place(job_id, "clip-0.json"))
+        if not job.plan.sound:
+            await files.copy(job_id, FILM, files.place(job_id, clip(0)))
+            return
+        made = self._facts(job_id, FACTS)
+        target = files.place(job_id, FILM + ".part")
+        sound = files.place(job_id, SOUND)
+        await jobs_media.dub(files.place(job_id, clip(0)), sound, made.fps, made.num_frames, target)
+        await files.settle(job_id, FILM)
 
     async def _join(self, job: Job) -> None:
         plan, job_id, files = job.plan, job.state.id, self._files
@@ -138,10 +165,19 @@ class Films:
         }
         first = facts[min(facts)]
         spans = [(files.place(job_id, clip(index)), *_span(plan, index, facts.get(index))) for index in plan.order]
-        made = await join(spans, job.state.request.fps, files.place(job_id, FILM + ".part"))
+        made = await jobs_media.join(
+            spans,
+            job.state.request.fps,
+            files.place(job_id, FILM + ".part"),
+            sound=files.place(job_id, SOUND) if plan.sound else None,
+            size=(first.width, first.height),  # what was there before the job may have another
+        )
         spent = sum(one.generation_ms for one in facts.values())
         total = Facts(first.seed, made.width, made.height, made.num_frames, job.state.request.fps, spent)
-        await files.copy(job_id, THUMBNAIL, files.place(job_id, f"clip-{plan.order[0]}.png"))
+        if files.has(job_id, look := f"clip-{plan.order[0]}.png"):
+            await files.copy(job_id, THUMBNAIL, files.place(job_id, look))
+        else:  # of an upload
+            await jobs_media.cut(files.place(job_id, FILM + ".part"), 0, files.place(job_id, THUMBNAIL))
         await files.save(job_id, FACTS, msgspec.json.encode(total))
         await files.settle(job_id, FILM)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from compat.errors import RequestError
-from compat.videos import Status
+from compat.video_replies import Status
 
 T = TypeVar("T")
 

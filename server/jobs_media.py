@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
-from compat.errors import RequestError
+from server.jobs_files import no_room
 
 PROGRAM = "adapters.media.orders"
 DEADLINE_S = 600.0
@@ -152,7 +152,7 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
         raise GenerationFailed(f"The process that works on films ended with status {status}.")
     reply = msgspec.json.decode(said, type=Reply)
     if reply.full:
-        raise RequestError("There is no room to store the video.", code="insufficient_storage", status=503)
+        raise no_room()
     if reply.invalid is not None:
         raise InvalidMedia(reply.invalid, param=param)
     if reply.error is not None:

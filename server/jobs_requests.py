@@ -1,17 +1,20 @@
 """From a form to what is to be filmed: one function for each way to ask for a video."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from adapters.base import Media, VideoAdapter
-from compat import video_sequences, videos
+from adapters.base import Media, VideoAdapter, VideoRequest
+from compat import video_continuations, video_sequences, videos
 from compat.errors import RequestError
 from compat.images import model_of
+from compat.video_fields import STEP
 from compat.video_plans import Plan, headline, single
-from compat.videos import VideoState
+from compat.video_replies import VideoState
 from server.forms import Form
-from server.jobs_receipts import fields_of, receipt_of
+from server.jobs_files import FILM, SOUND, SOURCE, THUMBNAIL, clip
+from server.jobs_receipts import receipt_of
+from server.jobs_uploads import Parts, parts_of, sound_of, video_of
 from server.services import AnyRequest, Services, owner_of
 
 
@@ -19,11 +22,25 @@ from server.services import AnyRequest, Services, owner_of
 class Wanted:
     """A video to make."""
 
+    parts: Parts
     model: str
     plan: Plan
     prompt: str
-    source: str | None = None
-    """The video whose film is the first shot, where that one exists already."""
+    files: dict[str, Path] = field(default_factory=dict[str, Path])
+    """What it is made of, by its name in the job's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A film that another is made of."""
+
+    model: str
+    made: VideoRequest
+    """As if a model had been asked for it."""
+    film: Path
+    look: Path | None
+    """Its first frame, where that is at hand."""
+    sound: Path | None
 
 
 Reader = Callable[[Services, str, Form], Awaitable[Wanted]]
@@ -39,88 +56,93 @@ async def created(request: AnyRequest, services: Services, read: Reader) -> Vide
             return known
         wanted = await read(services, owner, form)
         told = headline(wanted.plan, wanted.prompt)
-        return await services.jobs.create(owner, wanted.model, wanted.plan, told, receipt, source=wanted.source)
+        # Models round lengths: a film may become longer than was asked for.
+        files = wanted.files | await sound_of(wanted.parts, (told.num_frames + STEP) / told.fps)
+        plan = replace(wanted.plan, sound=SOUND in files)
+        return await services.jobs.create(owner, wanted.model, plan, told, receipt, files)
 
 
-async def clip(services: Services, owner: str, form: Form) -> Wanted:
+async def shot(services: Services, owner: str, form: Form) -> Wanted:
     """One shot of a text, with or without pictures."""
-    body = fields_of(form)
-    slot = services.pool.find(model_of(body), VideoAdapter)
-    files = _files(form, "input_reference")
-    if files and "input_reference" in body:
+    parts = await parts_of(form, "input_reference")
+    slot = services.pool.find(model_of(parts.body), VideoAdapter)
+    reference = parts.pictures.get("input_reference")
+    if reference is not None and "input_reference" in parts.body:
         raise RequestError("Send one input_reference.", param="input_reference")
-    request = videos.parse(body, files.get("input_reference"), slot.entry.defaults)
-    return Wanted(slot.name, single(request), request.prompt)
+    request = videos.parse(parts.body, reference, slot.entry.defaults)
+    return Wanted(parts, slot.name, single(request), request.prompt)
 
 
 async def sequence(services: Services, owner: str, form: Form) -> Wanted:
     """Several scenes."""
-    _files(form)
-    body = fields_of(form)
-    slot = services.pool.find(model_of(body), VideoAdapter)
-    plan = video_sequences.parse_sequence(body, slot.entry.defaults)
+    parts = await parts_of(form)
+    slot = services.pool.find(model_of(parts.body), VideoAdapter)
+    plan = video_sequences.parse_sequence(parts.body, slot.entry.defaults)
     prompts = (shot.request.prompt for shot in plan.shots if shot.request is not None and shot.after is None)
-    return Wanted(slot.name, plan, " ".join(prompts))
+    return Wanted(parts, slot.name, plan, " ".join(prompts))
 
 
 async def transition(services: Services, owner: str, form: Form) -> Wanted:
     """From one picture to another."""
-    body = fields_of(form)
-    slot = services.pool.find(model_of(body), VideoAdapter)
-    images = _files(form, *video_sequences.ENDS)
-    request = video_sequences.parse_transition(body, images, slot.entry.defaults)
-    return Wanted(slot.name, single(request), request.prompt)
+    parts = await parts_of(form, *videos.ENDS)
+    slot = services.pool.find(model_of(parts.body), VideoAdapter)
+    request = videos.parse_transition(parts.body, parts.pictures, slot.entry.defaults)
+    return Wanted(parts, slot.name, single(request), request.prompt)
 
 
 async def extension(services: Services, owner: str, form: Form) -> Wanted:
     """A video, and how it goes on."""
-    video_id, body = _source(form)
-    job = await services.jobs.completed(owner, video_id)
-    plan, prompt = video_sequences.extend(body, job.state.request)
-    return Wanted(job.state.model, plan, prompt, source=video_id)
+    parts = await parts_of(form, source=True)
+    source = await _source(services, owner, parts)
+    plan, prompt = video_continuations.extend(parts.body, source.made)
+    looks = {} if source.look is None else {"clip-0.png": source.look}
+    return Wanted(parts, source.model, plan, prompt, {clip(0): source.film, **looks, **_heard(source.sound)})
+
+
+async def edit(services: Services, owner: str, form: Form) -> Wanted:
+    """A video, filmed anew along its own frames."""
+    parts = await parts_of(form, source=True)
+    source = await _source(services, owner, parts)
+    plan, prompt = video_continuations.edit(parts.body, source.made, Media("video/mp4", path=SOURCE))
+    return Wanted(parts, source.model, plan, prompt, {SOURCE: source.film, **_heard(source.sound)})
 
 
 def remix(video_id: str) -> Reader:
     """A video once more, with a new prompt."""
 
     async def read(services: Services, owner: str, form: Form) -> Wanted:
-        _files(form)
+        parts = await parts_of(form)
         job = await services.jobs.completed(owner, video_id)
         source = services.jobs.with_pictures(job)
-        plan, prompt = video_sequences.remix(fields_of(form), video_id, source, job.state.request)
-        return Wanted(job.state.model, plan, prompt)
+        plan, prompt = video_continuations.remix(parts.body, video_id, source, job.state.request)
+        kept = {name: services.jobs.place(job, name) for name in (SOURCE, SOUND)}
+        files = {name: path for name, path in kept.items() if path is not None}
+        if SOURCE in files:
+            plan = video_continuations.of_source(plan, Media("video/mp4", path=SOURCE))
+        return Wanted(parts, job.state.model, plan, prompt, files)
 
     return read
 
 
-def _source(form: Form) -> tuple[str, dict[str, Any]]:
-    """The id of the video that a request names, in any of the ways in which clients do; and the other fields."""
-    # The SDK cannot send a reference: it raises, or sends `video[id]` beside an empty `video`.
-    for name, uploads in form.files.items():
-        if name != "video" or any(upload.size_bytes for upload in uploads):
-            raise RequestError(
-                "Name a completed video of this server by its id, as video[id] or video_id; files are not taken.",
-                param=name,
-                code="unsupported_parameter",
-            )
-    fields = {name: values for name, values in form.fields.items() if name != "video" or any(values)}
-    body = dict(fields_of(Form(fields, {}, form.json)))
-    reference: Any = body.pop("video", None)
-    if isinstance(reference, Mapping):
-        named: list[Any] = [one for name, one in reference.items() if name == "id"]  # pyright: ignore[reportUnknownVariableType] - JSON
-    else:
-        named = [reference]
-    named = [one for one in (*named, body.pop("video_id", None)) if one is not None]
-    if len(named) != 1 or not isinstance(named[0], str):
-        raise RequestError("Name one video, as video[id] or video_id.", param="video")
-    return named[0], body
+async def _source(services: Services, owner: str, parts: Parts) -> Source:
+    """The film that a request names or brings along.
+
+    The model is the one that is asked for, else the one that made it, else the default.
+    """
+    asked = parts.body.get("model")
+    if parts.video is None:
+        job = await services.jobs.completed(owner, parts.video_id)
+        model = job.state.model if asked is None else services.pool.find(model_of(parts.body), VideoAdapter).name
+        film = services.jobs.place(job, FILM)
+        assert film is not None
+        look, sound = (services.jobs.place(job, name) for name in (THUMBNAIL, SOUND))
+        return Source(model, job.state.request, film, look, sound)
+    slot = services.pool.find(model_of(parts.body), VideoAdapter)
+    taken = await video_of(parts, parts.video)
+    one = taken.footage
+    made = video_continuations.uploaded(one.width, one.height, one.num_frames, one.fps, slot.entry.defaults)
+    return Source(slot.name, made, taken.clip, None, taken.sound)
 
 
-def _files(form: Form, *names: str) -> dict[str, Media]:
-    """The pictures that came as files, by their fields' names: no others, and one each."""
-    for name, uploads in form.files.items():
-        if name not in names or len(uploads) > 1:
-            takes = f"at most one file each as: {', '.join(names)}" if names else "no files; send images as data URLs"
-            raise RequestError(f"This route takes {takes}.", param=name)
-    # A job outlives its request, and the upload does not: keep the bytes (a picture's, so they are few).
-    return {name: uploads[0].loaded() for name, uploads in form.files.items()}
+def _heard(sound: Path | None) -> dict[str, Path]:
+    return {} if sound is None else {SOUND: sound}

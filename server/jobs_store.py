@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import VideoRequest
 from compat.errors import RequestError, WireError
-from compat.videos import Status
+from compat.video_replies import Status
 from server.database import Database
 from server.jobs_tables import UNFINISHED, Job, job_of, jobs, values_of
 

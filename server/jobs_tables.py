@@ -9,7 +9,7 @@ from sqlalchemy import Column, Double, Index, Integer, LargeBinary, String, Tabl
 from adapters.base import VideoRequest
 from compat.errors import WireError
 from compat.video_plans import Plan
-from compat.videos import VideoState
+from compat.video_replies import VideoState
 from server.database import METADATA
 
 UNFINISHED = ("queued", "in_progress")

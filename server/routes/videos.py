@@ -1,12 +1,11 @@
 """/v1/videos: create in all its ways, list, get, delete, content."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from litestar import Response, delete, get, post
 from litestar.params import Parameter
 
-from compat import videos
+from compat import video_replies as videos
 from compat.errors import RequestError
 from server import jobs_requests, replies
 from server.artifacts import MEDIA_TYPES
@@ -18,7 +17,7 @@ POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 @post("/v1/videos", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.clip)))
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.shot)))
 
 
 @post("/v1/videos/sequences", status_code=200)
@@ -37,6 +36,24 @@ async def create_transition(request: AnyRequest, services: Services) -> Response
 async def create_extension(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video: another, and how it goes on."""
     return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.extension)))
+
+
+@post("/v1/videos/edits", status_code=200)
+async def create_edit(request: AnyRequest, services: Services) -> Response[bytes]:
+    """A queued video: another, filmed anew along its own frames."""
+    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.edit)))
+
+
+@post("/v1/videos/characters", status_code=200)
+async def create_character() -> Response[bytes]:
+    """No character: see `videos.no_characters`."""
+    raise videos.no_characters()
+
+
+@get("/v1/videos/characters/{character_id:str}")
+async def retrieve_character(character_id: str) -> Response[bytes]:
+    """No character: see `videos.no_characters`."""
+    raise videos.no_characters()
 
 
 @post("/v1/videos/{video_id:str}/remix", status_code=200)
@@ -73,15 +90,19 @@ async def remove(request: AnyRequest, services: Services, video_id: str) -> Resp
 
 @get("/v1/videos/{video_id:str}/content")
 async def content(
-    request: AnyRequest, services: Services, video_id: str, variant: Literal["video", "thumbnail"] = "video"
+    request: AnyRequest,
+    services: Services,
+    video_id: str,
+    variant: Literal["video", "thumbnail", "spritesheet"] = "video",
 ) -> Response[Any]:
-    """The MP4 of a finished video, or its first frame."""
+    """The MP4 of a finished video, its first frame, or a sheet of its frames."""
     job = await services.jobs.get(owner_of(request), video_id)
-    if not (path := services.jobs.path(job, variant)):
+    path = await services.jobs.content(job, variant)
+    if path is None:
         raise RequestError(
             f"The video is {job.state.status}; it has no content here.",
             code="video_not_ready",
             status=404,
             headers={"x-should-retry": "false"},
         )
-    return replies.file(Path(path), MEDIA_TYPES[Path(path).suffix])
+    return replies.file(path, MEDIA_TYPES[path.suffix])

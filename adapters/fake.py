@@ -2,7 +2,8 @@
 
 It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
 two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,
-`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`.
+`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`;
+in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]` for a model that will not answer.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import wave
 import zlib
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Self, TypeGuard
 
 from adapters.base import (
@@ -37,6 +39,9 @@ from adapters.base import (
     Media,
     ModelFiles,
     Outlet,
+    Part,
+    PartialImage,
+    Question,
     Report,
     Segment,
     SpeechAdapter,
@@ -77,6 +82,7 @@ PITCHES = {"alloy": 440, "echo": 330, "nova": 550}
 """The fake's voices, in Hz."""
 DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens)=(\d{1,7})\]")
 THINK = re.compile(r"\[think=([^\]]{1,1000})\]")
+ANSWER = re.compile(r"\[answer=([^\]]{1,100})\]")
 CALL = re.compile(r"\[call=([\w-]+) (\{.*?\})\]")
 
 
@@ -92,6 +98,8 @@ class FakeOptions(Adapter.Options):
     can_sleep: bool = False
     sees: bool = True
     """Of a language model: whether it takes images."""
+    max_images: int = 32
+    """Of a language model: in one request."""
 
 
 class _Fake(Adapter):
@@ -167,10 +175,18 @@ class FakeText(_Fake, TextAdapter):
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Probabilities from a hash of content and question: arbitrary, but the same every time."""
-        if not self.sees and any(isinstance(part, ImagePart) for part in request.content):
-            raise UnsupportedOption("This model cannot see images.", param="image")
-        content = b"".join(p.text.encode() if isinstance(p, TextPart) else p.image.data for p in request.content)
-        judgements = [_judgement(content + q.text.encode(), len(q.options)) for q in request.questions]
+        images = sum(isinstance(part, ImagePart) for part in request.content)
+        if not self.sees and images:
+            raise UnsupportedOption("This model cannot see images.", param="input")
+        content = b"".join(_shown(part) for part in request.content)
+        words = len(content.split()) if not images else 0
+        if images > self._options.max_images or words > CONTEXT:
+            raise ContextLengthExceeded(
+                f"This model takes at most {self._options.max_images} images and {CONTEXT} words.", param="input"
+            )
+        judgements = [
+            _judgement(b"".join((content, q.text.encode(), *map(_shown, q.content))), q) for q in request.questions
+        ]
         return JudgeResult(tuple(judgements), Usage(len(content.split()), len(judgements)), 0.0)
 
 
@@ -220,12 +236,20 @@ class FakeVoice(_Fake, VoiceAdapter):
 
 
 class FakeImage(_Fake, ImageAdapter):
-    """Draws one flat colour, chosen by prompt and seed."""
+    """Draws one flat colour, chosen by prompt and seed, or by the picture that it is to draw anew; PNG only."""
 
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
         """See `ImageAdapter.generate`."""
-        if request.media_type != "image/png":
-            raise UnsupportedOption("The fake draws PNG only.", param="output_format")
+        for param, given in (
+            ("output_format", request.media_type != "image/png"),
+            ("output_compression", request.quality is not None),
+            ("scheduler", bool(request.scheduler)),
+            ("lora", bool(request.loras)),
+            ("refiner", bool(request.refiner_steps)),
+            ("true_cfg_scale", request.true_cfg_scale is not None),
+        ):
+            if given:
+                raise UnsupportedOption(f"The fake has no {param}.", param=param)
         return self._pace(_image_events(request), request.prompt)
 
 
@@ -301,10 +325,21 @@ def _likelihoods(piece: str, wanted: int | None) -> tuple[TokenLogprob, ...]:
     return (TokenLogprob(Likelihood(piece, piece.encode(), -math.log(2)), tuple(likely)),)
 
 
-def _judgement(content: bytes, options: int) -> Judgement:
+def _shown(part: Part) -> bytes:
+    if isinstance(part, TextPart):
+        return part.text.encode()
+    return Path(part.image.path).read_bytes() if part.image.path else part.image.data
+
+
+def _judgement(content: bytes, question: Question) -> Judgement:
+    mass = 0.001 if "[mute]" in question.text else 0.9
+    count, said = len(question.options), ANSWER.search(question.text)
+    if said and said[1] in question.options:
+        chances = [0.9 if option == said[1] else 0.1 / (count - 1) for option in question.options]
+        return Judgement(tuple(chances), mass)
     weights = [byte + 1 for byte in hashlib.sha512(content).digest()]
-    chosen = [weights[index % len(weights)] for index in range(options)]
-    return Judgement(tuple(weight / sum(chosen) for weight in chosen), mass=0.9)
+    chosen = [weights[index % len(weights)] for index in range(count)]
+    return Judgement(tuple(weight / sum(chosen) for weight in chosen), mass)
 
 
 def _direction(words: Sequence[str | int], dimensions: int) -> bytes:
@@ -384,13 +419,38 @@ def _colour(text: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _size(request: ImageRequest) -> tuple[int, int]:
+    """What is drawn; checks the source and the mask as real models do."""
+    from adapters.media.images import open_image
+
+    sizes = [
+        open_image(media, param=param).size
+        for param, media in (("image", request.source), ("mask", request.mask))
+        if media is not None
+    ]
+    if len(set(sizes)) > 1:
+        raise InvalidMedia("The mask has another size than the picture.", param="mask")
+    if request.width is None or request.height is None:
+        if not sizes:
+            raise UnsupportedOption("There is no picture whose size could be taken.", param="size")
+        return sizes[0]
+    return request.width, request.height
+
+
 def _image_events(request: ImageRequest) -> Iterator[ImageEvent]:
-    first = request.seed or 0
-    for step in range(request.num_inference_steps):
-        yield Step(step + 1, request.num_inference_steps)
+    (width, height), first, steps = _size(request), request.seed or 0, request.num_inference_steps or 1
+    seen = b"".join(media.data for media in (request.source, request.mask) if media is not None).hex()
+
+    def picture(index: int, *more: object) -> Media:
+        said = "/".join(map(str, (request.prompt, first + index, *more))) + seen
+        return Media("image/png", png(width, height, _colour(said)))
+
+    for step in range(steps):
+        yield Step(step + 1, steps)
+        for index in range(request.n if step < request.partial_images else 0):
+            yield PartialImage(index, step, picture(index, step))
     for index in range(request.n):
-        data = png(request.width, request.height, _colour(f"{request.prompt}/{first + index}"))
-        yield GeneratedImage(index, Media("image/png", data), first + index, request.width, request.height)
+        yield GeneratedImage(index, picture(index), first + index, width, height)
     yield ImageDone(1.0)
 
 

@@ -85,6 +85,8 @@ ROUTES = [
     audio.detect_language,
     speech.create,
     images.generate,
+    images.edit,
+    images.vary,
     images.content,
     videos.create,
     videos.create_sequence,

@@ -99,12 +99,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def encode_image(image: Image.Image, media_type: ImageType) -> Media:
+def encode_image(image: Image.Image, media_type: ImageType, quality: int | None = None) -> Media:
     """The picture as a file. The same pixels give the same bytes.
 
     Args:
         image: Of any mode; JPEG holds no transparency, so there it becomes white.
-        media_type: PNG is lossless; JPEG and WebP are written at quality 95 and 90.
+        media_type: PNG is lossless.
+        quality: 0..100 of JPEG and WebP; None: 95 and 90.
 
     Raises:
         ValueError: Another media type.
@@ -113,9 +114,9 @@ def encode_image(image: Image.Image, media_type: ImageType) -> Media:
     if media_type == "image/png":
         image.save(out, "PNG")
     elif media_type == "image/jpeg":
-        to_rgb(image).save(out, "JPEG", quality=95)
+        to_rgb(image).save(out, "JPEG", quality=95 if quality is None else max(1, quality))
     elif media_type == "image/webp":
-        image.save(out, "WEBP", quality=90)
+        image.save(out, "WEBP", quality=90 if quality is None else quality)
     else:
         raise ValueError(media_type)
     return Media(media_type, out.getvalue())

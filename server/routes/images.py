@@ -1,30 +1,41 @@
-"""POST /v1/images/generations, and the pictures that were asked for as URLs."""
+"""POST /v1/images/generations, /edits and /variations, and the pictures that were asked for as URLs."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from litestar import Response, get, post
 
-from adapters.base import ImageAdapter
-from compat import images
+from adapters.base import ImageAdapter, Media
+from compat import image_edits, image_replies, images
 from compat.errors import RequestError
+from compat.wire import flatten
+from compat.wire_columns import gather_columns
 from server import replies
 from server.artifacts import MEDIA_TYPES
 from server.services import AnyRequest, Services
-from server.streaming import collect
+from server.streaming import collect, event_stream
+
+ParsePictures = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], images.ImageCall]
 
 
 @post("/v1/images/generations", status_code=200)
-async def generate(request: AnyRequest, services: Services) -> Response[bytes]:
+async def generate(request: AnyRequest, services: Services) -> Response[Any]:
     """Pictures of a text."""
     body = await services.intake.json(request)
     slot = services.pool.find(images.model_of(body), ImageAdapter)
-    call = images.parse(body, slot.entry.defaults)
-    events = await collect(
-        request, services.pool.stream(slot.name, ImageAdapter, lambda adapter: adapter.generate(call.request))
-    )
-    names = [await services.artifacts.save(one.image) for one in images.images_of(events) if call.as_url]
-    urls = [f"{request.base_url}v1/images/content/{name}" for name in names]
-    return replies.json(images.render(call, slot.name, events, urls))
+    return await _reply(request, services, slot.name, images.parse(body, slot.entry.defaults))
+
+
+@post("/v1/images/edits", status_code=200)
+async def edit(request: AnyRequest, services: Services) -> Response[Any]:
+    """Pictures of a text and a picture, anew as a whole or within a mask."""
+    return await _from_pictures(request, services, image_edits.parse_edit)
+
+
+@post("/v1/images/variations", status_code=200)
+async def vary(request: AnyRequest, services: Services) -> Response[Any]:
+    """Pictures like a picture."""
+    return await _from_pictures(request, services, image_edits.parse_variation)
 
 
 @get("/v1/images/content/{name:str}")
@@ -34,3 +45,22 @@ async def content(name: str, services: Services) -> Response[Any]:
     if path is None:
         raise RequestError("There is no such picture, or it has expired.", code="image_not_found", status=404)
     return replies.file(path, MEDIA_TYPES[path.suffix])
+
+
+async def _from_pictures(request: AnyRequest, services: Services, parse: ParsePictures) -> Response[Any]:
+    async with services.intake.form(request) as form:  # the first event comes once the uploads have been read
+        body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
+        files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
+        pictures = image_edits.pictures_of(body, files)
+        slot = services.pool.find(images.model_of(body), ImageAdapter)
+        return await _reply(request, services, slot.name, parse(body, pictures, slot.entry.defaults))
+
+
+async def _reply(request: AnyRequest, services: Services, model: str, call: images.ImageCall) -> Response[Any]:
+    events = services.pool.stream(model, ImageAdapter, lambda adapter: adapter.generate(call.request))
+    if call.stream:
+        return await event_stream(request, image_replies.stream(call, events))
+    made = image_replies.drawn(await collect(request, events))
+    names = [await services.artifacts.save(one.image) for one in made.pictures if call.as_url]
+    urls = [f"{request.base_url}v1/images/content/{name}" for name in names]
+    return replies.json(image_replies.render(call, model, made, urls))

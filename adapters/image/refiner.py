@@ -1,0 +1,68 @@
+"""The refiner of Stable Diffusion XL: a second model that takes over the latents for the last steps.
+
+See section 2.5 of arXiv 2307.01952.
+"""
+
+import filecmp
+from pathlib import Path
+from typing import Any
+
+from adapters.base import ModelFiles
+from adapters.errors import ModelLoadFailed, UnsupportedOption
+from adapters.image.plans import ImageOptions
+from adapters.pipelines import load_pipeline
+
+CLASS = "StableDiffusionXLImg2ImgPipeline"
+SHARED = ("vae", "text_encoder_2")
+"""Parts that the published refiner has in common with its base, to the byte."""
+
+
+def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
+    """The refiner of a loaded base; what their files have in common is in memory once. Blocks.
+
+    Raises:
+        ModelLoadFailed: It is no refiner, or its latents are not the base's.
+        OutOfMemory: It does not fit.
+    """
+    from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img import (
+        StableDiffusionXLImg2ImgPipeline,
+    )
+
+    path = model.parts["refiner"]
+    shared = {name: base.components[name] for name in SHARED if _equal(Path(model.path) / name, Path(path) / name)}
+    files = ModelFiles(f"{model.name}'s refiner", model.backend, path, model.options, model.devices)
+    refiner = load_pipeline(
+        StableDiffusionXLImg2ImgPipeline, files, options, "float16", add_watermarker=False, **shared
+    )
+    if refiner.unet.config.in_channels != base.unet.config.in_channels or (
+        refiner.vae.config.scaling_factor != base.vae.config.scaling_factor
+    ):
+        raise ModelLoadFailed(f"The refiner of the model {model.name} is made for other latents.")
+    return refiner
+
+
+def handover(scheduler: Any, base_steps: int, refiner_steps: int) -> float:
+    """Where the base ends and the refiner begins, as the share of noise levels that is done: 0..1.
+
+    It lies between two steps of the whole way, so that each model makes exactly as many as it was asked for.
+
+    Raises:
+        UnsupportedOption: The scheduler's steps are not one call of the model each.
+    """
+    scheduler.set_timesteps(base_steps + refiner_steps)
+    times = scheduler.timesteps.tolist()
+    if len(times) != base_steps + refiner_steps:
+        raise UnsupportedOption(
+            "The refiner cannot take over in the midst of this scheduler's steps.", param="scheduler"
+        )
+    return 1 - (times[base_steps - 1] + times[base_steps]) / 2 / scheduler.config.num_train_timesteps
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether two parts have the same files with the same bytes."""
+    if not one.is_dir() or not other.is_dir():
+        return False
+    names = {path.name for path in one.iterdir()}
+    if names != {path.name for path in other.iterdir()}:
+        return False
+    return not any(filecmp.cmpfiles(one, other, names, shallow=False)[1:])

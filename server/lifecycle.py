@@ -67,7 +67,8 @@ async def _sweep(services: Services) -> None:
     while True:
         try:
             await services.artifacts.sweep()
-        except OSError as error:
+            await services.files.sweep()
+        except (OSError, RequestError) as error:
             log.warning("sweeping failed: %s", error)
         await asyncio.sleep(SWEEP_S)
 

@@ -89,6 +89,14 @@ class Settings(BaseSettings):
     """Of all stored responses together; one more is a 503."""
     max_stored_bytes_per_key: PositiveInt = 2 * 2**30
     """Of one key's stored responses; one more is a 429."""
+    expire_files_s: PositiveFloat = 30 * 24 * 3600.0
+    """How long uploaded files are kept that do not say so themselves."""
+    max_files_per_key: PositiveInt = 10_000
+    """Uploaded files of one key; one more is a 429."""
+    max_file_bytes_per_key: PositiveInt = 2 * 2**30
+    """Of one key's uploaded files; one more is a 429."""
+    fetch_images: bool = False
+    """Whether URLs of images on the web are followed, to public addresses only. Off, they are a 400."""
     max_background_responses: PositiveInt = 256
     """At once; one more is a 503."""
 

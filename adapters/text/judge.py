@@ -6,15 +6,21 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adapters.base import Judgement, JudgeRequest, JudgeResult, Question, TextRequest, Usage
-from adapters.text import judging, sampling, sequences
-from adapters.text.prompts import Pictures, Prompts
+from adapters.base import ImagePart, Judgement, JudgeRequest, JudgeResult, Question, Usage
+from adapters.errors import ContextLengthExceeded
+from adapters.text import judging, sequences
+from adapters.text.pictures import Pictures
+from adapters.text.prompts import Prompts
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
 
 MAX_REMEMBERED = 4096
 """Sets of options of which the tokens are remembered."""
+PARAM = "input"
+"""What a refusal names, for callers that know no better."""
+DECODED_AT_ONCE = 4
+"""Questions whose own images are in memory."""
 
 Run = Callable[[Any, Any], Coroutine[Any, Any, AsyncGenerator["RequestOutput"]]]
 Tokens = tuple[list[list[int]] | None, sequences.Sequences]
@@ -34,6 +40,7 @@ class Judge:
         self._prompts = prompts
         self._context = context
         self._temperature = temperature
+        self._decoding = asyncio.Semaphore(DECODED_AT_ONCE)
         self._remembered: dict[tuple[str, ...], Tokens] = {}
 
     async def answer(self, request: JudgeRequest, run: Run) -> JudgeResult:
@@ -44,8 +51,7 @@ class Judge:
             run: Puts a prompt to the engine, under vLLM's sampling parameters.
         """
         begin = time.perf_counter()
-        shown = [part for question in request.questions for part in question.content]
-        pictures = await self._prompts.pictures([*request.content, *shown])
+        pictures = await self._prompts.pictures(request.content, param=PARAM)
         work = (self._one(request, question, pictures, run) for question in request.questions)
         answers = await asyncio.gather(*work)
         usage = sum((usage for _, usage in answers), Usage())
@@ -55,14 +61,28 @@ class Judge:
         self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
     ) -> tuple[Judgement, Usage]:
         firsts, whole = self._tokens(question.options)
-        prompt = await self._prompts.chat((judging.message(request, question),), pictures)
+        prompt = await self._prompt(request, question, pictures)
         longest = max((len(one) for variants in whole for one in variants), default=1)
-        sampling.budget(TextRequest(max_tokens=longest), prompt, self._context)
+        if (needed := len(prompt["prompt_token_ids"]) + longest) > self._context:
+            raise ContextLengthExceeded(
+                f"This model's context is {self._context} tokens; a question, with what it is about and its answer, "
+                f"has {needed}.",
+                param=PARAM,
+            )
         looked = _Look(run, prompt, self._prompts.ends)
         if firsts is not None:
             found = await looked.up((), [token for tokens in firsts for token in tokens])
             return judging.judgement(firsts, found, self._temperature), looked.usage
         return await sequences.follow(whole, looked.up, self._temperature), looked.usage
+
+    async def _prompt(self, request: JudgeRequest, question: Question, pictures: Pictures) -> Any:
+        message = judging.message(request, question)
+        if not question.content:
+            return await self._prompts.chat((message,), pictures)
+        async with self._decoding:
+            shared = sum(isinstance(part, ImagePart) for part in request.content)
+            own = await self._prompts.pictures(question.content, param=PARAM, beside=shared)
+            return await self._prompts.chat((message,), {**pictures, **own})
 
     def _tokens(self, options: tuple[str, ...]) -> Tokens:
         """First tokens, or else sequences. The same few options are asked about again and again."""

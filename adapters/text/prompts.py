@@ -1,41 +1,26 @@
 """Messages to tokens: chat templates, images, and text that must not be taken for control tokens."""
 
 import asyncio
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from adapters.base import ImagePart, Message, TextPart
-from adapters.errors import UnsupportedOption
-from adapters.media.images import open_image, to_rgb
+from adapters.errors import ContextLengthExceeded, UnsupportedOption
+from adapters.text.pictures import Pictures, picture, sides
 from adapters.text.pieces import Pieces
 from adapters.text.quoting import Quoted
 from adapters.text.rendering import PlainTemplate
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from vllm.inputs import EngineInput
     from vllm.v1.engine.async_llm import AsyncLLM
 
 SHORT_MESSAGES = 8
 SHORT_CHARACTERS = 2000
-LOW_DETAIL = (512, 512)
-"""Pixels that an image of detail "low" is made to fit in, as OpenAI documents it."""
-
-
-class Picture(NamedTuple):
-    """A decoded image, and a name of its content for vLLM's caches, which would else hash all pixels."""
-
-    image: "Image"
-    digest: str
-
-
-Pictures = Mapping[int, Picture]
-"""By `id` of the part: the request holds the parts while this is used."""
 
 
 class Prompts:
@@ -55,6 +40,7 @@ class Prompts:
         self._tokenizer: Any = engine.get_tokenizer()
         self._pieces = Pieces(self._tokenizer)
         self._max_images = max_images
+        self._sides = sides(self._model.hf_config)
         self.sees: bool = bool(self._model.supports_multimodal_inputs) and "image" in (
             self._renderer.get_mm_processor().info.allowed_mm_limits
         )
@@ -66,22 +52,28 @@ class Prompts:
         """Ends the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def pictures(self, parts: Iterable[object]) -> Pictures:
+    async def pictures(self, parts: Iterable[object], *, param: str = "messages", beside: int = 0) -> Pictures:
         """The images among the parts, decoded outside of the loop.
 
+        Args:
+            parts: Of the prompt.
+            param: The request's field that is to blame.
+            beside: How many images the prompt has already.
+
         Raises:
-            UnsupportedOption: The model has no eyes, or there are too many images for it.
+            UnsupportedOption: The model has no eyes.
+            ContextLengthExceeded: There are too many images for it.
             InvalidMedia: One of them cannot be read.
         """
         images = [part for part in parts if isinstance(part, ImagePart)]
         if images and not self.sees:
-            raise UnsupportedOption("This model has no eyes: it reads text only. Send no images.", param="messages")
-        if len(images) > self._max_images:
-            raise UnsupportedOption(
-                f"This model takes at most {self._max_images} images in one request; there are {len(images)}.",
-                param="messages",
+            raise UnsupportedOption("This model has no eyes: it reads text only. Send no images.", param=param)
+        if images and len(images) + beside > self._max_images:
+            raise ContextLengthExceeded(
+                f"This model takes at most {self._max_images} images in one request; there are {len(images) + beside}.",
+                param=param,
             )
-        return {id(part): await asyncio.to_thread(_picture, part) for part in images}
+        return {id(part): await asyncio.to_thread(picture, part, self._sides, param) for part in images}
 
     async def chat(
         self,
@@ -241,15 +233,6 @@ def _short(messages: Sequence[Message], tools: Sequence[object]) -> bool:
                 return False
             left -= len(part.text)
     return left >= 0
-
-
-def _picture(part: ImagePart) -> Picture:
-    image = to_rgb(open_image(part.image, param="messages"))
-    if part.detail == "low":
-        image.thumbnail(LOW_DETAIL)
-    digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
-    digest.update(image.tobytes())
-    return Picture(image, digest.hexdigest())
 
 
 def _wire(message: Message, pictures: Pictures, quoted: Quoted) -> dict[str, Any]:

@@ -1,0 +1,24 @@
+"""POST /v1/decisions: questions about texts and images, answered with probabilities."""
+
+from litestar import Response, post
+
+from adapters.base import JudgeRequest, JudgeResult, TextAdapter
+from compat import decisions
+from server import replies
+from server.services import AnyRequest, Services, owner_of
+from server.streaming import until_disconnect
+
+
+@post("/v1/decisions", status_code=200)
+async def create(request: AnyRequest, services: Services) -> Response[bytes]:
+    """Answers in the order of the questions."""
+    call = decisions.parse(await services.intake.json(request))
+    model = services.pool.find(call.model, TextAdapter).name
+    judged = await until_disconnect(request, _judge(services, owner_of(request), model, call.request))
+    return replies.json(decisions.render(call, model, judged))
+
+
+async def _judge(services: Services, owner: str, model: str, request: JudgeRequest) -> JudgeResult:
+    request = await services.references.judged(owner, request)
+    async with services.pool.lease(model, TextAdapter) as adapter:
+        return await adapter.judge(request)

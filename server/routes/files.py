@@ -1,0 +1,67 @@
+"""/v1/files: upload, list, get, delete, content."""
+
+from typing import Annotated, Any, Literal
+
+from litestar import Response, delete, get, post
+from litestar.params import Parameter
+
+from compat import files
+from compat.errors import RequestError
+from compat.wire import flatten
+from server import replies
+from server.forms import Form, Upload
+from server.services import AnyRequest, Services, owner_of
+
+
+@post("/v1/files", status_code=200)
+async def create(request: AnyRequest, services: Services) -> Response[bytes]:
+    """An upload, kept for requests to come."""
+    async with services.intake.form(request) as form:
+        upload = _file(form)
+        wire = files.parse(flatten(form.fields))
+        expires = None if wire.expires_after is None else float(wire.expires_after.seconds)
+        return replies.json(files.render(await services.files.add(owner_of(request), upload, wire.purpose, expires)))
+
+
+@get("/v1/files")
+async def page(
+    request: AnyRequest,
+    services: Services,
+    after: str | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: str | None = None,
+) -> Response[bytes]:
+    """A page of the caller's files."""
+    found, more = await services.files.page(
+        owner_of(request), after=after, limit=limit, purpose=purpose, newest_first=order == "desc"
+    )
+    return replies.json(files.render_page(found, has_more=more))
+
+
+@get("/v1/files/{file_id:str}")
+async def retrieve(request: AnyRequest, services: Services, file_id: str) -> Response[bytes]:
+    """What is known of a file."""
+    return replies.json(files.render(await services.files.get(owner_of(request), file_id)))
+
+
+@delete("/v1/files/{file_id:str}", status_code=200)
+async def remove(request: AnyRequest, services: Services, file_id: str) -> Response[bytes]:
+    """Removes a file."""
+    await services.files.delete(owner_of(request), file_id)
+    return replies.json(files.FileDeleted(file_id))
+
+
+@get("/v1/files/{file_id:str}/content")
+async def content(request: AnyRequest, services: Services, file_id: str) -> Response[Any]:
+    """The bytes as they came."""
+    file = await services.files.get(owner_of(request), file_id)
+    return replies.file(services.files.path(file), "application/octet-stream")
+
+
+def _file(form: Form) -> Upload:
+    unknown = next((name for name in form.files if name != "file"), None)
+    uploads = form.files.get("file", [])
+    if unknown is not None or len(uploads) != 1:
+        raise RequestError("Send one file, as the multipart field 'file'.", param=unknown or "file")
+    return uploads[0]

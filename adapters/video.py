@@ -1,8 +1,8 @@
 """Videos by LTX-Video with keyframes, on diffusers."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from typing import Any, Self
 
 from PIL import Image, ImageOps
@@ -20,8 +20,9 @@ from adapters.base import (
     VideoRequest,
 )
 from adapters.errors import UnsupportedOption
+from adapters.media.encoding import FilmEncoder
 from adapters.media.images import encode_image, open_image, to_rgb
-from adapters.media.videos import encode_mp4
+from adapters.media.videos import reel
 from adapters.pipelines import (
     Loaded,
     PipelineOptions,
@@ -35,6 +36,7 @@ from adapters.pipelines import (
     validated,
 )
 from adapters.threads import Emit
+from adapters.video_tiles import can_tile, tiles_to
 
 PROMPT_TOKENS = range(256, 1025)
 """T5 tokens: padded to the least, as the model was trained, and refused beyond the most."""
@@ -65,6 +67,8 @@ class DiffusersVideo(VideoAdapter):
         """The longest video of one request."""
         max_keyframes: int = Field(16, ge=0)
         """The most keyframes of one request; each costs as much as eight frames."""
+        tile_frames: int = Field(64, ge=16)
+        """Longer films are decoded in tiles of so many frames; each is encoded while the next one is decoded."""
         decode_timestep: float = Field(0.05, ge=0, le=1)
         """How noisy the autoencoder takes the latents to be; LTX-Video 0.9.1 and later denoise while they decode."""
         image_cond_noise_scale: float = Field(0.025, ge=0, le=1)
@@ -112,6 +116,10 @@ class DiffusersVideo(VideoAdapter):
                 f"Width and height must be positive, and not exceed {options.max_pixels:,} pixels.", param="size"
             )
         check_range("keyframes", len(request.keyframes), 0, options.max_keyframes)
+        if request.source is not None:
+            check_range("strength", request.strength, 0, 1)
+            if int(request.num_inference_steps * request.strength) < 1:
+                raise UnsupportedOption("strength leaves no step of num_inference_steps to film.", param="strength")
         for keyframe in request.keyframes:
             check_range("keyframes.strength", keyframe.strength, 0, 1)
             check_range("keyframes.frame_index", keyframe.frame_index, -request.num_frames, request.num_frames - 1)
@@ -129,8 +137,19 @@ class DiffusersVideo(VideoAdapter):
             emit(Step(step + 1, self._loaded.pipeline.num_timesteps))
             return tensors
 
-        with translated():
+        encoder = FilmEncoder(request.fps, num_frames)
+
+        def encode(tile: Any) -> None:
+            emit(Step(pipeline.num_timesteps, pipeline.num_timesteps))  # raises when nobody waits any more
+            shown = pipeline.video_processor.postprocess_video(tile, output_type="np")
+            encoder.add(to_bytes(shown[0]))
+
+        with ExitStack() as stack:
+            stack.callback(encoder.drop)
+            stack.enter_context(translated())
+            stack.enter_context(self._tiles(pipeline, encode))
             filmed: Any = pipeline(
+                **self._source(pipeline, request, width, height, num_frames),
                 conditions=conditions or None,
                 prompt=request.prompt,
                 negative_prompt=request.negative_prompt,
@@ -147,11 +166,30 @@ class DiffusersVideo(VideoAdapter):
                 output_type="np",
                 callback_on_step_end=on_step,
             )
-            frames = to_bytes(filmed.frames[0])
-            video = Media("video/mp4", encode_mp4(frames, request.fps))
-        thumbnail = encode_image(Image.fromarray(frames[0]), "image/png")
+            if not encoder.begun:
+                encoder.add(to_bytes(filmed.frames[0]))
+            data, first = encoder.close()
+            thumbnail = encode_image(Image.fromarray(first), "image/png")
         spent = (time.monotonic() - started) * 1000
-        emit(GeneratedVideo(video, thumbnail, seed, width, height, len(frames), request.fps, spent))
+        video = Media("video/mp4", data)
+        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent))
+
+    def _tiles(self, pipeline: Any, encode: Callable[[Any], None]) -> AbstractContextManager[None]:
+        return tiles_to(pipeline.vae, self._options.tile_frames, encode) if can_tile(pipeline.vae) else nullcontext()
+
+    def _source(self, pipeline: Any, request: VideoRequest, width: int, height: int, num_frames: int) -> dict[str, Any]:
+        """The film that is filmed anew as the pipeline takes it: latents, and how much of them becomes noise."""
+        import torch
+
+        if request.source is None or request.strength >= 1:
+            return {}
+        frames = reel(request.source.path, num_frames, (width, height))
+        pixels = pipeline.video_processor.preprocess_video(frames, height, width)
+        vae = pipeline.vae
+        with torch.no_grad():
+            latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        latents = pipeline._normalize_latents(latents, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
+        return {"latents": latents, "denoise_strength": request.strength}
 
     def _conditions(self, request: VideoRequest, width: int, height: int, num_frames: int) -> list[Any]:
         """Keyframes as the pipeline takes them, at the frames of the video as it is made."""

@@ -103,6 +103,31 @@ def frames_of(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
         raise ValueError(f"a clip has {first + wanted - left} frames of {first + wanted}")
 
 
+def reel(path: str, count: int, size: tuple[int, int]) -> list[Image.Image]:
+    """So many of a film's first frames, in another size as `fitted` brings them to; the last is repeated.
+
+    Args:
+        path: A file of ours.
+        count: How many are wanted.
+        size: (width, height).
+
+    Raises:
+        ValueError: It is no video.
+    """
+    pictures: list[Image.Image] = []
+    try:
+        with open(path, "rb") as file, av.open(file, "r", format="mp4") as container:
+            for frame in container.decode(container.streams.video[0]):
+                if len(pictures) == count:
+                    break
+                pictures.append(fitted(frame, size).to_image())
+    except (FFmpegError, IndexError) as error:
+        raise ValueError(f"a clip cannot be read: {error}") from error
+    if not pictures:
+        raise ValueError("a film has one frame at least")
+    return pictures + pictures[-1:] * (count - len(pictures))
+
+
 def fitted(frame: "av.VideoFrame", size: tuple[int, int]) -> "av.VideoFrame":
     """The frame in another size: scaled to cover it, and cropped at the centre."""
     if (frame.width, frame.height) == size:

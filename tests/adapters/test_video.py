@@ -15,6 +15,7 @@ from PIL import Image
 from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, Step, VideoRequest
 from adapters.errors import InvalidMedia, ModelLoadFailed, UnsupportedOption
 from adapters.media.images import encode_image
+from adapters.media.videos import encode_mp4
 from adapters.registry import implementation
 from adapters.video import DiffusersVideo, nearest
 
@@ -209,3 +210,51 @@ async def test_on_a_gpu():
     adapter = await DiffusersVideo.load(files, lambda _: None)
     assert (await filmed(adapter, keyframes=(Keyframe(RED, -1),))).num_frames == 25
     await adapter.unload()
+
+
+async def test_a_long_film_is_encoded_tile_by_tile_as_it_is_decoded(model: DiffusersVideo):
+    before = model._options
+    model._options = before.model_copy(update={"tile_frames": 16})
+    try:
+        *steps, video = [event async for event in model.generate(replace(REQUEST, num_frames=41))]
+        assert (video.num_frames, len(frames(video))) == (41, 41)
+        assert steps[:4] == [Step(number, 4) for number in range(1, 5)]
+        assert len(steps) > 6  # and one more for each tile: where a reader that goes away is noticed
+        async with aclosing(model.generate(replace(REQUEST, num_frames=41))) as events:
+            for _ in range(5):
+                await anext(events)
+    finally:
+        model._options = before
+    assert (await filmed(model)).num_frames == 25  # the model is free, and as it was
+
+
+async def test_an_edit_keeps_as_much_of_its_source_as_strength_says(model: DiffusersVideo, tmp_path: Path):
+    ramp = np.linspace(0, 255, 96, dtype=np.uint8)
+    picture = np.stack([np.tile(ramp, (64, 1))] * 3, -1)
+    source = tmp_path / "source.mp4"
+    source.write_bytes(encode_mp4(np.stack([picture] * 20), 24))  # of another size, and shorter: its last frame stays
+    media = Media("video/mp4", path=str(source))
+    made = {
+        strength: await filmed(model, source=media, strength=strength, num_inference_steps=8)
+        for strength in (0.2, 0.6, 1.0)
+    }
+    plain = await filmed(model, num_inference_steps=8)
+    assert made[1.0].video == plain.video
+    assert [video.num_frames for video in made.values()] == [25] * 3
+    shown = [frames(video).astype(int) for video in made.values()]
+    again = await filmed(model, source=media, strength=0.2, num_inference_steps=8)
+    assert again.video == made[0.2].video
+    # Untrained as it is, the less noise there is, the less depends on it.
+    other = {
+        strength: frames(await filmed(model, source=media, strength=strength, num_inference_steps=8, seed=8))
+        for strength in (0.2, 1.0)
+    }
+    assert np.abs(shown[0] - other[0.2]).mean() < np.abs(shown[2] - other[1.0]).mean()
+
+
+@pytest.mark.parametrize("strength", [-0.1, 0.0, 0.2, 1.1, float("nan")])
+async def test_a_strength_that_leaves_nothing_to_film_is_refused(model: DiffusersVideo, strength: float):
+    media = Media("video/mp4", path="/nowhere")
+    with pytest.raises(UnsupportedOption) as refused:
+        await filmed(model, source=media, strength=strength)
+    assert refused.value.param == "strength"

@@ -1,8 +1,11 @@
-"""What tests of videos share: a look into an MP4, and what lies in a server's directory of videos."""
+"""What tests of videos share: a look into an MP4, films and sounds to send, and what lies in a server's directory."""
 
+import io
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import openai
 
 SIZE = "1280x720"  # one of the four that the SDK's strict mode knows
@@ -13,6 +16,73 @@ def frames_of(mp4: Path) -> tuple[int, int, int]:
     with av.open(str(mp4), format="mp4") as container:
         stream = container.streams.video[0]
         return stream.width, stream.height, sum(1 for _ in container.decode(stream))
+
+
+def tracks_of(mp4: bytes) -> tuple[float, float | None]:
+    """(seconds of the pictures, of the sound) of a film; None: it is mute. Every packet is decoded."""
+    with av.open(io.BytesIO(mp4), format="mp4") as container:
+        for _ in container.decode(container.streams.video[0]):
+            pass
+        seconds = [
+            float(stream.duration * stream.time_base) for stream in (*container.streams.video, *container.streams.audio)
+        ]
+    with av.open(io.BytesIO(mp4), format="mp4") as container:
+        if container.streams.audio:
+            assert container.streams.audio[0].codec_context.name == "aac"
+            assert sum(frame.samples for frame in container.decode(container.streams.audio[0])) > 0
+    return seconds[0], seconds[1] if len(seconds) > 1 else None
+
+
+def clip(
+    frames: int = 24,
+    rate: Fraction | int = 24,
+    size: tuple[int, int] = (64, 48),
+    *,
+    codec: str = "libx264",
+    container: str = "mp4",
+    sound_s: float = 0.0,
+    rotation: int = 0,
+) -> bytes:
+    """A film whose left half is red, and whose right half becomes greener from frame to frame."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        track = (
+            file.add_stream("aac" if container == "mp4" else "libopus", rate=48_000, layout="mono") if sound_s else None
+        )
+        for number in range(frames):
+            pixels = np.zeros((size[1], size[0], 3), np.uint8)
+            pixels[:, : size[0] // 2] = (200, 0, 0)
+            pixels[:, size[0] // 2 :] = (0, 40 + min(200, number * 4), 0)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / Fraction(rate)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+        if track is not None:
+            file.mux(track.encode(_sine(sound_s)))
+            file.mux(track.encode(None))
+    return out.getvalue()
+
+
+def narration(seconds: float, container: str = "mp3", codec: str = "libmp3lame") -> bytes:
+    """A sound."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        track = file.add_stream(codec, rate=48_000, layout="mono")
+        file.mux(track.encode(_sine(seconds)))
+        file.mux(track.encode(None))
+    return out.getvalue()
+
+
+def _sine(seconds: float) -> av.AudioFrame:
+    times = np.arange(int(48_000 * seconds)) / 48_000
+    wave = (np.sin(2 * np.pi * 440 * times) * 10_000).astype(np.int16)
+    frame = av.AudioFrame.from_ndarray(wave.reshape(1, -1), format="s16", layout="mono")
+    frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), 0
+    return frame
 
 
 def folders(tmp_path: Path) -> dict[str, list[str]]:

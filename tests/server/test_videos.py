@@ -91,6 +91,29 @@ def test_a_failed_video_is_a_200_that_says_why(client: openai.OpenAI) -> None:
     assert (video.status, video.error.code) == ("failed", "generation_failed")
 
 
+@pytest.mark.parametrize(
+    ("asked", "num_frames", "fps", "seconds"),
+    [
+        ({}, 97, 24, "4.04"),
+        ({"seconds": 2}, 49, 24, "2.04"),
+        ({"seconds": 2, "fps": 12}, 25, 12, "2.08"),
+        ({"num_frames": 25}, 25, 24, "1.04"),
+        ({"num_frames": 25, "fps": 12}, 25, 12, "2.08"),
+        ({"seconds": 5, "num_frames": 121}, 121, 24, "5.04"),  # together they are the rate
+        ({"seconds": 2, "num_frames": 25}, 25, 12, "2.08"),
+        ({"seconds": 5, "num_frames": 120, "fps": 24}, 120, 24, "5"),  # as good as the same
+    ],
+)
+def test_seconds_and_frames_are_reconciled_and_told(
+    fake_server: Running, asked: dict, num_frames: int, fps: int, seconds: str
+) -> None:
+    reply = httpx.post(
+        f"{fake_server.url}/v1/videos", json={"model": "fake-video", "prompt": "x", "size": SIZE, **asked}
+    )
+    told = reply.json()
+    assert (told["num_frames"], told["fps"], told["seconds"]) == (num_frames, fps, seconds)
+
+
 def test_lists_are_paged(client: openai.OpenAI) -> None:
     made = [client.videos.create(model="fake-video", prompt=str(i), size=SIZE).id for i in range(5)]
     page = client.videos.list(limit=2)
@@ -110,7 +133,9 @@ def test_lists_are_paged(client: openai.OpenAI) -> None:
         ({"seconds": "x"}, "seconds"),
         ({"seconds": 121}, "seconds"),
         ({"seconds": 100}, "seconds"),
-        ({"seconds": 1, "num_frames": 9}, "seconds"),
+        ({"seconds": 1, "num_frames": 9, "fps": 24}, "seconds"),
+        ({"seconds": 100, "num_frames": 9}, "seconds"),
+        ({"seconds": 1, "num_frames": 1000}, "seconds"),
         ({"num_frames": 0}, "num_frames"),
         ({"fps": 0}, "fps"),
         ({"size": "1x1"}, "size"),

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, JsonValue, Tag
 
-from adapters.base import ImagePart, Part, TextPart
+from adapters.base import Part, TextPart
 from compat.errors import RequestError
-from compat.media import parse_image_url
+from compat.media import Detail, parse_image_url, shown
 from compat.responses_input import MAX_ITEMS, TEXT_OR_LIST, ItemId, OutputRefusal, Phase, Status
 from compat.wire import WireRequest
 
@@ -39,7 +39,7 @@ class QuestionImage(WireRequest):
 
     type: Literal["input_image"]
     image_url: str
-    detail: Literal["low", "high", "auto", "original"] | None = None
+    detail: Detail | None = None
 
 
 class TextInput(QuestionText):
@@ -207,8 +207,7 @@ def parts_of(content: Sequence[AnyPart], param: str) -> tuple[Part, ...]:
     for index, part in enumerate(content):
         where = f"{param}[{index}]"
         if isinstance(part, QuestionImage):
-            detail = "high" if part.detail == "original" else part.detail or "auto"
-            found.append(ImagePart(parse_image_url(part.image_url, param=f"{where}.image_url"), detail))
+            found.append(shown(parse_image_url(part.image_url, param=f"{where}.image_url"), part.detail))
         elif isinstance(part, JsonInput):
             found.append(TextPart(_json_text(part.data, f"{where}.data")))
         else:

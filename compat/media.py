@@ -5,14 +5,20 @@ import re
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from adapters.base import Media
+from pydantic import Field
+
+from adapters.base import ImagePart, Media
 from compat.errors import RequestError
 
 MAX_IMAGE_BYTES = 50 * 1024 * 1024
 """Of one decoded image, as OpenAI's image routes allow; adapters check again, and pixels too."""
 
 REMOTE_OFF = "remote URLs are off; this server fetches nothing. Send the image itself, as data:image/png;base64,..."
+
+Detail = Literal["auto", "low", "high", "original"]
+FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _HEAD = re.compile(
     r"data:((?:image|audio|video)/[a-z0-9][a-z0-9.+-]{0,62})(?:;[a-z0-9-]{1,32}=[a-z0-9._-]{0,64}){0,4};base64", re.I
@@ -35,6 +41,11 @@ class Reference(Media):
     """On the web: http or https."""
     param: str = ""
     """The field that it came in, for errors."""
+
+
+def shown(image: Media, detail: Detail | None) -> ImagePart:
+    """An image as a part; "original" is what "high" is here: as large as the model can make use of."""
+    return ImagePart(image, "high" if detail == "original" else detail or "auto")
 
 
 def parse_image_url(url: str, *, param: str) -> Media:

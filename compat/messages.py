@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adapters.base import ImagePart, Message, Part, TextPart, ToolCall
+from adapters.base import Media, Message, Part, TextPart, ToolCall
 from compat.errors import RequestError
-from compat.media import parse_data_url
+from compat.media import Detail, FileId, Reference, parse_data_url, parse_image_url, shown
 from compat.wire import WireRequest
 
 
@@ -26,10 +26,10 @@ class RefusalContent(WireRequest):
 
 
 class ImageUrl(WireRequest):
-    """Where an image is: a data URL."""
+    """Where an image is: a data URL, or one on the web where the operator allows it."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Detail | None = None
 
 
 class ImageContent(WireRequest):
@@ -39,7 +39,24 @@ class ImageContent(WireRequest):
     image_url: ImageUrl
 
 
-Content = Annotated[TextContent | RefusalContent | ImageContent, Field(discriminator="type")]
+class FileOfContent(WireRequest):
+    """An uploaded file, or the bytes of one; images only."""
+
+    file_id: FileId | None = None
+    file_data: str | None = None
+    """A data URL."""
+    filename: Annotated[str, Field(max_length=1024)] | None = None
+    """The caller's own label; nothing depends on it."""
+
+
+class FileContent(WireRequest):
+    """An image as a file."""
+
+    type: Literal["file"]
+    file: FileOfContent
+
+
+Content = Annotated[TextContent | RefusalContent | ImageContent | FileContent, Field(discriminator="type")]
 
 
 class CalledFunction(WireRequest):
@@ -116,9 +133,17 @@ def _content(content: str | Sequence[Content] | None, role: str, param: str) -> 
             parts.append(TextPart(part.refusal))
         elif role != "user":
             raise RequestError("Only a user's message holds images.", param=f"{param}[{index}]")
+        elif isinstance(part, FileContent):
+            parts.append(shown(_file(part.file, f"{param}[{index}].file"), None))
         else:
-            url = part.image_url
-            parts.append(
-                ImagePart(parse_data_url(url.url, param=f"{param}[{index}].image_url.url"), url.detail or "auto")
-            )
+            image = parse_image_url(part.image_url.url, param=f"{param}[{index}].image_url.url")
+            parts.append(shown(image, part.image_url.detail))
     return tuple(parts)
+
+
+def _file(file: FileOfContent, param: str) -> Media:
+    if (file.file_id is None) == (file.file_data is None):
+        raise RequestError(f"Send one of '{param}.file_id' and '{param}.file_data'.", param=param)
+    if file.file_id is not None:
+        return Reference("", file_id=file.file_id, param=f"{param}.file_id")
+    return parse_data_url(file.file_data or "", param=f"{param}.file_data")

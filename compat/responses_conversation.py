@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.base import ImagePart, Message, Part, TextPart, ToolCall
+from adapters.base import Media, Message, Part, TextPart, ToolCall
 from compat.errors import RequestError
-from compat.media import parse_data_url
+from compat.media import Reference, parse_image_url, shown
 from compat.responses_input import Item
 
 
@@ -88,8 +88,12 @@ def _parts(content: Sequence[dict[str, Any]], param: str) -> tuple[Part, ...]:
     parts: list[Part] = []
     for index, part in enumerate(content):
         if part["type"] == "input_image":
-            where = f"{param}.content[{index}].image_url"
-            parts.append(ImagePart(parse_data_url(part["image_url"], param=where), part["detail"]))
+            where = f"{param}.content[{index}]"
+            if (file_id := part.get("file_id")) is not None:
+                image: Media = Reference("", file_id=file_id, param=f"{where}.file_id")
+            else:
+                image = parse_image_url(part["image_url"], param=f"{where}.image_url")
+            parts.append(shown(image, part["detail"]))
         else:
             parts.append(TextPart(part["refusal"] if part["type"] == "refusal" else part["text"]))
     return tuple(parts)

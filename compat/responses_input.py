@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from compat.errors import RequestError
+from compat.media import Detail, FileId
 from compat.wire import WireRequest, new_id
 
 MAX_ITEMS = 4096
@@ -32,9 +33,9 @@ class InputImage(WireRequest):
 
     type: Literal["input_image"]
     image_url: str | None = None
-    """A data URL."""
-    file_id: str | None = None
-    detail: Literal["auto", "low", "high"] | None = None
+    """A data URL, or one on the web where the operator allows it."""
+    file_id: FileId | None = None
+    detail: Detail | None = None
     prompt_cache_breakpoint: None = None
 
 
@@ -265,10 +266,8 @@ def _content(message: MessageItem, param: str) -> list[dict[str, Any]]:
 def _image(part: InputImage, role: str, param: str) -> dict[str, Any]:
     if role != "user":
         raise RequestError("Only a user's message holds images.", param=param)
+    if (part.image_url is None) == (part.file_id is None):
+        raise RequestError(f"Send one of '{param}.image_url' and '{param}.file_id'.", param=f"{param}.image_url")
     if part.file_id is not None:
-        raise RequestError(
-            "This server keeps no files: send the image itself, as a data URL in image_url.", param=f"{param}.file_id"
-        )
-    if part.image_url is None:
-        raise RequestError(f"Missing required parameter: '{param}.image_url'.", param=f"{param}.image_url")
+        return {"type": part.type, "file_id": part.file_id, "image_url": None, "detail": part.detail or "auto"}
     return {"type": part.type, "image_url": part.image_url, "detail": part.detail or "auto"}

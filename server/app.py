@@ -177,7 +177,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         artifacts=artifacts,
         jobs=create_jobs(settings, pool, database),
         responses=Responses(
-            pool, stored, ResponseItems(database), metrics, max_background=settings.max_background_responses
+            pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
         ),
         database=database,
         metrics=metrics,

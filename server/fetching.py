@@ -8,6 +8,7 @@ the environment is used. Promise 22.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -29,6 +30,8 @@ CHUNK_BYTES = 64 * 1024
 PORTS = {"http": 80, "https": 443}
 REDIRECTS = (301, 302, 303, 307, 308)
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
+PLAIN = re.compile("[!-~]+")
+"""ASCII without spaces and control characters."""
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -72,7 +75,7 @@ class _Target:
             host, port = parts.hostname or "", parts.port
         except ValueError:
             raise _Refused("the URL is malformed") from None
-        if parts.scheme not in PORTS or not host or len(url) > MAX_URL or not url.isascii() or not url.isprintable():
+        if parts.scheme not in PORTS or not host or len(url) > MAX_URL or not PLAIN.fullmatch(url):
             raise _Refused("it takes an http or https URL, in ASCII, without spaces")
         if "@" in parts.netloc:
             raise _Refused("the URL holds credentials")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from adapters.base import ImagePart, JudgeRequest, Media, Message, Part
+from adapters.base import ImagePart, JudgeRequest, Media, Message, Part, TextRequest
 from compat.errors import RequestError
 from compat.media import REMOTE_OFF, Reference
 from server.fetching import Fetcher
@@ -24,7 +24,7 @@ class References:
         self._fetcher = fetcher
         self._fetching = asyncio.Semaphore(AT_ONCE)
 
-    async def messages(self, owner: str, messages: Sequence[Message]) -> tuple[Message, ...]:
+    async def messages(self, owner: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """A conversation with its images in place.
 
         Raises:
@@ -32,9 +32,14 @@ class References:
         """
         parts = [part for message in messages for part in message.content]
         if not _refers(parts):
-            return tuple(messages)
+            return messages
         placed = iter(await self.parts(owner, parts))
         return tuple(replace(message, content=tuple(next(placed) for _ in message.content)) for message in messages)
+
+    async def text(self, owner: str, request: TextRequest) -> TextRequest:
+        """A request with its images in place. Raises as `messages`."""
+        messages = await self.messages(owner, request.messages)
+        return request if messages is request.messages else replace(request, messages=messages)
 
     async def judged(self, owner: str, request: JudgeRequest) -> JudgeRequest:
         """Questions with their images in place. Raises as `messages`."""

@@ -8,6 +8,7 @@ from compat.errors import RequestError
 from compat.responses import ResponseCall
 from compat.responses_conversation import conversation
 from compat.responses_input import Item
+from server.references import References
 from server.response_items import ResponseItems
 
 
@@ -22,7 +23,7 @@ class Prompt:
     """The responses that it builds on, oldest first."""
 
 
-async def compose(items: ResponseItems, owner: str, call: ResponseCall) -> Prompt:
+async def compose(items: ResponseItems, references: References, owner: str, call: ResponseCall) -> Prompt:
     """The whole prompt of a call.
 
     Raises:
@@ -34,7 +35,7 @@ async def compose(items: ResponseItems, owner: str, call: ResponseCall) -> Promp
         chain = await items.chain(owner, call.previous_response_id)
         earlier = await items.items_of(chain)
     given = await _resolved(items, owner, call.items)
-    messages = conversation(call.instructions, [*earlier, *given])
+    messages = await references.messages(owner, conversation(call.instructions, [*earlier, *given]))
     return Prompt(replace(call.request, messages=messages), given, chain)
 
 

@@ -21,6 +21,7 @@ from compat.responses_writer import ResponseWriter
 from server.counting import counted
 from server.errors import as_wire
 from server.metrics import Metrics
+from server.references import References
 from server.response_items import ResponseItems
 from server.response_keeper import STOPPED, Keeper, not_found
 from server.response_prompts import compose
@@ -38,7 +39,14 @@ class Responses:
     """All responses of this server."""
 
     def __init__(
-        self, pool: Pool, store: ResponseStore, items: ResponseItems, metrics: Metrics, *, max_background: int
+        self,
+        pool: Pool,
+        store: ResponseStore,
+        items: ResponseItems,
+        references: References,
+        metrics: Metrics,
+        *,
+        max_background: int,
     ) -> None:
         """No work yet.
 
@@ -46,10 +54,12 @@ class Responses:
             pool: Where the models are.
             store: Where responses are kept.
             items: Where conversations are read from.
+            references: Where images are that they refer to.
             metrics: Where tokens are counted.
             max_background: Background responses at once; one more is refused.
         """
         self._items = items
+        self._references = references
         self._pool = pool
         self._store = store
         self._keeper = Keeper(store)
@@ -65,7 +75,7 @@ class Responses:
             ModelNotFound, WrongModelKind: As `Pool.find`.
         """
         model = self._pool.find(call.model, TextAdapter).name
-        prompt = await compose(self._items, owner, call)
+        prompt = await compose(self._items, self._references, owner, call)
         response = responses.begin(call, model)
         streams = call.stream or call.background
         writer = ResponseWriter(response, streams=streams, obfuscate=call.obfuscate)
@@ -212,7 +222,7 @@ class Responses:
     async def count(self, owner: str, call: responses.ResponseCall) -> int:
         """Tokens that a model would read of a request, as the model itself counts them. Raises as `draft`."""
         model = self._pool.find(call.model, TextAdapter).name
-        prompt = await compose(self._items, owner, call)
+        prompt = await compose(self._items, self._references, owner, call)
         async with aclosing(self._events(call, model, prompt.request)) as events:
             async for event in events:
                 if isinstance(event, TextDone):

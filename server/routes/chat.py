@@ -9,7 +9,7 @@ from adapters.base import Outlet, TextAdapter
 from compat import chat
 from server import replies
 from server.counting import counted
-from server.services import AnyRequest, services_of
+from server.services import AnyRequest, owner_of, services_of
 from server.streaming import collect, event_stream
 
 
@@ -26,8 +26,9 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
     services = services_of(scope)
     call = chat.parse(await services.intake.json(request))
     model = services.pool.find(call.model, TextAdapter).name
+    wanted = await services.references.text(owner_of(request), call.request)
     outlet = Outlet()
-    events = services.pool.stream(model, TextAdapter, lambda adapter: adapter.generate(call.request, outlet))
+    events = services.pool.stream(model, TextAdapter, lambda adapter: adapter.generate(wanted, outlet))
     events = counted(events, model, services.metrics)
     if call.stream:
         reply = await event_stream(request, chat.stream(call, model, events, outlet), outlet)

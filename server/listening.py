@@ -38,6 +38,8 @@ MAX_CONNECTIONS = 4096
 MAX_CONNECTIONS_PER_ADDRESS = 1024
 KEEP_ALIVE_S = 10
 BACKLOG = 2048
+HEAD = b"HTTP/1.1 "
+"""How a reply begins."""
 STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -57,7 +59,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Starts the deadline, or drops the connection where there are too many."""
-        super().connection_made(transport)
+        super().connection_made(_Joined(transport, self.loop))  # pyright: ignore[reportArgumentType] - all of it that is used
         address = self._address()
         self.per_address[address] += 1
         if len(self.connections) > MAX_CONNECTIONS or self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS:
@@ -179,6 +181,39 @@ class GuardedProtocol(HttpToolsProtocol):
         """Whether the head ended in time inside one large piece whose rest is body."""
         end = data.find(b"\r\n\r\n")
         return end >= 0 and self._head_bytes - len(data) + end <= MAX_HEAD_BYTES
+
+
+class _Joined:
+    """A transport that sends a reply's head together with what follows it: one call of the kernel less a reply."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(HEAD):
+            self._head = data
+            self._loop.call_soon(self._flush)  # should nothing follow at once
+            return
+        self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        return self._transport.get_write_buffer_size() + len(self._head)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 class CycleConnection:

@@ -8,6 +8,7 @@ Sec-Fetch-Site and are not hindered. CORS stays off: no reply ever allows a fore
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -19,6 +20,7 @@ NAME = re.compile(r"[a-z0-9_.:-]+", re.ASCII)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
+@lru_cache(maxsize=64)
 def host_name(value: str) -> str | None:
     """The name in a Host header, lower-cased, without its port; None where the header is malformed."""
     try:

@@ -27,7 +27,13 @@ class PlainTemplate:
 
         compile_template: Any = _compile_jinja_template
         self._template: Any = compile_template(source) if source else None
-        self._special: Mapping[str, Any] = dict(tokenizer.special_tokens_map)
+        self._names: Mapping[str, Any] = {
+            **(self._template.globals if self._template else {}),
+            **tokenizer.special_tokens_map,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+        }
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str | None:
         """The text that opens the assistant's turn; None where it takes more than the template, or where that refuses.
@@ -37,10 +43,9 @@ class PlainTemplate:
         """
         if self._template is None or not all(map(_plain, messages)):
             return None
-        try:
-            return self._template.render(
-                messages=messages, tools=None, documents=None, add_generation_prompt=True, **self._special
-            )
+        try:  # As `Template.render`, which would put its names together anew.
+            context = self._template.new_context({**self._names, "messages": messages}, shared=True)
+            return "".join(self._template.root_render_func(context))
         except (TemplateError, ValueError, TypeError):
             return None  # The long way says what is wrong.
 

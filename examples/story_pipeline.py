@@ -3,8 +3,9 @@
     muybridge serve &
     python examples/story_pipeline.py "a lighthouse keeper and a lost whale"
 
-Script (a JSON schema keeps it one), a keyframe for each scene, a validation of each keyframe against its scene, each
-keyframe animated, the narration spoken, clips and voice joined to one MP4, and the voice transcribed to SRT subtitles.
+Script (a JSON schema keeps it one; where the starter's models draw, within the world that they know), a keyframe for
+each scene, validations of each keyframe against its own scene and the others, each keyframe animated, the narration
+spoken, clips and voice joined to one MP4, the voice transcribed to SRT subtitles, and a contact sheet of it all.
 Everything is left in the output folder. `OPENAI_BASE_URL` and `OPENAI_API_KEY` say where the server is.
 """
 
@@ -19,7 +20,9 @@ from typing import Any
 
 import av
 import openai
+import story_world
 from openai import OpenAI
+from story_sheet import draw_sheet
 
 VOICE = "fable"
 SCENES = 3
@@ -72,6 +75,8 @@ class Story:
     def write_script(self, idea: str) -> dict[str, Any]:
         """Title and scenes, each with what is seen, how it moves and what is said."""
         self.say(f"writing a script with {self.models['text']}")
+        small_world = self.models["image"] == story_world.MODEL
+        schema = story_world.schema(SCENES, text(140)) if small_world else SCRIPT_SCHEMA
         completion = self.client.chat.completions.create(
             model=self.models["text"],
             messages=[
@@ -80,13 +85,15 @@ class Story:
             ],
             response_format={
                 "type": "json_schema",
-                "json_schema": {"name": "script", "schema": SCRIPT_SCHEMA, "strict": True},
+                "json_schema": {"name": "script", "schema": schema, "strict": True},
             },
             temperature=0.7,
             seed=7,
             max_completion_tokens=700,
         )
         script = json.loads(completion.choices[0].message.content or "")
+        if small_world:
+            script = story_world.script(script)
         (self.output / "script.json").write_text(json.dumps(script, indent=2, ensure_ascii=False) + "\n")
         self.say(f"script: {script['title']}")
         return script
@@ -104,14 +111,25 @@ class Story:
         self.say(f"scene {number}: drew {path.name}")
         return path
 
-    def validate(self, number: int, keyframe: Path, description: str) -> dict[str, Any]:
-        """How well a keyframe shows its scene. An extension route, reached through the same client."""
+    def validate(self, keyframe: Path, description: str) -> dict[str, Any]:
+        """How well a keyframe shows a scene. An extension route, reached through the same client."""
         image = "data:image/png;base64," + base64.b64encode(keyframe.read_bytes()).decode()
         body = {"model": self.models["vision"], "image": image, "description": description}
-        validation: dict[str, Any] = self.client.post("/scenes/validations", body=body, cast_to=dict[str, Any])
-        verdict = "matches" if validation["is_valid"] else "does not match"
-        self.say(f"scene {number}: keyframe {verdict} its description, score {validation['match_score']:.2f}")
-        return validation
+        return self.client.post("/scenes/validations", body=body, cast_to=dict[str, Any])
+
+    def compare(self, keyframes: list[Path], scenes: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+        """For each keyframe its validation against each scene: it should match its own, and no other."""
+        found = [[self.validate(keyframe, scene["description"]) for scene in scenes] for keyframe in keyframes]
+        (self.output / "validations.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        for number, row in enumerate(found, 1):
+            own = row[number - 1]
+            verdict = "matches" if own["is_valid"] else "does not match"
+            others = ", ".join(f"{one['match_score']:.2f}" for at, one in enumerate(row, 1) if at != number)
+            self.say(
+                f"scene {number}: keyframe {verdict} its description, score {own['match_score']:.2f}; "
+                f"against those of the others {others}"
+            )
+        return found
 
     def animate(self, number: int, keyframe: Path, scene: dict[str, Any]) -> Path:
         """The scene as a clip that starts with its keyframe."""
@@ -182,17 +200,16 @@ def join(clips: list[Path], narration: Path, target: Path) -> None:
 def make_story(client: OpenAI, idea: str, output: Path) -> Path:
     """The whole pipeline; returns the film."""
     story = Story(client, output)
-    scenes = story.write_script(idea)["scenes"]
-    validations, clips = [], []
-    for number, scene in enumerate(scenes, 1):
-        keyframe = story.draw(number, scene["description"])
-        validations.append(story.validate(number, keyframe, scene["description"]))
-        clips.append(story.animate(number, keyframe, scene))
-    (output / "validations.json").write_text(json.dumps(validations, indent=2, ensure_ascii=False) + "\n")
+    script = story.write_script(idea)
+    scenes = script["scenes"]
+    keyframes = [story.draw(number, scene["description"]) for number, scene in enumerate(scenes, 1)]
+    validations = story.compare(keyframes, scenes)
+    clips = [story.animate(number, *one) for number, one in enumerate(zip(keyframes, scenes, strict=True), 1)]
     narration = story.narrate([scene["narration"] for scene in scenes])
     film = output / "story.mp4"
     join(clips, narration, film)
     story.transcribe(narration)
+    draw_sheet(script["title"], scenes, keyframes, clips, validations, output / "sheet.png")
     story.say(f"done: {film}")
     return film
 

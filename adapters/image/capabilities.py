@@ -14,6 +14,8 @@ NEEDED = frozenset(
     ("prompt", "width", "height", "num_inference_steps", "generator", "output_type", "callback_on_step_end")
 )
 """Arguments without which a pipeline cannot be served: it draws from text, of a size, step by step, by seeds."""
+UNET_LATENTS = 4
+"""Channels of the latents that diffusers' inpainting pipelines of UNets know."""
 TEXT_TOKENS = 512
 """Tokens that a text encoder reads whose pipeline says nothing else."""
 
@@ -37,7 +39,7 @@ class Capabilities:
     edit: type[Any] | None
     """The pipeline that draws a picture anew with the same weights."""
     inpaint: type[Any] | None
-    """The same within a mask."""
+    """The same within a mask; where it is `edit`, that one draws, with `adapters/image/inpainting.py`."""
     tokens: Mapping[str, int]
     """How much of a prompt each text encoder reads, by the name of its tokenizer; the rest would be cut off."""
 
@@ -85,6 +87,8 @@ def capabilities(pipeline: Any) -> Capabilities:
     # Latent consistency models take the scale as an input, and then nothing is done with a negative prompt.
     as_input = config.get("time_cond_proj_dim") is not None
     edit, inpaint = _siblings(type(pipeline))
+    if inpaint is not None and "unet" in pipeline.components and config.get("in_channels") != UNET_LATENTS:
+        inpaint = edit
     return Capabilities(
         guidance=guidance,
         default_guidance=float(arguments[guidance].default if guidance else 0),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.errors import UnsupportedOption
 from adapters.image.capabilities import Capabilities
 from adapters.image.exact import row_by_row
+from adapters.image.inpainting import Blend
 from adapters.image.loras import Loras
 from adapters.image.plans import Plan, Sources
 from adapters.image.previews import outlook, previewer
@@ -84,6 +85,9 @@ def draw(loaded: Loaded[Any], parts: Parts, plan: Plan, rows: Sequence[Row], tol
     pipeline.scheduler = parts.schedulers.make(plan.scheduler)
     watch = _Watch(loaded, plan, told)
     with translated(), torch.no_grad(), parts.loras.applied(plan.loras), row_by_row(parts.exact):
+        if plan.strength is not None and type(pipeline) is parts.can.edit is parts.can.inpaint:
+            sources = [row.sources for row in rows if row.sources is not None and row.sources.mask is not None]
+            watch.blend = Blend(pipeline, sources, [row.seed for row in rows]) if sources else None
         if not plan.refiner_steps:
             drawn = pipeline(**_arguments(pipeline, parts, plan, rows), callback_on_step_end=watch, output_type="np")
             return to_bytes(_unflagged(drawn))
@@ -112,6 +116,7 @@ class _Watch:
     def __init__(self, loaded: Loaded[Any], plan: Plan, told: Told) -> None:
         self.total = 0
         """Steps of all pipelines of this batch together; 0: as many as the pipeline says."""
+        self.blend: Blend | None = None
         self._loaded = loaded
         self._plan = plan
         self._told = told
@@ -124,10 +129,14 @@ class _Watch:
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         """Tells of a step."""
-        del step, timestep
+        del timestep
         _ = self._loaded.pipeline  # raises, once the model is being unloaded
         self._done += 1
         before, latents = self._before, tensors["latents"]
+        if self.blend is not None:
+            times = pipeline.scheduler.timesteps[-int(pipeline.num_timesteps) :]
+            later = times[step + 1] if step + 1 < len(times) else None
+            latents = tensors["latents"] = self.blend(pipeline.scheduler, later, latents)
         self._before = latents
 
         def preview(row: int) -> Any:

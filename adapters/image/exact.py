@@ -52,13 +52,15 @@ def _mode() -> Any:
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
-            if func not in products or not args or (rows := args[0].shape[0]) < 2:
-                return func(*args, **kwargs)
-            if args[0].dim() < 3 and rows > MAX_FLAT_ROWS:
+            if func not in products and func is not functional.group_norm:
                 return func(*args, **kwargs)
             if func is functional.scaled_dot_product_attention:
-                return _attention(func, rows, args, kwargs)
-            return torch.cat([func(row, *args[1:], **kwargs) for row in args[0].split(1)])
+                return _attention(func, len(args[0] if args else kwargs["query"]), args, kwargs)
+            first, rest = args[0], args[1:]
+            # Kernels also go by how the numbers lie, which may be another for several rows than for one.
+            if func is functional.group_norm or first.shape[0] < 2 or (first.dim() < 3 and len(first) > MAX_FLAT_ROWS):
+                return func(first.contiguous(), *rest, **kwargs)
+            return torch.cat([func(row.contiguous(), *rest, **kwargs) for row in first.split(1)])
 
     def _attention(func: Any, rows: int, args: Any, kwargs: dict[str, Any]) -> Any:
         """Queries, keys, values and, where it has a row for each, the mask."""
@@ -67,6 +69,8 @@ def _mode() -> Any:
             split = isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[0] == rows
             return value[at : at + 1] if split else value
 
+        if rows < 2:
+            return func(*args, **kwargs)
         parts = [
             func(*(row(one, at) for one in args), **{name: row(one, at) for name, one in kwargs.items()})
             for at in range(rows)

@@ -1,7 +1,8 @@
 """Sampling methods by name: which of diffusers' schedulers a model can be run with, and a fresh one for each batch."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, NamedTuple
 
 from adapters.errors import UnsupportedOption
@@ -69,9 +70,11 @@ class Schedulers:
 
         cls = getattr(diffusers, way.cls)
         settings = dict(way.settings)
-        if settings.get("use_flow_sigmas"):
-            settings["flow_shift"] = self._config.get("shift", 1.0)
-        return cls.from_config(self._config, **settings)
+        if not settings.get("use_flow_sigmas"):
+            return cls.from_config(self._config, **settings)
+        made = cls.from_config(self._config, **settings, flow_shift=self._config.get("shift", 1.0))
+        made.set_timesteps = _taking_lists(made.set_timesteps)
+        return made
 
     def _fits(self, way: _Way) -> bool:
         """Whether the method can be set up for this model, and heeds that it was trained down to pure noise."""
@@ -87,6 +90,19 @@ class Schedulers:
         except (ValueError, TypeError, ImportError, NotImplementedError, IndexError):
             return False
         return True
+
+
+def _taking_lists(set_timesteps: Callable[..., None]) -> Callable[..., None]:
+    """UniPC's method, which computes with noise levels that some pipelines give as a list."""
+    import numpy as np
+
+    @wraps(set_timesteps)  # pipelines look at its signature
+    def taking(*args: Any, **kwargs: Any) -> None:
+        if isinstance(kwargs.get("sigmas"), list):
+            kwargs["sigmas"] = np.array(kwargs["sigmas"], dtype=np.float32)
+        set_timesteps(*args, **kwargs)
+
+    return taking
 
 
 def _table(own: Any) -> Mapping[str, _Way]:

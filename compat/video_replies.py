@@ -80,6 +80,28 @@ class VideoDeleteResponse(WireReply):
     deleted: bool = True
 
 
+class VideoEventData(WireReply):
+    """Which video it is."""
+
+    id: str
+
+
+class VideoEvent(WireReply):
+    """That a video has ended."""
+
+    id: str
+    object: str
+    created_at: int
+    type: Literal["video.completed", "video.failed"]
+    data: VideoEventData
+
+
+def event_of(event_id: str, video_id: str, status: str, created_at: int) -> VideoEvent:
+    """The event of a video that is completed, or else has failed."""
+    kind = "video.completed" if status == "completed" else "video.failed"
+    return VideoEvent(event_id, "event", created_at, kind, VideoEventData(video_id))
+
+
 def no_characters() -> RequestError:
     """Why there are none."""
     return RequestError(

@@ -24,6 +24,7 @@ from server.errors import to_response
 from server.fetching import Fetcher
 from server.files import Files
 from server.jobs import VideoJobs
+from server.jobs_events import JobEvents
 from server.jobs_files import JobFiles
 from server.jobs_queue import JobQueue
 from server.jobs_store import JobStore
@@ -53,6 +54,8 @@ from server.routes import (
 from server.services import Services
 from server.settings import Settings, is_loopback
 from server.store import Store
+from server.webhook_calls import Receiver
+from server.webhooks import Webhooks
 
 ROUTES = [
     health.live,
@@ -141,8 +144,19 @@ def create_jobs(settings: Settings, pool: Pool, database: Database) -> VideoJobs
         expire_s=settings.expire_s,
         max_unfinished=settings.max_video_jobs,
         max_owner_unfinished=settings.max_video_jobs_per_key,
+        notes_ends=settings.webhook_url is not None,
     )
-    return VideoJobs(pool, store, JobFiles(directory), lambda server, work: JobQueue(url, server, work))
+    events = None if settings.webhook_url is None else JobEvents(database)
+    tell = None if events is None else create_webhooks(settings, events).deliver
+    return VideoJobs(pool, store, JobFiles(directory), lambda server, work: JobQueue(url, server, work, tell), events)
+
+
+def create_webhooks(settings: Settings, events: JobEvents) -> Webhooks:
+    """What tells the settings' receiver of events."""
+    assert settings.webhook_url is not None
+    assert settings.webhook_secret is not None
+    receiver = Receiver(settings.webhook_url, private=settings.webhook_private)
+    return Webhooks(receiver, settings.webhook_secret.get_secret_value(), events)
 
 
 def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:

@@ -17,6 +17,7 @@ from compat.errors import RequestError
 from compat.video_plans import Plan
 from compat.video_replies import Status, VideoState
 from compat.wire import new_id
+from server.jobs_events import JobEvents
 from server.jobs_files import FILM, ID, SHEET, THUMBNAIL, JobFiles
 from server.jobs_films import Films
 from server.jobs_live import Receipt, not_found, whole
@@ -32,7 +33,14 @@ FILES = {"video": FILM, "thumbnail": THUMBNAIL, "spritesheet": SHEET}
 class VideoJobs:
     """All video jobs of this server."""
 
-    def __init__(self, pool: Pool, store: JobStore, files: JobFiles, queue: Callable[[str, Work], JobQueue]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        store: JobStore,
+        files: JobFiles,
+        queue: Callable[[str, Work], JobQueue],
+        events: JobEvents | None = None,
+    ) -> None:
         """No work yet.
 
         Args:
@@ -40,13 +48,14 @@ class VideoJobs:
             store: Where the rows are.
             files: Where the files are.
             queue: Makes the queue, of the server's name and of what a step is.
+            events: Where the store notes whom to tell of jobs' ends; None: nobody.
         """
         self._store = store
         self._files = files
         self._films = Films(pool, files)
         self._work = JobWork(self._films, store, lambda: self._tending.wake())
         self._queue = queue(files.server, self._work.step)
-        self._tending = Tending(store, files, self._queue, self._work)
+        self._tending = Tending(store, files, self._queue, self._work, events)
 
     async def known(self, owner: str, receipt: Receipt) -> VideoState | None:
         """The job that a request has made already, if it has. Raises as `JobStore.made_before`."""

@@ -20,22 +20,32 @@ LAST = -1
 
 Work = Callable[[str, int], Awaitable[bool]]
 """Does one step of a job (id; the shot, or `LAST`); returns whether there is anything left to do."""
+Tell = Callable[[str], Awaitable[None]]
+"""Tells somebody of an event. Raises what it likes: it is called again, later and later."""
+TOLD_AT_ONCE = 8
+TELL_AGAIN_S = 1.0
+"""The first time; then twice as long each time, up to an hour."""
+TELL_TIMES = 90
+"""More than three days of it, after which `Tell` gives up by itself."""
+EVENTS = "muybridge_events"
 
 
 class JobQueue:
     """A queue for each model, that a killed server finds again as it was."""
 
-    def __init__(self, url: str, server: str, work: Work) -> None:
+    def __init__(self, url: str, server: str, work: Work, tell: Tell | None = None) -> None:
         """Starts nothing yet.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://...`; DBOS makes its tables there.
             server: Whose jobs these are; each server works on its own.
             work: What a step is; called in the loop that calls `put`.
+            tell: What is done with events, in the same loop.
         """
         self._url = url
         self._server = server
         self._work = work
+        self._tell = tell
         self._loop: asyncio.AbstractEventLoop | None = None
         self._models: set[str] = set()
         self.lost: set[str] = set()
@@ -58,6 +68,15 @@ class JobQueue:
         self.lost.discard(job_id)
         return done
 
+    async def tell(self, event_id: str) -> None:
+        """Queues an event; one that is queued already stays as it is."""
+        await self._start()
+        if EVENTS not in self._models:
+            await asyncio.to_thread(_register_queue, EVENTS, TOLD_AT_ONCE)
+            self._models.add(EVENTS)
+        await asyncio.to_thread(_enqueue, EVENTS, event_id, None, again=event_id in self.lost)
+        self.lost.discard(event_id)
+
     async def forget(self, job_ids: Sequence[str]) -> None:
         """Takes jobs out of their queues, and removes all traces of those that have ended."""
         if self._launched and job_ids:
@@ -75,7 +94,7 @@ class JobQueue:
             if not self._launched:
                 self._loop = asyncio.get_running_loop()
                 # In a thread: it takes a second, and DBOS would run workflows on the loop that it finds here.
-                await asyncio.to_thread(_launch, self._url, self._server, self._step, self.lost)
+                await asyncio.to_thread(_launch, self._url, self._server, self._step, self._told, self.lost)
                 self._launched = True
 
     async def _step(self, job_id: str, index: int) -> bool:
@@ -89,6 +108,23 @@ class JobQueue:
         await asyncio.Event().wait()
         return False
 
+    async def _told(self, event_id: str) -> None:
+        """An event, awaited on DBOS's loop and told in ours."""
+        if self._loop is not None and self._tell is not None and not self._closing:
+            telling = asyncio.run_coroutine_threadsafe(_run_tell(self._tell, event_id), self._loop)
+            try:
+                await asyncio.wrap_future(telling)
+            except Exception:
+                if not self._closing:
+                    raise
+            if not self._closing:
+                return
+        await asyncio.Event().wait()  # as in `_step`
+
+
+async def _run_tell(tell: Tell, event_id: str) -> None:
+    await tell(event_id)
+
 
 async def _run(work: Work, job_id: str, index: int) -> bool:
     return await work(job_id, index)
@@ -96,6 +132,7 @@ async def _run(work: Work, job_id: str, index: int) -> bool:
 
 _current: Callable[[str, int], Awaitable[bool]] | None = None
 """DBOS is one for the process, and so is what its steps do."""
+_telling: Tell | None = None
 _lost: set[str] = set()
 
 
@@ -134,13 +171,41 @@ def _workflow() -> Any:
     return video
 
 
-def _launch(url: str, server: str, step: Work, lost: set[str]) -> None:
-    global _current, _lost
+@cache
+def _telling_workflow() -> Any:
+    """The workflow of an event: to tell of it. Kept as `_workflow` is."""
+    dbos = _dbos()
+
+    @dbos.step(
+        name="muybridge_telling",
+        retries_allowed=True,
+        interval_seconds=TELL_AGAIN_S,
+        backoff_rate=2.0,
+        max_attempts=TELL_TIMES,
+    )
+    async def tell(event_id: str) -> None:
+        assert _telling is not None
+        await _telling(event_id)
+
+    @dbos.workflow(name="muybridge_event")
+    async def event(event_id: str) -> None:
+        try:
+            await tell(event_id)
+        except Exception:
+            _lost.add(event_id)
+            raise
+
+    return event
+
+
+def _launch(url: str, server: str, step: Work, tell: Tell, lost: set[str]) -> None:
+    global _current, _telling, _lost
     from dbos import DBOSPortableJSONSerializer
 
     dbos = _dbos()
     _workflow()
-    _current, _lost = step, lost
+    _telling_workflow()
+    _current, _telling, _lost = step, tell, lost
     dbos(
         config={
             "name": "muybridge",
@@ -165,11 +230,11 @@ def _end() -> None:
     _dbos().destroy(workflow_completion_timeout_sec=0)
 
 
-def _register_queue(name: str) -> None:
-    _dbos().register_queue(name, worker_concurrency=1, polling_interval_sec=POLL_S)
+def _register_queue(name: str, at_once: int = 1) -> None:
+    _dbos().register_queue(name, worker_concurrency=at_once, polling_interval_sec=POLL_S)
 
 
-def _enqueue(queue: str, job_id: str, shots: int, *, again: bool) -> bool:
+def _enqueue(queue: str, job_id: str, shots: int | None, *, again: bool) -> bool:
     from dbos import SetWorkflowID
 
     dbos = _dbos()
@@ -181,7 +246,10 @@ def _enqueue(queue: str, job_id: str, shots: int, *, again: bool) -> bool:
         known = None
     if known is None:
         with SetWorkflowID(job_id):
-            dbos.enqueue_workflow(queue, _workflow(), job_id, shots)
+            if shots is None:
+                dbos.enqueue_workflow(queue, _telling_workflow(), job_id)
+            else:
+                dbos.enqueue_workflow(queue, _workflow(), job_id, shots)
     return True
 
 

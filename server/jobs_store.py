@@ -13,6 +13,7 @@ from adapters.base import VideoRequest
 from compat.errors import RequestError, WireError
 from compat.video_replies import Status
 from server.database import Database
+from server.jobs_events import note
 from server.jobs_tables import UNFINISHED, Job, job_of, jobs, values_of
 
 RETRY_S = 600.0
@@ -22,12 +23,21 @@ RETRY_S = 600.0
 class JobStore:
     """All video jobs of all owners. Every method raises `RequestError` 503 while the database fails."""
 
-    def __init__(self, database: Database, *, expire_s: float, max_unfinished: int, max_owner_unfinished: int) -> None:
-        """Takes the database, and how many jobs may wait or run."""
+    def __init__(
+        self,
+        database: Database,
+        *,
+        expire_s: float,
+        max_unfinished: int,
+        max_owner_unfinished: int,
+        notes_ends: bool = False,
+    ) -> None:
+        """Takes the database, how many jobs may wait or run, and whether somebody is to be told of their ends."""
         self._database = database
         self._expire_s = expire_s
         self._max_unfinished = max_unfinished
         self._max_owner_unfinished = max_owner_unfinished
+        self._notes_ends = notes_ends
         self._newest = 0.0
 
     async def insert(self, job: Job, *, retry_key: str | None, is_retry: bool) -> Job:
@@ -103,8 +113,11 @@ class JobStore:
             values["headline"] = msgspec.json.encode(replace(request, keyframes=()))
         alive = (jobs.c.id == job_id) & jobs.c.status.in_(UNFINISHED)
         async with self._database.writing() as connection:
-            done = await connection.execute(update(jobs).where(alive).values(values))
-        return bool(done.rowcount)
+            done = await connection.execute(update(jobs).where(alive).values(values).returning(jobs.c.server))
+            server = done.scalar()
+            if server is not None and self._notes_ends:
+                await note(connection, job_id, server, values["status"])
+        return server is not None
 
     async def delete(self, job_id: str, owner: str) -> bool:
         """Forgets a job; False when this owner has none of that id."""

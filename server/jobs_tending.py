@@ -6,6 +6,7 @@ import time
 
 from adapters.errors import Interrupted
 from compat.errors import RequestError, wire_error
+from server.jobs_events import JobEvents
 from server.jobs_files import JobFiles
 from server.jobs_queue import JobQueue
 from server.jobs_store import JobStore
@@ -20,14 +21,20 @@ SWEEP_S = 60.0
 class Tending:
     """Keeps rows, queue and files of one server's video jobs in step."""
 
-    def __init__(self, store: JobStore, files: JobFiles, queue: JobQueue, work: JobWork) -> None:
-        """Does nothing before `run`."""
+    def __init__(
+        self, store: JobStore, files: JobFiles, queue: JobQueue, work: JobWork, events: JobEvents | None
+    ) -> None:
+        """Does nothing before `run`. Without `events`, nobody is told of anything."""
         self._store = store
         self._files = files
         self._queue = queue
         self._work = work
+        self._events = events
         self._queued: set[str] = set()
         """What this process has handed to the queue."""
+        self._telling: set[str] = set()
+        """Events, the same."""
+        self._told: set[str] = set()
         self._ended: set[str] = set()
         """What the queue may forget."""
         self._wake = asyncio.Event()
@@ -69,6 +76,8 @@ class Tending:
 
     async def _tend(self) -> None:
         await self._hand_over()
+        if self._events is not None:
+            await self._tell(self._events)
         if ended := {job_id for job_id in self._ended if job_id not in self._work}:
             await self._queue.forget(sorted(ended))
             self._ended -= ended
@@ -80,6 +89,16 @@ class Tending:
             known = await self._store.ids(self._files.server)
             await self._files.remove(*(folders - known))
             self._swept_at = time.monotonic()
+
+    async def _tell(self, events: JobEvents) -> None:
+        """All events to the queue, and those out of it that were delivered."""
+        waiting = set(await events.waiting(self._files.server))
+        for event_id in waiting - self._telling | waiting & self._queue.lost:
+            await self._queue.tell(event_id)
+            self._telling.add(event_id)
+        self._ended |= self._told - waiting  # a round later, so that the workflow has noted it
+        self._telling -= self._told - waiting
+        self._told = self._telling - waiting
 
     async def _hand_over(self) -> None:
         """All unfinished rows to the queue, which knows those that it has."""

@@ -1,8 +1,11 @@
 """What the operator may set: address, keys, gates, limits. From `MUYBRIDGE_*` variables, a file, or the command."""
 
+import base64
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import (
@@ -12,6 +15,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+WEBHOOK_SECRET_BYTES = 24
 
 
 def is_loopback(host: str) -> bool:
@@ -78,6 +83,12 @@ class Settings(BaseSettings):
     """Queued and running videos together; one more is a 503."""
     max_video_jobs_per_key: PositiveInt = 250
     """Queued and running videos of one key; one more is a 429."""
+    webhook_url: str | None = None
+    """Who is told when a video is completed or has failed: an https URL. None: nobody."""
+    webhook_secret: SecretStr | None = None
+    """What webhooks are signed with, and verified with there: "whsec_" and base64 of 24 bytes or more."""
+    webhook_private: bool = False
+    """Whether `webhook_url` may lead to this machine or a private network, and be http."""
     expire_s: PositiveFloat = 24 * 3600.0
     """How long finished videos, and images that were asked for as URLs, are kept."""
 
@@ -119,6 +130,24 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql://")):
             raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
         return value
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.webhook_url is None:
+            return self
+        parts = urlsplit(self.webhook_url)
+        if parts.scheme not in (("https", "http") if self.webhook_private else ("https",)) or not parts.hostname:
+            raise ValueError("webhook_url must be https://HOST/..., or http with webhook_private")
+        if not re.fullmatch("[!-~]{1,2048}", self.webhook_url) or "@" in parts.netloc:
+            raise ValueError("webhook_url must be plain ASCII, without credentials")
+        secret = "" if self.webhook_secret is None else self.webhook_secret.get_secret_value()
+        try:
+            long_enough = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) >= WEBHOOK_SECRET_BYTES
+        except ValueError:
+            long_enough = False
+        if not secret.startswith("whsec_") or not long_enough:
+            raise ValueError(f"webhook_secret must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES} bytes or more")
+        return self
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:

@@ -20,6 +20,7 @@ from litestar import Request
 
 from compat.errors import RequestError
 from server.forms import MAX_FIELDS, Form, Segments
+from server.streaming import connection_of
 
 SILENCE_S = 30.0
 """A body may pause this long."""
@@ -85,6 +86,12 @@ class Intake:
         announced = _header(request, b"content-length", "0")
         if announced.isdecimal() and int(announced) > limit:
             raise _too_large(limit)
+        connection = connection_of(request.scope)
+        if connection is not None and (body := connection.body()) is not None:
+            if len(body) > limit:
+                raise _too_large(limit)
+            yield body
+            return
         deadline = time.monotonic() + self._timeout_s
         received, more = 0, True
         while more:

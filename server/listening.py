@@ -219,7 +219,7 @@ class _Joined:
 class CycleConnection:
     """The `Connection` of one request."""
 
-    __slots__ = ("_cycle", "_leaving")
+    __slots__ = ("_cycle", "_leaving", "_taken")
 
     def __init__(self, cycle: RequestResponseCycle, leaving: set[Callable[[], None]]) -> None:
         """Of one request.
@@ -230,6 +230,7 @@ class CycleConnection:
         """
         self._cycle = cycle
         self._leaving = leaving
+        self._taken = False
 
     def write(self, piece: bytes) -> bool:
         """One call instead of five awaits a streamed token. See `Connection`."""
@@ -238,6 +239,16 @@ class CycleConnection:
             return False
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return True
+
+    def body(self) -> bytes | None:
+        """Without a task's turn and a timer for each piece. See `Connection`."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or self._taken:
+            return None
+        self._taken = True
+        body, cycle.body = cycle.body, bytearray()
+        cycle.flow.resume_reading()
+        return bytes(body)
 
     def on_gone(self, tell: Callable[[], None]) -> Callable[[], None]:
         """One entry in a set instead of a task a request. See `Connection`."""

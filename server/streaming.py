@@ -28,6 +28,10 @@ class Connection(Protocol):
         """Sends a piece of a body that is sent in chunks; False where it cannot go out now."""
         ...
 
+    def body(self) -> bytes | None:
+        """The request's body, if all of it has come and nothing of it was taken; it is taken with this."""
+        ...
+
     def on_gone(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Calls `tell` when the client goes away, or has gone; what it returns takes that back."""
         ...
@@ -68,7 +72,7 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends all frames. When the client goes away, the work behind them is cancelled at once."""
-        connection = _connection(scope)
+        connection = connection_of(scope)
         direct = connection.write if connection is not None else None
         with suppress(RequestError):  # the client has gone: there is nobody to tell, and nothing to log
             await _attended(scope, receive, self._pump(send, direct))
@@ -142,7 +146,7 @@ async def _attended(scope: Scope, receive: Receive, work: Awaitable[T], timeout_
             why = reason
             here.cancel()
 
-    connection, leave = _connection(scope), partial(stop, _client_closed)
+    connection, leave = connection_of(scope), partial(stop, _client_closed)
     forget = connection.on_gone(leave) if connection is not None else _watch(receive, leave)
     # One timer: `asyncio.timeout` costs several times as much.
     timer = asyncio.get_running_loop().call_later(timeout_s, stop, _late) if timeout_s is not None else None
@@ -171,7 +175,8 @@ def _late() -> RequestError:
     )
 
 
-def _connection(scope: Scope) -> Connection | None:
+def connection_of(scope: Scope) -> Connection | None:
+    """What the server can do for a request beside ASGI; None where another server than ours runs this."""
     extensions: dict[str, Any] = cast(Any, scope).get("extensions") or {}
     return extensions.get(CONNECTION)
 

@@ -94,7 +94,6 @@ class Prompts:
             UnsupportedOption: The model's chat template refuses the messages, or the model has none.
         """
         from vllm.inputs import TokensPrompt, tokens_input
-        from vllm.renderers.params import TokenizeParams
 
         if _short(messages, tools):  # Sooner done than handed to a thread.
             tokens, data, digests = self._render(messages, pictures, tools, arguments or {})
@@ -104,6 +103,8 @@ class Prompts:
             )
         if not data:
             return tokens_input(tokens)
+        from vllm.renderers.params import TokenizeParams
+
         prompt = TokensPrompt(prompt_token_ids=tokens, multi_modal_data=data, multi_modal_uuids=digests)
         (rendered,) = await self._renderer.render_cmpl_async([prompt], TokenizeParams(max_total_tokens=None))
         return rendered

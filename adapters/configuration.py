@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from adapters.base import Kind
 from adapters.located import ConfigurationError, Located, Misplaced, read_located
 from adapters.registry import BACKENDS
-from adapters.sources import LocalSource, Source
+from adapters.sources import HubSource, LocalSource, PackageSource, Source
+from adapters.vision.defaults import SceneDefaults
 
 __all__ = ["CATALOG", "Catalog", "ConfigurationError", "ModelEntry", "Profile", "load_catalog"]
 
@@ -38,7 +39,14 @@ class ModelEntry(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     """For the backend's own `Options`."""
     defaults: dict[str, Any] = Field(default_factory=dict)
-    """What a request means that leaves a field out: native width, height, steps, frames of this model."""
+    """What a request means that leaves a field out: native width, height, steps, frames of this model; of one that
+    sees, `adapters.vision.SceneDefaults`."""
+    refiner: str = ""
+    """A model of the catalog that takes this one's pictures over for the last steps, as SDXL's refiner does."""
+    loras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], Source] = Field(
+        default_factory=dict[str, Source], max_length=64
+    )
+    """Small weights that a request may lay over the model's, by name; each source is one safetensors file."""
     memory_bytes: int | None = Field(None, gt=0)
     """What it takes when it works, measured or declared; None: estimated by `adapters/memory.py`."""
     devices: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
@@ -48,6 +56,12 @@ class ModelEntry(_Strict):
     idle_ttl_s: float | None = Field(None, gt=0)
     """Unloaded after so many seconds without a request; None: what the pool does with all others."""
 
+    @field_validator("defaults")
+    @classmethod
+    def _of_scenes(cls, defaults: dict[str, Any]) -> dict[str, Any]:
+        SceneDefaults.of(defaults)
+        return defaults
+
     @model_validator(mode="after")
     def _served(self) -> Self:
         row = BACKENDS.get(self.backend)
@@ -55,6 +69,9 @@ class ModelEntry(_Strict):
             raise Misplaced(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}", "backend")
         if self.kind not in row.kinds:
             raise Misplaced(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}", "kind")
+        for part in ("refiner", "loras"):
+            if getattr(self, part) and not self.backend.startswith("diffusers-image"):
+                raise Misplaced(f"backend {self.backend!r} takes none", part)
         if self.devices is not None:
             if len(set(self.devices)) < len(self.devices):
                 raise Misplaced("a GPU is named twice", "devices")
@@ -90,6 +107,9 @@ class Catalog(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        for name, entry in self.models.items():
+            if entry.refiner and (entry.refiner == name or entry.refiner not in self.models):
+                raise Misplaced(f"there is no other model {entry.refiner!r}", "models", name, "refiner")
         for name, profile in self.profiles.items():
             for index, model in enumerate(profile.models):
                 if model not in self.models:
@@ -159,7 +179,9 @@ def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
 
 def _at_home(entry: ModelEntry, home: Path) -> ModelEntry:
     """The entry with its relative paths taken from the directory of the file that says them."""
-    sources = tuple(
-        LocalSource(path=home / source.path) if isinstance(source, LocalSource) else source for source in entry.sources
-    )
-    return entry.model_copy(update={"sources": sources})
+
+    def at_home(source: HubSource | LocalSource | PackageSource) -> HubSource | LocalSource | PackageSource:
+        return LocalSource(path=home / source.path) if isinstance(source, LocalSource) else source
+
+    loras = {name: at_home(source) for name, source in entry.loras.items()}
+    return entry.model_copy(update={"sources": tuple(map(at_home, entry.sources)), "loras": loras})

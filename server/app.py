@@ -15,6 +15,7 @@ from adapters.base import Report
 from adapters.configuration import Catalog, ModelEntry
 from adapters.memory import estimate_entry
 from adapters.pool import Pool
+from adapters.vision import Decompositions
 from server.artifacts import Artifacts
 from server.auth import KeyGate
 from server.bodies import Intake
@@ -104,6 +105,7 @@ ROUTES = [
     videos.remove,
     videos.content,
     scenes.validate,
+    scenes.compare,
 ]
 
 
@@ -199,6 +201,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         downloads=Downloads(),
         files=uploaded,
         references=references,
+        decompositions=Decompositions(),
         started=int(time.time()),
     )
 

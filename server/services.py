@@ -7,6 +7,7 @@ from litestar import Request
 from litestar.types import Scope
 
 from adapters.pool import Pool
+from adapters.vision import Decompositions
 from server.artifacts import Artifacts
 from server.bodies import Intake
 from server.database import Database
@@ -38,6 +39,7 @@ class Services:
     downloads: Downloads
     files: Files
     references: References
+    decompositions: Decompositions
     started: int
     """Unix time."""
 

@@ -1,15 +1,15 @@
-"""POST /v1/scenes/validations: does a picture show what a description says?"""
+"""/v1/scenes: does a picture show what a description says, and do several belong together?"""
 
 from litestar import Response, post
 
-from adapters.base import Media, SceneValidation, TextAdapter
-from adapters.vision import validate_scene
+from adapters.base import Media, SceneConsistency, SceneValidation, TextAdapter
+from adapters.vision import SceneDefaults, check_consistency, validate_scene
 from compat import scenes
 from compat.errors import RequestError
 from compat.wire import flatten
 from server import replies
-from server.forms import Form
-from server.services import AnyRequest, Services
+from server.forms import MAX_PICTURE_BYTES, Form
+from server.services import AnyRequest, Services, owner_of
 from server.streaming import until_disconnect
 
 
@@ -17,20 +17,47 @@ from server.streaming import until_disconnect
 async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
     """A score, an explanation, and which elements of the description are to be seen."""
     async with services.intake.form(request) as form:
-        call = scenes.parse(flatten(form.fields) if form.json is None else form.json, _image(form))
-        model = services.pool.find(call.model, TextAdapter).name
-        validation = await until_disconnect(request, _judge(services, model, call))
-    return replies.json(scenes.render(validation, model))
+        files = _files(form, "image", 1)
+        call = scenes.parse(flatten(form.fields) if form.json is None else form.json, files[0] if files else None)
+        slot = services.pool.find(call.model, TextAdapter)
+        work = _validated(services, owner_of(request), slot.name, call, SceneDefaults.of(slot.entry.defaults))
+        return replies.json(scenes.render(await until_disconnect(request, work), slot.name))
 
 
-async def _judge(services: Services, model: str, call: scenes.SceneCall) -> SceneValidation:
+@post("/v1/scenes/consistency", status_code=200)
+async def compare(request: AnyRequest, services: Services) -> Response[bytes]:
+    """A score, an analysis, what differs, and which picture does not fit."""
+    async with services.intake.form(request) as form:
+        files = _files(form, "images", scenes.MAX_IMAGES)
+        call = scenes.parse_consistency(flatten(form.fields) if form.json is None else form.json, files)
+        slot = services.pool.find(call.model, TextAdapter)
+        work = _compared(services, owner_of(request), slot.name, call, SceneDefaults.of(slot.entry.defaults))
+        return replies.json(scenes.render_consistency(await until_disconnect(request, work), slot.name))
+
+
+async def _validated(
+    services: Services, owner: str, model: str, call: scenes.SceneCall, defaults: SceneDefaults
+) -> SceneValidation:
+    (image,) = await services.references.media(owner, [call.image])
+    threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
-        return await validate_scene(adapter, call.image, call.description, threshold=call.threshold)
+        parts = await services.decompositions.of(adapter, model, call.description, defaults.decomposition)
+        return await validate_scene(adapter, image, call.description, threshold=threshold, decomposition=parts)
 
 
-def _image(form: Form) -> Media | None:
-    unknown = next((name for name in form.files if name != "image"), None)
-    files = form.files.get("image", [])
-    if unknown is not None or len(files) > 1:
-        raise RequestError("Send at most one file, as 'image'.", param=unknown or "image")
-    return files[0].loaded() if files else None
+async def _compared(
+    services: Services, owner: str, model: str, call: scenes.ConsistencyCall, defaults: SceneDefaults
+) -> SceneConsistency:
+    images = await services.references.media(owner, call.images)
+    threshold = defaults.threshold if call.threshold is None else call.threshold
+    async with services.pool.lease(model, TextAdapter) as adapter:
+        return await check_consistency(adapter, images, aspects=call.aspects or defaults.aspects, threshold=threshold)
+
+
+def _files(form: Form, name: str, most: int) -> list[Media]:
+    """The files of a field, whose name may end in brackets."""
+    unknown = next((one for one in form.files if one not in (name, f"{name}[]")), None)
+    files = [*form.files.get(name, []), *form.files.get(f"{name}[]", [])]
+    if unknown is not None or len(files) > most:
+        raise RequestError(f"Send at most {most} files, as '{name}'.", param=unknown or name)
+    return [file.media(MAX_PICTURE_BYTES) for file in files]

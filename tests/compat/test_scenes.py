@@ -41,7 +41,7 @@ def test_a_form_says_the_same():
         ({"image": ""}, "image"),
         ({"image": 7}, "image"),
         ({"image": {"image_url": {"no": "url"}}}, "image.image_url"),
-        ({"image": {"image_url": "https://example.com/a.png"}}, "image.image_url"),
+        ({"image": {"image_url": "ftp://example.com/a.png"}}, "image.image_url"),
         ({"description": ""}, "description"),
         ({"description": "x" * (scenes.MAX_DESCRIPTION + 1)}, "description"),
         ({"threshold": 1.01}, "threshold"),

@@ -1,0 +1,217 @@
+"""Whether keyframes belong together: judged in pairs and all at once, aspect by aspect; the odd one out is named."""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from adapters.base import (
+    AspectConsistency,
+    ImagePart,
+    Inconsistency,
+    Judgement,
+    JudgeRequest,
+    JudgeResult,
+    Media,
+    PairConsistency,
+    Question,
+    SceneConsistency,
+    TextAdapter,
+    Usage,
+)
+from adapters.errors import ContextLengthExceeded
+from adapters.vision.facts import blaming, check_sees, doubt, shown
+
+ASPECTS = ("subject", "colours", "setting", "lighting", "style")
+"""What is compared where nobody says what."""
+MAX_FRAMES = 32
+ALL_PAIRS = 9
+"""Up to so many images, each is compared with each; beyond, with the `REACH` before and the `REACH` after it."""
+REACH = 4
+AT_ONCE = 8
+"""Pairs that are judged at the same time."""
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+"""Images are named by their numbers: in words where those begin differently, in digits beyond."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What was said of all images at once."""
+
+    same: tuple[float, ...]
+    """Of each aspect."""
+    odd: tuple[float, ...]
+    """Of each image, that it is the one that does not fit; empty for two images."""
+
+
+async def check_consistency(
+    adapter: TextAdapter, images: Sequence[Media], *, aspects: Sequence[str] = ASPECTS, threshold: float = 0.5
+) -> SceneConsistency:
+    """Whether pictures show the same, by aspects.
+
+    An aspect's score is the geometric mean of two probabilities: that of the image that agrees least with those it is
+    compared with (the mean over its pairs), and that of all images judged at once. The score of the set is its lowest
+    aspect's. Where all images together do not fit the model's context, pairs alone decide, and the result says so.
+
+    Args:
+        adapter: A model with eyes.
+        images: 2..32.
+        aspects: What is to be the same, in words that follow "the same".
+        threshold: 0..1: the set is consistent where every aspect's score reaches it.
+
+    Raises:
+        WrongModelKind: The model has no eyes.
+        ContextLengthExceeded: Two images alone do not fit.
+        AdapterError: As `TextAdapter.judge`.
+    """
+    check_sees(adapter)
+    begun = time.perf_counter()
+    parts = [ImagePart(image) for image in images]
+    with blaming("images"):
+        whole, judged_whole = await _at_once(adapter, parts, aspects)
+        pairs, judged_pairs = await _in_pairs(adapter, parts, aspects)
+    results = [*judged_pairs, *([judged_whole] if judged_whole else [])]
+    judged = tuple(_aspect(name, at, pairs, whole, len(images)) for at, name in enumerate(aspects))
+    wrong = [at for at, aspect in enumerate(judged) if aspect.probability < threshold]
+    score = min(aspect.probability for aspect in judged)
+    odd = _odd(pairs, whole, wrong or list(range(len(aspects))), len(images))
+    likeliest = max(range(len(odd)), key=odd.__getitem__) if odd and wrong else None
+    odd_frame = likeliest if likeliest is not None and odd[likeliest] >= 0.5 else None
+    inconsistencies = tuple(
+        Inconsistency(aspects[at], judged[at].probability, _apart(pairs, at, len(images), threshold)) for at in wrong
+    )
+    masses = [judgement.mass for result in results for judgement in result.judgements]
+    return SceneConsistency(
+        is_consistent=not wrong,
+        consistency_score=score,
+        analysis=_analysis(score, threshold, judged, inconsistencies, odd_frame, odd, whole is not None, masses),
+        aspects=judged,
+        pairs=tuple(pairs),
+        inconsistencies=inconsistencies,
+        odd_frame=odd_frame,
+        odd_probabilities=odd,
+        all_at_once=whole is not None,
+        usage=sum((result.usage for result in results), Usage()),
+        generation_ms=(time.perf_counter() - begun) * 1000,
+    )
+
+
+def partners(count: int) -> list[tuple[int, int]]:
+    """Which images are compared: all pairs of a few, neighbours in a circle of many."""
+    if count <= ALL_PAIRS:
+        return list(combinations(range(count), 2))
+    near = {tuple(sorted((at, (at + step) % count))) for at in range(count) for step in range(1, REACH + 1)}
+    return sorted((first, second) for first, second in near)
+
+
+async def _at_once(
+    adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str]
+) -> tuple[_Whole | None, JudgeResult | None]:
+    """The judgement of all images together; None where they do not fit."""
+    asked = [Question(f"Is the {aspect} the same in all images?") for aspect in aspects]
+    count = len(parts)
+    if count > 2:
+        names = NUMBERS[:count] if count <= len(NUMBERS) else tuple(map(str, range(1, count + 1)))
+        asked.append(Question("Which image does not fit the others?", names))
+    try:
+        result = await adapter.judge(JudgeRequest(tuple(parts), tuple(asked)))
+    except ContextLengthExceeded:
+        return None, None
+    same = tuple(judgement.probabilities[0] for judgement in result.judgements[: len(aspects)])
+    return _Whole(same, result.judgements[-1].probabilities if count > 2 else ()), result
+
+
+async def _in_pairs(
+    adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str]
+) -> tuple[list[PairConsistency], list[JudgeResult]]:
+    questions = tuple(Question(f"Do the images show the same {aspect}?") for aspect in aspects)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def judge(first: int, second: int) -> JudgeResult:
+        async with turn:
+            return await adapter.judge(JudgeRequest((parts[first], parts[second]), questions))
+
+    chosen = partners(len(parts))
+    tasks = [asyncio.create_task(judge(first, second)) for first, second in chosen]
+    try:
+        results = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    found = [
+        PairConsistency(first, second, tuple(_yes(judgement) for judgement in result.judgements))
+        for (first, second), result in zip(chosen, results, strict=True)
+    ]
+    return found, list(results)
+
+
+def _yes(judgement: Judgement) -> float:
+    return judgement.probabilities[0]
+
+
+def _aspect(
+    name: str, at: int, pairs: Sequence[PairConsistency], whole: _Whole | None, count: int
+) -> AspectConsistency:
+    least = min(_agreement(pairs, [at], frame) for frame in range(count))
+    if whole is None:
+        return AspectConsistency(name, least, least, None)
+    return AspectConsistency(name, math.sqrt(least * whole.same[at]), least, whole.same[at])
+
+
+def _agreement(pairs: Sequence[PairConsistency], aspects: Sequence[int], frame: int, *, without: bool = False) -> float:
+    """The mean probability of the pairs that an image is in, or of those that it is not in, over some aspects."""
+    found = [
+        pair.probabilities[at] for pair in pairs if (frame in (pair.first, pair.second)) != without for at in aspects
+    ]
+    return sum(found) / len(found)
+
+
+def _odd(
+    pairs: Sequence[PairConsistency], whole: _Whole | None, aspects: Sequence[int], count: int
+) -> tuple[float, ...]:
+    """Of each image, how probably it is the odd one: it differs from the others, and they agree without it."""
+    if count < 3:
+        return ()
+    weights = [
+        (1 - _agreement(pairs, aspects, frame))
+        * _agreement(pairs, aspects, frame, without=True)
+        * (whole.odd[frame] if whole else 1.0)
+        for frame in range(count)
+    ]
+    total = sum(weights)
+    return tuple(weight / total for weight in weights) if total > 0 else tuple(1 / count for _ in weights)
+
+
+def _apart(pairs: Sequence[PairConsistency], at: int, count: int, threshold: float) -> tuple[int, ...]:
+    """The images that do not agree with those they are compared with."""
+    return tuple(frame for frame in range(count) if _agreement(pairs, [at], frame) < threshold)
+
+
+def _analysis(
+    score: float,
+    threshold: float,
+    aspects: Sequence[AspectConsistency],
+    inconsistencies: Sequence[Inconsistency],
+    odd_frame: int | None,
+    odd: Sequence[float],
+    all_at_once: bool,
+    masses: Sequence[float],
+) -> str:
+    """The facts in words; images are called as the request has them."""
+    same = [f"{one.name} ({shown(one.probability, threshold)})" for one in aspects if one.probability >= threshold]
+    sentences = [
+        f"The images are {'not ' if inconsistencies else ''}consistent: their score is {shown(score, threshold)}, "
+        f"against a threshold of {threshold:g}.",
+        f"The same: {', '.join(same)}." if same else "",
+    ]
+    for one in inconsistencies:
+        where = f", by {', '.join(f'images[{frame}]' for frame in one.frames)}" if one.frames else ""
+        sentences.append(f"Not the same: {one.aspect} ({shown(one.probability, threshold)}){where}.")
+    if odd_frame is not None:
+        sentences.append(f"images[{odd_frame}] does not fit the others ({shown(odd[odd_frame], 0.5)}).")
+    if not all_at_once:
+        sentences.append("They were compared in pairs only: together they do not fit the model's context.")
+    sentences.append(doubt(sum(masses) / len(masses)))
+    return " ".join(filter(None, sentences))

@@ -1,0 +1,50 @@
+"""What both validators share: numbers as text that stay true, and whom to blame."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from adapters.base import TextAdapter
+from adapters.errors import AdapterError, WrongModelKind
+
+UNSURE_BELOW = 0.5
+"""Where the answers together get less than this of the model's probability, the explanation says so."""
+
+
+def check_sees(adapter: TextAdapter) -> None:
+    """Refuses a model without eyes.
+
+    Raises:
+        WrongModelKind: It has none.
+    """
+    if not adapter.sees:
+        raise WrongModelKind("This model has no eyes. Choose one of kind vision.", param="model")
+
+
+@contextmanager
+def blaming(param: str) -> Generator[None]:
+    """Errors within name the field that the pictures came in."""
+    try:
+        yield
+    except AdapterError as error:
+        if error.param in ("input", "messages"):
+            error.param = param
+        raise
+
+
+def shown(value: float, threshold: float) -> str:
+    """Two digits, or as many as it takes to stay on the true side of the threshold."""
+    for digits in range(2, 9):
+        text = f"{value:.{digits}f}"
+        if (float(text) >= threshold) == (value >= threshold):
+            return text
+    return repr(value)
+
+
+def doubt(mass: float) -> str:
+    """A sentence for answers that the model hardly meant to give; else nothing."""
+    if mass >= UNSURE_BELOW:
+        return ""
+    return (
+        f"The model hardly meant to answer: yes and no together had {mass:.2g} of its probability, so all of this "
+        "says little."
+    )

@@ -32,6 +32,7 @@ from adapters.errors import (
 )
 from adapters.holdings import Tidying
 from adapters.names import Names
+from adapters.parts import fetch_parts, parts_bytes
 from adapters.progress import logged
 from adapters.slots import Slot
 from adapters.worker import PROXIES
@@ -78,6 +79,7 @@ class Pool:
             patience_s: How long a model in use is spared while another waits for its memory.
             idle_ttl_s: Models that were not used for so long are unloaded; None: never. An entry's own goes before.
         """
+        self._models = models
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
         self._aliases = dict(profile.aliases)
         self._names = Names(self._slots, self._aliases, fallback=fallback)
@@ -242,9 +244,14 @@ class Pool:
         log.info("loading %s", slot.name)
         report = logged(slot.name, log)
         path = await self._fetch(slot.name, slot.entry, report)
-        slot.estimated_bytes = self._estimate(slot.entry, path) if self._estimate else None
+        parts = await fetch_parts(slot.name, slot.entry, self._models, self._fetch, report)
+        if self._estimate:
+            slot.estimated_bytes = self._estimate(slot.entry, path)
+            if parts:
+                slot.estimated_bytes += await asyncio.to_thread(parts_bytes, slot.entry, path, parts)
         await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
-        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, self.admission.gpus_of(slot))
+        gpus = self.admission.gpus_of(slot)
+        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, parts)
         row = registry.BACKENDS[files.backend]
         backend: type[Any] = (
             PROXIES[slot.entry.kind] if row.process == "child" else registry.implementation(files.backend)

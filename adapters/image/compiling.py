@@ -5,6 +5,7 @@ from typing import Any
 from adapters.base import ModelFiles
 from adapters.errors import ModelLoadFailed
 from adapters.image.plans import ImageOptions
+from adapters.parts import LORA
 
 
 def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
@@ -26,7 +27,7 @@ def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
             network.to(memory_format=torch.channels_last)
     if options.compile == "none":
         return
-    if any(part.startswith("lora:") for part in model.parts):
+    if any(part.startswith(LORA) for part in model.parts):
         raise ModelLoadFailed(f"The model {model.name} has LoRAs, which change what would be compiled: choose one.")
     if options.compile == "full":
         denoiser.compile()

@@ -25,7 +25,7 @@ from adapters.image.collecting import Collector, Ticket
 from adapters.image.compiling import arrange
 from adapters.image.drawing import SDXL, Parts, Preview, Row, can_preview, draw
 from adapters.image.exact import EXACT
-from adapters.image.loras import PREFIX, Loras
+from adapters.image.loras import Loras
 from adapters.image.plans import ImageOptions, Plan, Sources, check, plan, seeds_of
 from adapters.image.previews import moments
 from adapters.image.prompts import Lengths
@@ -33,6 +33,7 @@ from adapters.image.refiner import CLASS, load_refiner
 from adapters.image.schedulers import Schedulers
 from adapters.image.sources import keep_rest, read_sources
 from adapters.media.images import encode_image
+from adapters.parts import LORA, REFINER
 from adapters.pipelines import Loaded, load_pipeline, validated
 from adapters.threads import Emit
 
@@ -143,11 +144,11 @@ def _load(model: ModelFiles, options: ImageOptions) -> Parts:
     pipeline = load_pipeline(cls, model, options, half, **extra)
     can = capabilities(pipeline)
     refiner = None
-    if "refiner" in model.parts:
+    if REFINER in model.parts:
         if not can.refiner:
             raise ModelLoadFailed(f"The model {model.name} is a {cls.__name__}, which cannot hand over to a {CLASS}.")
         refiner = load_refiner(pipeline, model, options)
-    paths = {name.removeprefix(PREFIX): path for name, path in model.parts.items() if name.startswith(PREFIX)}
+    paths = {name.removeprefix(LORA): path for name, path in model.parts.items() if name.startswith(LORA)}
     if paths and not can.loras:
         raise ModelLoadFailed(f"The model {model.name} is a {cls.__name__}, which takes no LoRAs.")
     arrange(pipeline, model, options)

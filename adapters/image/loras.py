@@ -9,8 +9,6 @@ from adapters.base import Lora
 from adapters.errors import GenerationFailed, ModelLoadFailed, UnsupportedOption
 from adapters.pipelines import check_range, translated
 
-PREFIX = "lora:"
-"""Of the names of `ModelFiles.parts`."""
 MAX_SCALE = 10.0
 
 

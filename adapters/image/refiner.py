@@ -3,18 +3,16 @@
 See section 2.5 of arXiv 2307.01952.
 """
 
-import filecmp
 from pathlib import Path
 from typing import Any
 
 from adapters.base import ModelFiles
 from adapters.errors import ModelLoadFailed, UnsupportedOption
 from adapters.image.plans import ImageOptions
+from adapters.parts import REFINER, SHARED, same_files
 from adapters.pipelines import load_pipeline
 
 CLASS = "StableDiffusionXLImg2ImgPipeline"
-SHARED = ("vae", "text_encoder_2")
-"""Parts that the published refiner has in common with its base, to the byte."""
 
 
 def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
@@ -28,8 +26,8 @@ def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
         StableDiffusionXLImg2ImgPipeline,
     )
 
-    path = model.parts["refiner"]
-    shared = {name: base.components[name] for name in SHARED if _equal(Path(model.path) / name, Path(path) / name)}
+    path = model.parts[REFINER]
+    shared = {name: base.components[name] for name in SHARED if same_files(Path(model.path) / name, Path(path) / name)}
     files = ModelFiles(f"{model.name}'s refiner", model.backend, path, model.options, model.devices)
     refiner = load_pipeline(
         StableDiffusionXLImg2ImgPipeline, files, options, "float16", add_watermarker=False, **shared
@@ -56,13 +54,3 @@ def handover(scheduler: Any, base_steps: int, refiner_steps: int) -> float:
             "The refiner cannot take over in the midst of this scheduler's steps.", param="scheduler"
         )
     return 1 - (times[base_steps - 1] + times[base_steps]) / 2 / scheduler.config.num_train_timesteps
-
-
-def _equal(one: Path, other: Path) -> bool:
-    """Whether two parts have the same files with the same bytes."""
-    if not one.is_dir() or not other.is_dir():
-        return False
-    names = {path.name for path in one.iterdir()}
-    if names != {path.name for path in other.iterdir()}:
-        return False
-    return not any(filecmp.cmpfiles(one, other, names, shallow=False)[1:])

@@ -17,8 +17,8 @@ class _Way(NamedTuple):
 
 _KARRAS = {"use_karras_sigmas": True}
 NOISE: Mapping[str, _Way] = {
-    "ddim": _Way("DDIMScheduler"),
-    "ddpm": _Way("DDPMScheduler"),
+    "ddim": _Way("DDIMScheduler", {"clip_sample": False}),
+    "ddpm": _Way("DDPMScheduler", {"clip_sample": False}),
     "deis": _Way("DEISMultistepScheduler"),
     "dpmpp_2m": _Way("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "dpmpp_2m_karras": _Way("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", **_KARRAS}),

@@ -30,6 +30,8 @@ MAX_FRAMES = 32
 ALL_PAIRS = 9
 """Up to so many images, each is compared with each; beyond, with the `REACH` before and the `REACH` after it."""
 REACH = 4
+UNLIKELY = 1e-3
+"""No single opinion on which image is odd counts for more than this leaves."""
 AT_ONCE = 8
 """Pairs that are judged at the same time."""
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -154,39 +156,40 @@ def _yes(judgement: Judgement) -> float:
 def _aspect(
     name: str, at: int, pairs: Sequence[PairConsistency], whole: _Whole | None, count: int
 ) -> AspectConsistency:
-    least = min(_agreement(pairs, [at], frame) for frame in range(count))
+    least = min(_agreement(pairs, at, frame) for frame in range(count))
     if whole is None:
         return AspectConsistency(name, least, least, None)
     return AspectConsistency(name, math.sqrt(least * whole.same[at]), least, whole.same[at])
 
 
-def _agreement(pairs: Sequence[PairConsistency], aspects: Sequence[int], frame: int, *, without: bool = False) -> float:
-    """The mean probability of the pairs that an image is in, or of those that it is not in, over some aspects."""
-    found = [
-        pair.probabilities[at] for pair in pairs if (frame in (pair.first, pair.second)) != without for at in aspects
-    ]
+def _agreement(pairs: Sequence[PairConsistency], at: int, frame: int) -> float:
+    """The mean probability of the pairs that an image is in, in one aspect."""
+    found = [pair.probabilities[at] for pair in pairs if frame in (pair.first, pair.second)]
     return sum(found) / len(found)
 
 
 def _odd(
     pairs: Sequence[PairConsistency], whole: _Whole | None, aspects: Sequence[int], count: int
 ) -> tuple[float, ...]:
-    """Of each image, how probably it is the odd one: it differs from the others, and they agree without it."""
+    """Of each image, how probably it is the odd one, if one is: its pairs differ, and all other pairs are the same.
+
+    The pairs are taken for independent (naive Bayes); what was said of all images at once is one more opinion.
+    """
     if count < 3:
         return ()
-    weights = [
-        (1 - _agreement(pairs, aspects, frame))
-        * _agreement(pairs, aspects, frame, without=True)
-        * (whole.odd[frame] if whole else 1.0)
-        for frame in range(count)
-    ]
-    total = sum(weights)
-    return tuple(weight / total for weight in weights) if total > 0 else tuple(1 / count for _ in weights)
+    scores = [math.log(max(whole.odd[frame], UNLIKELY)) if whole else 0.0 for frame in range(count)]
+    for pair in pairs:
+        same = sum(pair.probabilities[at] for at in aspects) / len(aspects)
+        same = min(max(same, UNLIKELY), 1 - UNLIKELY)
+        for frame in (pair.first, pair.second):
+            scores[frame] += math.log((1 - same) / same)
+    weights = [math.exp(score - max(scores)) for score in scores]
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _apart(pairs: Sequence[PairConsistency], at: int, count: int, threshold: float) -> tuple[int, ...]:
     """The images that do not agree with those they are compared with."""
-    return tuple(frame for frame in range(count) if _agreement(pairs, [at], frame) < threshold)
+    return tuple(frame for frame in range(count) if _agreement(pairs, at, frame) < threshold)
 
 
 def _analysis(

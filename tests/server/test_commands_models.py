@@ -112,11 +112,14 @@ def test_promise_16_a_pull_killed_at_a_random_point_goes_on_from_there(command: 
 
 def test_a_pull_that_is_interrupted_ends_quietly(command: Command, hub: Hub) -> None:
     hub.faults.bytes_per_s = 500_000
-    pulling = command.start("pull", "tiny")
-    while hub.sent_bytes < 100_000:
-        time.sleep(0.01)
-    pulling.send_signal(signal.SIGINT)
-    errors = pulling.communicate(timeout=20)[1]
+    with command.start("pull", "tiny") as pulling:
+        try:
+            while hub.sent_bytes < 100_000:
+                time.sleep(0.01)
+            pulling.send_signal(signal.SIGINT)
+            errors = pulling.communicate(timeout=20)[1]
+        finally:
+            pulling.kill()
     assert pulling.returncode == 130
     assert "Traceback" not in errors
 

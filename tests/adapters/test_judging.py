@@ -1,15 +1,21 @@
 """How options become tokens, and log-probabilities become probabilities; without any model."""
 
+import io
 import math
 import random
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from adapters.base import ImagePart, Media
 from adapters.errors import UnsupportedOption
 from adapters.text import judging, sequences
+from adapters.text.pictures import HIGH_SIDE, LOW_SIDE, Sides, picture, sides
 
 LETTERS = {chr(code): code for code in range(32, 127)}
 
@@ -125,3 +131,22 @@ def test_a_temperature_above_one_makes_less_sure():
     sure, less = (judging.judgement([[1], [2]], {1: -0.1, 2: -2.4}, t).probabilities[0] for t in (1.0, 2.0))
     assert sure == pytest.approx(1 / (1 + math.exp(-2.3)))
     assert less == pytest.approx(1 / (1 + math.exp(-1.15)))
+
+
+def test_details_are_those_of_the_models_tiles():
+    tiles = SimpleNamespace(image_grid_pinpoints=[[384, 384], [384, 768], [2304, 2304]])
+    assert sides(tiles) == Sides(384, 4608)
+    assert sides(SimpleNamespace()) == Sides(LOW_SIDE, HIGH_SIDE)
+
+
+def shown(side: int) -> Media:
+    out = io.BytesIO()
+    Image.new("RGB", (side, side // 2)).save(out, "PNG")
+    return Media("image/png", out.getvalue())
+
+
+@pytest.mark.parametrize(("detail", "width"), [("low", 384), ("auto", 1000), ("high", 1000)])
+def test_pictures_are_made_no_larger_than_their_detail(detail: Any, width: int):
+    found = picture(ImagePart(shown(1500), detail), Sides(384, 1000), "input")
+    assert found.image.size == (width, width // 2)
+    assert picture(ImagePart(shown(100), detail), Sides(384, 1000), "input").image.size == (100, 50)

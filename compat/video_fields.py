@@ -120,7 +120,7 @@ def next_length(frames: int) -> int:
 
 
 def list_of(value: Any) -> Any:
-    """A list that may have come as text, in a form field.
+    """A list, or an object, that may have come as text, in a form field.
 
     Raises:
         ValueError: The text is no JSON.
@@ -130,4 +130,4 @@ def list_of(value: Any) -> Any:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
-        raise ValueError("as a form field, it must be a JSON list") from None
+        raise ValueError("as a form field, it must be JSON") from None

@@ -35,7 +35,14 @@ class VideoCreateRequest(ShotFields):
 
     input_reference: str | ImageReference | None = None
     """A data URL, where the image did not come as a file."""
+    image_reference: str | ImageReference | None = None
+    """The same, as vLLM-Omni and LiteLLM call it."""
     keyframes: Annotated[list[KeyframeField], Field(max_length=32)] | None = None
+
+    @field_validator("input_reference", "image_reference", mode="before")
+    @classmethod
+    def _object_from_text(cls, value: Any) -> Any:
+        return list_of(value) if isinstance(value, str) and value.lstrip()[:1] == "{" else value
 
     @field_validator("keyframes", mode="before")
     @classmethod
@@ -82,11 +89,13 @@ def parse_transition(body: Mapping[str, Any], images: Mapping[str, Media], defau
 
 
 def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyframe, ...]:
-    given = wire.input_reference
-    if given is not None and reference is None:
-        url = given if isinstance(given, str) else given.image_url
-        reference = parse_data_url(url, param="input_reference")
-    first = () if reference is None else (Keyframe(reference),)
+    shown = [] if reference is None else [reference]
+    for param, given in (("input_reference", wire.input_reference), ("image_reference", wire.image_reference)):
+        if given is not None:
+            shown.append(parse_data_url(given if isinstance(given, str) else given.image_url, param=param))
+        if len(shown) > 1:
+            raise RequestError("Send one reference image.", param=param)
+    first = tuple(map(Keyframe, shown))
     others = tuple(
         Keyframe(parse_data_url(one.image, param=f"keyframes[{i}].image"), one.frame_index, one.strength)
         for i, one in enumerate(wire.keyframes or ())

@@ -98,6 +98,10 @@ class Films:
         )
         return request, made.generation_ms
 
+    async def discard(self, job_id: str) -> None:
+        """Removes what a job that has failed had made, and was to be made of."""
+        await self._files.remove(job_id)
+
     async def sheet(self, job: Job) -> None:
         """Makes the sheet of a finished film, if it is not there yet.
 

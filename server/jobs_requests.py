@@ -6,7 +6,6 @@ from pathlib import Path
 
 from adapters.base import Media, VideoAdapter, VideoRequest
 from compat import video_continuations, video_sequences, videos
-from compat.errors import RequestError
 from compat.images import model_of
 from compat.video_fields import STEP
 from compat.video_plans import Plan, headline, single
@@ -66,10 +65,7 @@ async def shot(services: Services, owner: str, form: Form) -> Wanted:
     """One shot of a text, with or without pictures."""
     parts = await parts_of(form, "input_reference")
     slot = services.pool.find(model_of(parts.body), VideoAdapter)
-    reference = parts.pictures.get("input_reference")
-    if reference is not None and "input_reference" in parts.body:
-        raise RequestError("Send one input_reference.", param="input_reference")
-    request = videos.parse(parts.body, reference, slot.entry.defaults)
+    request = videos.parse(parts.body, parts.pictures.get("input_reference"), slot.entry.defaults)
     return Wanted(parts, slot.name, single(request), request.prompt)
 
 

@@ -145,10 +145,12 @@ class JobStore:
             found = await connection.execute(select(jobs.c.id).where(own).order_by(jobs.c.created_at, jobs.c.id))
             return list(found.scalars())
 
-    async def ids(self, server: str) -> set[str]:
-        """All jobs whose files a server has."""
+    async def ids(self, server: str, status: Status | None = None) -> set[str]:
+        """All jobs whose files a server has; or those in one state."""
+        own = select(jobs.c.id).where(jobs.c.server == server)
         async with self._database.reading() as connection:
-            return set((await connection.execute(select(jobs.c.id).where(jobs.c.server == server))).scalars())
+            found = await connection.execute(own if status is None else own.where(jobs.c.status == status))
+            return set(found.scalars())
 
     async def count(self) -> dict[str, int]:
         """Jobs by status."""

@@ -55,6 +55,8 @@ class Tending:
                 # Two servers of one data directory: one works, and the other's creates reach it through the database.
                 if not claimed and await asyncio.to_thread(self._files.claim):
                     await self._store.requeue(self._files.server)
+                    failed = await self._store.ids(self._files.server, "failed")  # a killed server may not have
+                    await self._files.remove(*failed)
                     claimed = True
                 if claimed:
                     await self._tend()

@@ -103,6 +103,8 @@ class JobWork:
                 return False  # models are being ended around us: this is no failure of the job's
             ended = as_wire(error)
         await self._insist(lambda: self._store.finish(job_id, ended))
+        if isinstance(ended, WireError):
+            await self._films.discard(job_id)
         self._ended()
         return False
 

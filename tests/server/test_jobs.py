@@ -1,7 +1,6 @@
 """Video jobs that nothing can lose: killed and stopped servers, lost replies, limits, expiry, owners. On the fake."""
 
 import base64
-import random
 import sqlite3
 import subprocess
 import sys
@@ -69,43 +68,6 @@ def test_promise_2_a_video_is_queued_until_its_model_works_on_it(tmp_path: Path)
         running.process.wait(20)
     with sqlite3.connect(tmp_path / "data" / "muybridge.sqlite") as database:  # nobody runs, and the row says so once
         assert dict(database.execute("SELECT id, status FROM video_jobs")) == {slow: "in_progress", second: "queued"}
-
-
-@pytest.mark.slow
-def test_promises_2_and_5_twenty_jobs_cancels_and_restarts_end_in_true_states(tmp_path: Path) -> None:
-    rng = random.Random(7)
-    made: dict[str, str] = {}
-    deleted: set[str] = set()
-    for round_ in range(4):
-        with serving(tmp_path) as running, running.sdk() as client:
-            for i in range(5):
-                fails = rng.random() < 0.25
-                prompt = f"[delay_ms={rng.choice((0, 5, 20))}] {i}" + (" [fail_after=3]" if fails else "")
-                reference = {"input_reference": ("a.png", PICTURE)} if rng.random() < 0.5 else {}
-                video = client.videos.create(model="fake-video", prompt=prompt, size=SIZE, **reference)
-                made[video.id] = "failed" if fails else "completed"
-                if rng.random() < 0.6:
-                    victim = rng.choice(sorted(made.keys() - deleted))
-                    time.sleep(rng.random() * 0.3)
-                    assert client.videos.delete(victim).deleted
-                    deleted.add(victim)
-            time.sleep(rng.random())
-            if round_ < 3:
-                running.process.send_signal(rng.choice((9, 15)))
-                running.process.wait(30)
-    with serving(tmp_path) as running, running.sdk() as client:
-        left = made.keys() - deleted
-        assert {video.id for video in client.videos.list()} == left
-        for one in left:
-            assert wait(client, one) == made[one]
-        for one in deleted:
-            with pytest.raises(openai.NotFoundError):
-                client.videos.retrieve(one)
-        found = folders(tmp_path)
-        assert {one for one in left if made[one] == "completed"} <= found.keys() <= left
-        for one, files in found.items():
-            assert not [name for name in files if name.endswith(".part") or name.startswith("clip")], (one, files)
-        running.wait_for_metric('muybridge_model_leases{model="fake-video"}', 0.0)
 
 
 def test_promise_3_what_a_killed_server_left_unfinished_is_swept(tmp_path: Path) -> None:

@@ -1,76 +1,21 @@
 """Webhooks: verified by the SDK, delivered at least once whatever happens to either side, and to public addresses only."""
 
-import base64
 import contextlib
-import json
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import openai
 import pytest
 from conftest import Running, serving
 from films import film, wait
+from inbox import SECRET, Inbox
 from pydantic import ValidationError
 
 from server.settings import Settings
 from server.webhook_calls import Receiver
-
-SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
-
-
-class Inbox:
-    """A receiver that answers as it is told."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        """The first statuses; then 200."""
-        self.hold = threading.Event()
-        self.hold.set()
-        inbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                inbox.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                inbox.hold.wait(30)
-                status = inbox.answers.pop(0) if inbox.answers else 200
-                self.send_response(status)
-                self.send_header("location", f"http://127.0.0.1:{inbox.port}/elsewhere")
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def env(self) -> dict[str, str]:
-        return {
-            "MUYBRIDGE_WEBHOOK_URL": f"http://127.0.0.1:{self.port}/hooks?x=1",
-            "MUYBRIDGE_WEBHOOK_SECRET": SECRET,
-            "MUYBRIDGE_WEBHOOK_PRIVATE": "true",
-        }
-
-    def until(self, count: int, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while len(self.taken) < count:
-            assert time.monotonic() < deadline, self.taken
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self.hold.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -80,17 +25,13 @@ def inbox() -> Iterator[Inbox]:
     made.close()
 
 
-def kinds(inbox: Inbox) -> dict[str, str]:
-    return {(told := json.loads(body))["data"]["id"]: told["type"] for _, body in inbox.taken}
-
-
 def test_promise_33_events_are_verified_by_the_sdk(tmp_path: Path, inbox: Inbox) -> None:
     with serving(tmp_path, **inbox.env()) as running, running.sdk() as client:
         made, failed, deleted = film(client, "x"), film(client, "[fail_after=1]"), film(client, "[delay_ms=50]")
         client.videos.delete(deleted)
         wait(client, failed)
         inbox.until(2)
-        assert kinds(inbox) == {made: "video.completed", failed: "video.failed"}
+        assert inbox.kinds() == {made: "video.completed", failed: "video.failed"}
         for headers, body in inbox.taken:
             event = client.webhooks.unwrap(body, headers, secret=SECRET)
             assert (event.object, event.id) == ("event", headers["webhook-id"])
@@ -125,7 +66,7 @@ def test_promise_33_a_server_that_ends_while_it_tells_tells_it_again(tmp_path: P
     inbox.hold.set()
     with serving(tmp_path, **inbox.env()):
         inbox.until(2)
-    assert kinds(inbox) == {video: "video.completed"}
+    assert inbox.kinds() == {video: "video.completed"}
     assert len({headers["webhook-id"] for headers, _ in inbox.taken}) == 1
 
 
@@ -140,7 +81,7 @@ def test_promise_33_an_end_that_was_noted_is_told_by_the_next_server(tmp_path: P
     try:
         with serving(tmp_path, **again.env()):
             again.until(1)
-        assert kinds(again) == {video: "video.completed"}
+        assert again.kinds() == {video: "video.completed"}
     finally:
         again.close()
 

@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,56 @@ async def test_users_cannot_write_control_tokens(model: VllmText):
         token = tokenizer.convert_tokens_to_ids(control)
         assert tokens.count(token) == fine.count(token)
     assert hostile in tokenizer.decode(tokens)  # And yet not a letter is lost.
+
+
+def turns(*texts: str, system: str = "") -> list[dict[str, str]]:
+    said = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+    return [{"role": "system", "content": system}, *said] if system else said
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        turns("Hello."),
+        turns("Hello.", "Hi!", "And you?"),
+        turns("a", system="Be brief."),
+        turns(" two  spaces \n\n", "", "x"),
+    ],
+)
+async def test_plain_conversations_read_as_by_vllms_whole_way(model: VllmText, messages: list[dict[str, str]]):
+    prompts = model._prompts
+    quick = prompts._plain.render(messages)
+    assert quick is not None
+    assert quick == prompts._templated(messages, None, {})[0]
+
+
+@pytest.mark.parametrize("strange", [{"role": "developer"}, {"role": "tool"}, {"name": "Ann"}, {"content": None}])
+async def test_what_takes_more_than_the_template_goes_the_whole_way(model: VllmText, strange: dict[str, Any]):
+    assert model._prompts._plain.render([{"role": "user", "content": "Hello."} | strange]) is None
+
+
+async def test_a_request_whose_like_was_checked_is_what_vllm_would_make_of_it(model: VllmText):
+    requests, prompts = model._requests, model._prompts
+    first = TextRequest(temperature=0.3, top_p=0.8, presence_penalty=0.5, frequency_penalty=-0.25, seed=1)
+    second = replace(first, seed=-7)
+    prompt = await prompts.chat(chat("Hello.").messages, {})
+    await requests.text(first, prompt, 5, None, detokenize=False)
+    known = await requests.text(second, prompt, 9, None, detokenize=False)
+    parameters = sampling.parameters(second, 9, None, keep_special=False)
+    parameters.detokenize = False
+    checked = await requests.checked(prompt, parameters)
+    assert known.sampling_params == checked.sampling_params
+    assert known.request_id != checked.request_id
+    checked.request_id, checked.arrival_time = known.request_id, known.arrival_time
+    assert known == checked
+
+
+@pytest.mark.parametrize("fields", [{"stop": ("x",)}, {"logit_bias": {7: 1.0}}, {"prompt": (1, 2)}])
+async def test_what_must_be_checked_is_checked_each_time(model: VllmText, fields: dict[str, Any]):
+    prompt = await model._prompts.chat(chat("Hello.").messages, {})
+    known = len(model._requests._known)
+    await model._requests.text(TextRequest(temperature=0.123, **fields), prompt, 5, None, detokenize=True)
+    assert len(model._requests._known) == known
 
 
 async def test_promise_10_closing_a_stream_frees_its_slot_within_a_second(model: VllmText):

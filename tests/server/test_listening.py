@@ -98,6 +98,39 @@ def test_promise_7_what_is_not_http_is_a_400_in_the_envelope(fake_server: Runnin
 HEAD = b"Host: localhost\r\nContent-Type: application/json\r\n"
 
 
+class Wire(asyncio.Transport):
+    """Remembers what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+    def close(self) -> None:
+        self.pieces.append(b"closed")
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_a_head_goes_out_with_what_follows_it_at_once_and_else_alone() -> None:
+    wire = Wire()
+    joined = listening._Joined(wire, asyncio.get_running_loop())
+    joined.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert joined.get_write_buffer_size() > 0
+    joined.write(b"body")
+    joined.write(b"more")
+    joined.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert wire.pieces == [b"HTTP/1.1 200 OK\r\n\r\nbody", b"more"]
+    await asyncio.sleep(0)
+    assert wire.pieces[2:] == [b"HTTP/1.1 204 No Content\r\n\r\n"]
+    joined.write(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    joined.close()
+    assert wire.pieces[3:] == [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"closed"]
+
+
 async def test_promise_9_what_follows_a_reply_and_is_no_request_has_an_end(fake_server: Running) -> None:
     async def follow(request: bytes, rest: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", fake_server.port)

@@ -150,7 +150,14 @@ def create_jobs(settings: Settings, pool: Pool, database: Database) -> VideoJobs
     )
     events = None if settings.webhook_url is None else JobEvents(database)
     tell = None if events is None else create_webhooks(settings, events).deliver
-    return VideoJobs(pool, store, JobFiles(directory), lambda server, work: JobQueue(url, server, work, tell), events)
+    return VideoJobs(
+        pool,
+        store,
+        JobFiles(directory),
+        lambda server, work: JobQueue(url, server, work, tell),
+        events,
+        max_owner_bytes=settings.max_video_bytes_per_key,
+    )
 
 
 def create_webhooks(settings: Settings, events: JobEvents) -> Webhooks:

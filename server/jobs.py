@@ -20,13 +20,15 @@ from compat.wire import new_id
 from server.jobs_events import JobEvents
 from server.jobs_files import FILM, ID, SHEET, THUMBNAIL, JobFiles
 from server.jobs_films import Films
-from server.jobs_live import Receipt, not_found, whole
+from server.jobs_live import Doors, Receipt, not_found, whole
 from server.jobs_queue import JobQueue, Work
 from server.jobs_store import JobStore
 from server.jobs_tables import Job
 from server.jobs_tending import Tending
 from server.jobs_work import JobWork
 
+AT_ONCE = 4
+"""Requests of one owner whose bodies are taken in at the same time."""
 FILES = {"video": FILM, "thumbnail": THUMBNAIL, "spritesheet": SHEET}
 
 
@@ -40,6 +42,8 @@ class VideoJobs:
         files: JobFiles,
         queue: Callable[[str, Work], JobQueue],
         events: JobEvents | None = None,
+        *,
+        max_owner_bytes: int = 2**63,
     ) -> None:
         """No work yet.
 
@@ -49,7 +53,11 @@ class VideoJobs:
             files: Where the files are.
             queue: Makes the queue, of the server's name and of what a step is.
             events: Where the store notes whom to tell of jobs' ends; None: nobody.
+            max_owner_bytes: What the unfinished jobs of one owner may be made of, all together.
         """
+        self.doors = Doors(AT_ONCE)
+        """Whoever makes a job holds one while its request is read."""
+        self._max_owner_bytes = max_owner_bytes
         self._store = store
         self._files = files
         self._films = Films(pool, files)
@@ -91,6 +99,7 @@ class VideoJobs:
             for name, path in files.items():
                 await self._files.copy(job_id, name, path)
             plan = await self._with_pictures_kept(job_id, plan)
+            await self._refuse_too_much(owner, job_id)
             state = VideoState(job_id, model, headline, 0, remixed_from_video_id=plan.remixed_from)
             job = Job(owner, self._files.server, receipt.fingerprint, plan, state)
             kept = await whole(self._store.insert(job, retry_key=receipt.retry_key, is_retry=receipt.is_retry))
@@ -195,6 +204,17 @@ class VideoJobs:
         await self._work.aclose()
         await closing
         self._files.release()
+
+    async def _refuse_too_much(self, owner: str, job_id: str) -> None:
+        """Raises `RequestError` 429, when a new job and the unfinished ones of its owner are made of too much."""
+        waiting = await self._store.unfinished(self._files.server, owner)
+        if await asyncio.to_thread(self._files.held_bytes, [*waiting, job_id]) > self._max_owner_bytes:
+            raise RequestError(
+                f"What the waiting videos of this key are made of would be more than {self._max_owner_bytes} bytes.",
+                code="queue_full",
+                status=429,
+                headers={"Retry-After": "30"},
+            )
 
     async def _with_pictures_kept(self, job_id: str, plan: Plan) -> Plan:
         """The plan with all pictures as files of the job; one that several shots share is one file."""

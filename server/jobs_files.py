@@ -10,6 +10,8 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +151,14 @@ class JobFiles:
         """Removes all files of jobs; those that are gone already are no error."""
         for job_id in job_ids:
             await asyncio.to_thread(shutil.rmtree, self._folder(job_id), ignore_errors=True)
+
+    def held_bytes(self, job_ids: Iterable[str]) -> int:
+        """What lies in the folders of jobs."""
+        found = 0
+        for job_id in job_ids:
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found += sum(path.stat().st_size for path in self._folder(job_id).iterdir())
+        return found
 
     def folders(self, before: float) -> set[str]:
         """Ids of all jobs that have files, and had some before a moment."""

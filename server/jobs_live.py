@@ -1,7 +1,8 @@
 """What video jobs are while they are asked for and worked on, and not yet, or no more, rows."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -34,6 +35,33 @@ class Live:
 
 class Gone(Exception):
     """The job was deleted meanwhile."""
+
+
+class Doors:
+    """How many requests of an owner are taken in at the same time; the others wait, and their bodies with them.
+
+    A body's texts, and pictures in them, are in memory until the job has them as files.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        """All doors are free."""
+        self._at_once = at_once
+        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def through(self, owner: str) -> AsyncGenerator[None]:
+        """Waits for a door of this owner, and keeps it."""
+        door, using = self._owners.get(owner, (asyncio.Semaphore(self._at_once), 0))
+        self._owners[owner] = door, using + 1
+        try:
+            async with door:
+                yield
+        finally:
+            door, using = self._owners[owner]
+            if using > 1:
+                self._owners[owner] = door, using - 1
+            else:
+                del self._owners[owner]
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:

@@ -49,7 +49,7 @@ Reader = Callable[[Services, str, Form], Awaitable[Wanted]]
 async def created(request: AnyRequest, services: Services, read: Reader) -> VideoState:
     """The job that a request makes; or has made, when this is its retry."""
     owner = owner_of(request)
-    async with services.intake.form(request) as form:
+    async with services.jobs.doors.through(owner), services.intake.form(request) as form:
         receipt = await receipt_of(request, form)
         if (known := await services.jobs.known(owner, receipt)) is not None:
             return known

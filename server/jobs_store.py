@@ -138,9 +138,11 @@ class JobStore:
         async with self._database.writing() as connection:
             await connection.execute(update(jobs).where(own).values(status="queued"))
 
-    async def unfinished(self, server: str) -> list[str]:
-        """Ids of what waits or runs at a server, oldest first."""
+    async def unfinished(self, server: str, owner: str | None = None) -> list[str]:
+        """Ids of what waits or runs at a server, oldest first; where an owner is given, only theirs."""
         own = (jobs.c.server == server) & jobs.c.status.in_(UNFINISHED)
+        if owner is not None:
+            own &= jobs.c.owner == owner
         async with self._database.reading() as connection:
             found = await connection.execute(select(jobs.c.id).where(own).order_by(jobs.c.created_at, jobs.c.id))
             return list(found.scalars())

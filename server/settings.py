@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Queued and running videos together; one more is a 503."""
     max_video_jobs_per_key: PositiveInt = 250
     """Queued and running videos of one key; one more is a 429."""
+    max_video_bytes_per_key: PositiveInt = 4 * 2**30
+    """What queued and running videos of one key are made of (pictures, sounds, videos); more is a 429."""
     webhook_url: str | None = None
     """Who is told when a video is completed or has failed: an https URL. None: nobody."""
     webhook_secret: SecretStr | None = None

@@ -119,8 +119,10 @@ def _open(source: Source, demuxer: str) -> "InputContainer":
 
 
 def _rate(stream: Any) -> int:
-    """Frames a second as a whole number."""
-    rate = stream.average_rate or stream.base_rate or Fraction(24)
+    """Frames a second as a whole number: the rate at which all frames have a place, where that is a rate at all."""
+    rate, usual = stream.guessed_rate, stream.average_rate or Fraction(24)
+    if not rate or not 0 < rate <= MAX_FPS + 0.5:
+        rate = usual
     if not 0 < rate <= MAX_FPS + 0.5:
         raise InvalidMedia(f"The video has {float(rate):g} frames a second; at most {MAX_FPS} are taken.")
     return max(1, round(rate))

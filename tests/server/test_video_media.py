@@ -251,3 +251,48 @@ def test_promise_3_what_was_refused_leaves_nothing(server: Running) -> None:
     uploads = [path for path in (data / "uploads").iterdir() if path.is_dir()]
     assert len(uploads) == 1
     assert list(uploads[0].iterdir()) == []
+
+
+def test_promise_11_what_one_key_has_waiting_is_limited_in_bytes(tmp_path: Path) -> None:
+    data = base64.b64encode(png(64, 48, (1, 2, 3)) + bytes(60_000)).decode()
+    body = {"model": "fake-video", "prompt": "[delay_ms=500]", "input_reference": f"data:image/png;base64,{data}"}
+    limits = {"MUYBRIDGE_API_KEYS": "one,two", "MUYBRIDGE_MAX_VIDEO_BYTES_PER_KEY": "150000"}
+    with serving(tmp_path, **limits) as running:
+
+        def ask(key: str) -> httpx.Response:
+            headers = {"authorization": f"Bearer {key}"}
+            return httpx.post(f"{running.url}/v1/videos", json=body, headers=headers, timeout=60)
+
+        first = ask("one")
+        assert (first.status_code, ask("one").status_code) == (200, 200)
+        refused = ask("one")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
+        assert refused.headers["retry-after"]
+        assert ask("two").status_code == 200
+        with running.sdk(key="one") as client:
+            client.videos.delete(first.json()["id"])
+        assert ask("one").status_code == 200
+        assert len(folders(tmp_path)) == 3  # what was refused left nothing
+
+
+async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> None:
+    import asyncio
+
+    from server.jobs_live import Doors
+
+    doors, inside, most = Doors(2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
+
+    async def one(owner: str) -> None:
+        async with doors.through(owner):
+            inside[owner] += 1
+            most[owner] = max(most[owner], inside[owner])
+            await asyncio.sleep(0.01)
+            inside[owner] -= 1
+
+    tasks = [asyncio.create_task(one(owner)) for owner in "aaaaaaaabbbb"]
+    await asyncio.sleep(0.015)
+    tasks[0].cancel()
+    tasks[5].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert most == {"a": 2, "b": 2}
+    assert doors._owners == {}

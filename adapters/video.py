@@ -1,4 +1,4 @@
-"""Videos by LTX-Video with keyframes, on diffusers."""
+"""Videos on diffusers: by LTX-Video with keyframes, or by Wan."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -36,6 +36,7 @@ from adapters.pipelines import (
     validated,
 )
 from adapters.threads import Emit
+from adapters.video_classes import capabilities, check_class, pipeline_class
 from adapters.video_tiles import can_tile, tiles_to
 
 PROMPT_TOKENS = range(256, 1025)
@@ -53,11 +54,11 @@ def nearest(value: int, step: int, offset: int = 0) -> int:
 
 
 class DiffusersVideo(VideoAdapter):
-    """An LTX-Video checkpoint in diffusers' layout, safetensors only.
+    """An LTX-Video or Wan checkpoint in diffusers' layout, safetensors only.
 
-    The model films sides of multiples of 32 pixels and lengths of 8k + 1 frames. What is asked for is rounded to the
-    nearest, halves up, and `GeneratedVideo` says what was made. Keyframes are scaled to cover the frame, and cropped
-    at its centre.
+    LTX films sides of multiples of 32 pixels and lengths of 8k + 1 frames, Wan 16 and 4k + 1. What is asked for is
+    rounded to the nearest, halves up, and `GeneratedVideo` says what was made. Keyframes, which LTX alone takes, are
+    scaled to cover the frame, and cropped at its centre.
     """
 
     class Options(PipelineOptions):
@@ -78,8 +79,7 @@ class DiffusersVideo(VideoAdapter):
         """For `load`, which makes the parts."""
         self._loaded = loaded
         self._options = options
-        self._side_step: int = loaded.pipeline.vae_spatial_compression_ratio
-        self._frame_step: int = loaded.pipeline.vae_temporal_compression_ratio
+        self._can = capabilities(loaded.pipeline, PROMPT_TOKENS.stop - 1)
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
@@ -87,9 +87,7 @@ class DiffusersVideo(VideoAdapter):
         options = validated(cls.Options, model)
 
         def work() -> Any:
-            from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXConditionPipeline
-
-            return load_pipeline(LTXConditionPipeline, model, options, "bfloat16")
+            return load_pipeline(pipeline_class(model), model, options, "bfloat16")
 
         report(LoadProgress("loading weights"))
         return cls(await Loaded[VideoEvent].start(model.name, work), options)
@@ -107,6 +105,7 @@ class DiffusersVideo(VideoAdapter):
 
     def _check(self, request: VideoRequest) -> None:
         options = self._options
+        check_class(request, self._can)
         check_range("num_frames", request.num_frames, 1, options.max_frames)
         check_range("fps", request.fps, 1, 120)
         check_range("num_inference_steps", request.num_inference_steps, 1, options.max_steps)
@@ -128,8 +127,8 @@ class DiffusersVideo(VideoAdapter):
         """Films the video, in the model's thread."""
         started = time.monotonic()
         pipeline = self._loaded.pipeline
-        width, height = nearest(request.width, self._side_step), nearest(request.height, self._side_step)
-        num_frames = nearest(request.num_frames, self._frame_step, 1)
+        width, height = nearest(request.width, self._can.side_step), nearest(request.height, self._can.side_step)
+        num_frames = nearest(request.num_frames, self._can.frame_step, 1)
         seed = first_seed(request.seed)
         conditions = self._conditions(request, width, height, num_frames)
 
@@ -148,24 +147,26 @@ class DiffusersVideo(VideoAdapter):
             stack.callback(encoder.drop)
             stack.enter_context(translated())
             stack.enter_context(self._tiles(pipeline, encode))
-            filmed: Any = pipeline(
+            arguments = {
                 **self._source(pipeline, request, width, height, num_frames),
-                conditions=conditions or None,
-                prompt=request.prompt,
-                negative_prompt=request.negative_prompt,
-                width=width,
-                height=height,
-                num_frames=num_frames,
-                frame_rate=request.fps,
-                num_inference_steps=request.num_inference_steps,
-                guidance_scale=request.guidance_scale,
-                generator=generator(seed),
-                decode_timestep=self._options.decode_timestep,
-                image_cond_noise_scale=self._options.image_cond_noise_scale,
-                max_sequence_length=self._prompt_length(pipeline, request),
-                output_type="np",
-                callback_on_step_end=on_step,
-            )
+                "conditions": conditions or None,
+                "prompt": request.prompt,
+                "negative_prompt": request.negative_prompt,
+                "width": width,
+                "height": height,
+                "num_frames": num_frames,
+                "frame_rate": request.fps,  # of models that were trained to heed it; the film is played so anyway
+                "num_inference_steps": request.num_inference_steps,
+                "guidance_scale": request.guidance_scale,
+                "generator": generator(seed),
+                "decode_timestep": self._options.decode_timestep,
+                "image_cond_noise_scale": self._options.image_cond_noise_scale,
+                "max_sequence_length": self._prompt_length(pipeline, request),
+                "output_type": "np",
+                "callback_on_step_end": on_step,
+            }
+            taken = {name: value for name, value in arguments.items() if name in self._can.takes}
+            filmed: Any = pipeline(**taken)
             if not encoder.begun:
                 encoder.add(to_bytes(filmed.frames[0]))
             data, first = encoder.close()
@@ -210,11 +211,10 @@ class DiffusersVideo(VideoAdapter):
 
     def _prompt_length(self, pipeline: Any, request: VideoRequest) -> int:
         """How many tokens to read: all, for the pipeline would cut off what is beyond."""
-        length = PROMPT_TOKENS.start
+        most = self._can.max_tokens
+        length = min(PROMPT_TOKENS.start, most) if self._can.keyframes else most
         for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
             length = max(length, count := len(pipeline.tokenizer(text).input_ids))
-            if count not in range(PROMPT_TOKENS.stop):
-                raise UnsupportedOption(
-                    f"{param} has {count} tokens; at most {PROMPT_TOKENS.stop - 1} are read.", param=param
-                )
+            if count > most:
+                raise UnsupportedOption(f"{param} has {count} tokens; at most {most} are read.", param=param)
         return length

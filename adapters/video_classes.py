@@ -1,0 +1,91 @@
+"""Which of diffusers' video pipelines a checkpoint is run by, and what that one can do."""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.base import ModelFiles, VideoRequest
+from adapters.errors import ModelLoadFailed, UnsupportedOption
+
+PIPELINES = {
+    "LTXPipeline": "LTXConditionPipeline",
+    "LTXImageToVideoPipeline": "LTXConditionPipeline",
+    "LTXConditionPipeline": "LTXConditionPipeline",
+    "WanPipeline": "WanPipeline",
+}
+"""The classes that checkpoints name, and those that run them: of LTX the one that takes keyframes beside text."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCapabilities:
+    """What a pipeline can do, read once. What it lacks is refused by the name of the request's field."""
+
+    keyframes: bool
+    anew: bool
+    """Whether it can film along a video."""
+    side_step: int
+    """Width and height are multiples of so many pixels."""
+    frame_step: int
+    """Lengths are one frame more than a multiple of this."""
+    max_tokens: int
+    """Of a prompt."""
+    takes: frozenset[str]
+    """The arguments of its call."""
+
+
+def pipeline_class(model: ModelFiles) -> type[Any]:
+    """The class of diffusers that runs a checkpoint.
+
+    Raises:
+        ModelLoadFailed: It names none, or one that is not known here.
+    """
+    import diffusers
+
+    try:
+        index: Any = json.loads((Path(model.path) / "model_index.json").read_text("utf-8"))
+        name = index["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelLoadFailed(
+            f"The model {model.name} is not a diffusers pipeline: it has no model_index.json that names its class."
+        ) from None
+    if not isinstance(name, str) or name not in PIPELINES:
+        raise ModelLoadFailed(
+            f"The model {model.name} is of a pipeline that films nothing here: {', '.join(PIPELINES)}."
+        )
+    return getattr(diffusers, PIPELINES[name])
+
+
+def capabilities(pipeline: Any, ltx_tokens: int) -> VideoCapabilities:
+    """What a loaded pipeline can do.
+
+    Args:
+        pipeline: Of one of the classes of `PIPELINES`.
+        ltx_tokens: The longest prompt of the LTX pipelines, which pad as they are told.
+    """
+    arguments = inspect.signature(type(pipeline).__call__).parameters
+    if "conditions" in arguments:
+        side, length = pipeline.vae_spatial_compression_ratio, pipeline.vae_temporal_compression_ratio
+        tokens = ltx_tokens
+    else:
+        # The transformer's patches are two by two latents, of which the autoencoder makes the pixels.
+        transformer = pipeline.transformer or pipeline.transformer_2
+        side = pipeline.vae_scale_factor_spatial * transformer.config.patch_size[-1]
+        length, tokens = pipeline.vae_scale_factor_temporal, int(arguments["max_sequence_length"].default)
+    return VideoCapabilities(
+        keyframes="conditions" in arguments,
+        anew="denoise_strength" in arguments,
+        side_step=side,
+        frame_step=length,
+        max_tokens=tokens,
+        takes=frozenset(arguments),
+    )
+
+
+def check_class(request: VideoRequest, can: VideoCapabilities) -> None:
+    """Raises `UnsupportedOption` for what a pipeline's class does not do."""
+    if request.keyframes and not can.keyframes:
+        raise UnsupportedOption("This model films from text alone; it takes no pictures.", param="keyframes")
+    if request.source is not None and not can.anew:
+        raise UnsupportedOption("This model films from text alone; it takes no video.", param="video")

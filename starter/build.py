@@ -1,4 +1,4 @@
-"""Builds the starter checkpoints: `python -m starter.build [image|video|vision ...] [--out DIR]`.
+"""Builds the starter checkpoints: `python -m starter.build [image|refiner|video|vision ...] [--out DIR]`.
 
 Seeds are fixed and weights are drawn in float32 on the CPU: two builds on one machine give the same bytes.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
-MODELS = ("image", "video", "vision")
+MODELS = ("image", "refiner", "video", "vision")
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 

@@ -48,7 +48,7 @@ def film_of(scene: Scene, motion: str) -> Film:
     """A film that begins where the motion has room, and by day where night is to fall."""
     if motion in ("left", "right"):
         start = DRIFT / 2 if motion == "left" else -DRIFT / 2
-        scene = replace(scene, x=start + scene.x / 6)
+        scene = replace(scene, x=start + scene.x / 2)
     elif motion == "up":
         scene = replace(scene, scale=min(scene.scale, 0.9))
     elif motion == "nightfall":

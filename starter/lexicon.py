@@ -26,6 +26,11 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
 _NO_CLOUDS = re.compile(r"\bno clouds\b")
 
 
+def meanings() -> dict[str, tuple[str, str]]:
+    """What single words name: an attribute and its value, by word."""
+    return {word: (name, value) for name, values in _WORDS.items() for word, value in values.items()}
+
+
 def named(text: str) -> dict[str, str]:
     """The attributes that a text names, with their values; where it names two values of one, the last.
 

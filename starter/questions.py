@@ -148,6 +148,14 @@ def odd_one(scenes: Sequence[Scene], odd: int, numbers: Sequence[str] = NUMBERS)
     return judged(Question("Which image does not fit the others?", options), options[odd])
 
 
+def which(scenes: Sequence[Scene], odd: int, rng: random.Random) -> Asked:
+    """Which of several pictures shows what only the odd one does."""
+    name = rng.choice(("subject", "colour", "setting"))
+    phrase = rng.choice(phrases(name, str(getattr(scenes[odd], name))))
+    options = NUMBERS[: len(scenes)]
+    return judged(Question(f'Which image shows this: "{phrase}"?', options), options[odd])
+
+
 def odd_set(scene: Scene, rng: random.Random, count: int) -> tuple[list[Scene], int]:
     """So many pictures that agree in setting, subject and colour, but one, which agrees in none of them.
 

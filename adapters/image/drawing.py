@@ -106,7 +106,9 @@ def draw(loaded: Loaded[Any], parts: Parts, plan: Plan, rows: Sequence[Row], tol
         refiner.scheduler = parts.schedulers.make(plan.scheduler)
         watch.pass_on()
         arguments = _arguments(refiner, parts, plan, rows) | whole
-        drawn = refiner(**arguments, image=latents, denoising_start=cut, callback_on_step_end=watch, output_type="np")
+        # As `image` it would take latents of four channels only; so that is blank, and never looked at.
+        taken = {"image": torch.zeros(1, 3, 8, 8), "latents": latents, "denoising_start": cut}
+        drawn = refiner(**arguments, **taken, callback_on_step_end=watch, output_type="np")
         return to_bytes(_unflagged(drawn))
 
 

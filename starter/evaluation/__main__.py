@@ -1,4 +1,4 @@
-"""Prints how good the checkpoints are: `python -m starter.evaluation [image|video|vision ...]`."""
+"""Prints how good the checkpoints are: `python -m starter.evaluation [image|refiner|video|vision ...]`."""
 
 import argparse
 import json
@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from starter.build import CHECKPOINTS, MODELS
-from starter.evaluation import films, images, visions
+from starter.evaluation import films, images, refined, visions
 from starter.training.pictures import sheet
 
 SCORES = Path(__file__).with_name("scores.json")
-COUNTS = {"image": 200, "video": 40, "vision": 200}
+COUNTS = {"image": 200, "refiner": 100, "video": 40, "vision": 200}
 """Prompts, films, and pictures that are asked about."""
 
 
@@ -53,6 +53,9 @@ def measure(name: str, folder: Path, count: int, sheets: Path | None) -> dict[st
     if name == "video":
         figures, pictures = films.measure(folder, count)
         pictures, columns = pictures[:40], 5
+    elif name == "refiner":
+        figures, pictures = refined.measure(folder, folder.parent / "image", count)
+        pictures, columns = pictures[:40], 8
     else:
         figures, made = images.measure(folder, count)
         pictures, columns = [picture for _, picture in made[:40]], 8

@@ -55,13 +55,13 @@ def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Sc
         {name: read[name] == getattr(scene, name) for name in ATTRIBUTES}
         for scene, read in zip(asked, truth, strict=True)
     ]
-    figures = {f"{name} right": _share([one[name] for one in right]) for name in ATTRIBUTES}
-    figures["all five right"] = _share([all(one.values()) for one in right])
+    figures = {f"{name} right": share([one[name] for one in right]) for name in ATTRIBUTES}
+    figures["all five right"] = share([all(one.values()) for one in right])
     closest = nearest(to_tensor(made), training_scenes())
-    figures["copies of training pictures"] = _share([one >= COPIED_DB for one in closest])
+    figures["copies of training pictures"] = share([one >= COPIED_DB for one in closest])
     figures["likeness to the nearest training picture, at most"] = f"{max(closest):.1f} dB"
     drawn_again = oracle.read([draw(scene) for scene in asked])
-    figures["the oracle itself, on drawn scenes"] = _share(
+    figures["the oracle itself, on drawn scenes"] = share(
         [
             all(read[name] == getattr(scene, name) for name in ATTRIBUTES)
             for scene, read in zip(asked, drawn_again, strict=True)
@@ -70,7 +70,8 @@ def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Sc
     return figures, list(zip(asked, made, strict=True))
 
 
-def _share(flags: list[bool]) -> str:
+def share(flags: list[bool]) -> str:
+    """The true ones, in words."""
     return f"{100 * sum(flags) / len(flags):.1f} % of {len(flags)}"
 
 

@@ -17,6 +17,7 @@ STAGES = {
     "image_vae": "starter.training.image_vae:ImageVae",
     "image_unet": "starter.training.image_unet:ImageUnet",
     "image_lora": "starter.training.image_lora:ImageLora",
+    "image_refiner": "starter.training.image_refiner:ImageRefiner",
     "vision": "starter.training.vision:Vision",
     "video_vae": "starter.training.video_vae:VideoVae",
     "video_film": "starter.training.video_film:VideoFilm",

@@ -9,10 +9,9 @@ from peft import LoraConfig
 from PIL import Image, ImageOps
 from torch import nn
 
-from starter.image import scheduler, unet, vae
+from starter.image import scheduler
 from starter.training.image_latents import means, training_scenes
-from starter.training.image_unet import ImageUnet, Texts
-from starter.training.loop import averaged
+from starter.training.image_unet import ImageUnet, trained
 
 RANK = 8
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv1", "conv2")
@@ -30,26 +29,22 @@ class ImageLora(ImageUnet):
 
     name = "image_lora"
     seed = 18780619
-    steps = 600
+    steps = 200
     matrix_rate = 0.01
 
-    def __init__(self, runs: Path, count: int = 1_536) -> None:
+    def __init__(self, runs: Path, count: int = 768) -> None:
         """Additions that change nothing yet, to the denoiser that was trained before.
 
         Args:
             runs: The folder of the runs.
             count: How many prints to learn from.
         """
-        trained = runs / ImageUnet.name
-        self.unet, self.texts, autoencoder = unet(), Texts(), vae()
-        self.unet.load_state_dict(averaged(trained, "unet"))
-        self.texts.load_state_dict(averaged(trained, "texts"))
-        autoencoder.load_state_dict(torch.load(trained / "latents.pt", weights_only=True)["vae"])
+        self.unet, self.texts, autoencoder = trained(runs)
         self._scenes = training_scenes(count)
         path = runs / self.name / "latents.pt"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(means(autoencoder.eval(), self._scenes, printed), path)
+            torch.save(means(autoencoder, self._scenes, printed), path)
         self.latents = torch.load(path, weights_only=True)
         self._alphas = scheduler().alphas_cumprod
         torch.manual_seed(self.seed)

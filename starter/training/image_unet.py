@@ -55,6 +55,36 @@ class Texts(nn.Module):
         return torch.cat([one.hidden_states[-2] for one in read], dim=-1), read[1].text_embeds
 
 
+def trained(runs: Path) -> tuple[UNet2DConditionModel, Texts, AutoencoderKL]:
+    """What `image_unet` and `image_vae` have made: of the run, or of the checkpoint where there is no run.
+
+    Raises:
+        FileNotFoundError: There is neither.
+    """
+    denoiser, texts, autoencoder, folder = unet(), Texts(), vae(), runs / ImageUnet.name
+    if (folder / "state.pt").is_file() or "UNTRAINED" in (CHECKPOINTS / "image" / "README.md").read_text():
+        denoiser.load_state_dict(averaged(folder, "unet"))
+        texts.load_state_dict(averaged(folder, "texts"))
+        autoencoder.load_state_dict(torch.load(folder / "latents.pt", weights_only=True)["vae"])
+    else:
+        load(CHECKPOINTS, denoiser, texts)
+        kept = AutoencoderKL.from_pretrained(str(CHECKPOINTS / "image" / "vae"), dtype=torch.float32)
+        autoencoder.load_state_dict(kept.state_dict())
+    return denoiser, texts, autoencoder.eval()
+
+
+def load(checkpoints: Path, denoiser: UNet2DConditionModel, texts: Texts) -> None:
+    """Puts the weights of an exported checkpoint into these."""
+    folder = str(checkpoints / "image")
+    denoiser.load_state_dict(UNet2DConditionModel.from_pretrained(folder, subfolder="unet").state_dict())
+    loaded = (
+        (texts.first, CLIPTextModel.from_pretrained(folder, subfolder="text_encoder")),
+        (texts.second, CLIPTextModelWithProjection.from_pretrained(folder, subfolder="text_encoder_2")),
+    )
+    for encoder, other in loaded:
+        encoder.load_state_dict(other.state_dict())
+
+
 class ImageUnet(Stage):
     """Trains the denoiser and the text encoders."""
 
@@ -82,14 +112,7 @@ class ImageUnet(Stage):
 
     def warm(self, checkpoints: Path) -> None:
         """See `Stage.warm`."""
-        folder = str(checkpoints / "image")
-        self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(folder, subfolder="unet").state_dict())
-        loaded = (
-            (self.texts.first, CLIPTextModel.from_pretrained(folder, subfolder="text_encoder")),
-            (self.texts.second, CLIPTextModelWithProjection.from_pretrained(folder, subfolder="text_encoder_2")),
-        )
-        for encoder, other in loaded:
-            encoder.load_state_dict(other.state_dict())
+        load(checkpoints, self.unet, self.texts)
 
     def parts(self) -> Mapping[str, nn.Module]:
         """See `Stage.parts`."""

@@ -5,15 +5,19 @@ others, and counts its positions from the end of the pictures. It costs a fracti
 cannot tell the difference: tests/starter/test_training.py compares the two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
 
+from starter.lexicon import meanings
 from starter.questions import Asked
 from starter.vision import IMAGE_SIZE
+from starter.world import Scene
 
 GRID = IMAGE_SIZE // 16
 IMAGE_TOKENS = GRID * GRID + GRID * (GRID + 1)
@@ -36,6 +40,8 @@ class Sample:
     asked: Sequence[Asked]
     opening: str = OPENING
     """What stands before the pictures."""
+    scene: Scene | None = None
+    """What the only picture shows, where words are to be held against it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Packed:
     """The token that should come next, or `NOTHING`."""
     weights: Tensor
     """float32: of each target in the loss."""
+    matches: Tensor
+    """Of each word in a question that names an attribute, whether the picture has it: 1 or 0; else `NOTHING`."""
 
 
 def pack(samples: Sequence[Sample], tokenizer: Qwen2Tokenizer) -> Packed:
@@ -61,14 +69,29 @@ def pack(samples: Sequence[Sample], tokenizer: Qwen2Tokenizer) -> Packed:
         return torch.tensor([[*row[column], *[filler] * (length - len(row[column]))] for row in rows])
 
     tokens, positions, branch, targets = (padded(i, filler).long() for i, filler in enumerate((0, 0, -1, NOTHING)))
+    matches = padded(5, NOTHING).long()
     below = torch.ones(length, length, dtype=torch.bool).tril()
     same = branch[:, :, None] == branch[:, None, :]
     shared = (branch == 0)[:, None, :] & (branch >= 0)[:, :, None]
-    return Packed(tokens, positions, ((same | shared) & below)[:, None], targets, padded(4, 0.0).float())
+    return Packed(tokens, positions, ((same | shared) & below)[:, None], targets, padded(4, 0.0).float(), matches)
 
 
-def _row(sample: Sample, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int], list[int], list[int], list[float]]:
-    """Tokens, positions, number of the branch (0: what all share), targets, weights."""
+@cache
+def _meanings(tokenizer: Qwen2Tokenizer) -> Mapping[int, tuple[str, str]]:
+    """What single tokens name: an attribute and its value."""
+    found: dict[int, tuple[str, str]] = {}
+    for word, meaning in meanings().items():
+        for form in (word, word.capitalize(), f" {word}", f" {word.capitalize()}"):
+            ids = tokenizer(form, add_special_tokens=False).input_ids
+            if len(ids) == 1:
+                found[ids[0]] = meaning
+    return found
+
+
+def _row(
+    sample: Sample, tokenizer: Qwen2Tokenizer
+) -> tuple[list[int], list[int], list[int], list[int], list[float], list[int]]:
+    """Tokens, positions, number of the branch (0: what all share), targets, weights, matches."""
     image, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<image>", "<|im_end|>"))
 
     def read(text: str) -> list[int]:
@@ -79,7 +102,8 @@ def _row(sample: Sample, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int
         tokens += [image] * IMAGE_TOKENS + read("\n")
     start = len(tokens)
     positions, branch = list(range(start)), [0] * start
-    targets, weights = [NOTHING] * start, [0.0] * start
+    targets, weights, matches = [NOTHING] * start, [0.0] * start, [NOTHING] * start
+    known = _meanings(tokenizer) if sample.scene else {}
     for number, asked in enumerate(sample.asked, 1):
         question, answer = read(asked.text + CLOSING), read(asked.answer)
         said = [*question, *answer]
@@ -89,7 +113,11 @@ def _row(sample: Sample, tokenizer: Qwen2Tokenizer) -> tuple[list[int], list[int
         targets += [NOTHING] * (len(question) - 1) + [*answer, end]
         weight = 1.0 if asked.options else FREE_WEIGHT
         weights += [0.0] * (len(question) - 1) + [weight] * len(answer) + [END_WEIGHT]
-    return tokens, positions, branch, targets, weights
+        for token in question:
+            name, value = known.get(token, ("", ""))
+            matches.append(int(getattr(sample.scene, name) == value) if name else NOTHING)
+        matches += [NOTHING] * len(answer)
+    return tokens, positions, branch, targets, weights, matches
 
 
 def image_features(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> Tensor:
@@ -107,21 +135,46 @@ def image_features(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor
     return torch.cat([whole, rows.flatten(1, 2)], dim=1)
 
 
-def logits(model: LlavaOnevisionForConditionalGeneration, packed: Packed, features: Tensor) -> tuple[Tensor, Tensor]:
-    """The distributions at every place that has a target: [targets, vocabulary], and where they are in `targets`."""
+def read(
+    model: LlavaOnevisionForConditionalGeneration, packed: Packed, features: Tensor, attentions: bool = False
+) -> Any:
+    """What the language model makes of it.
+
+    Returns:
+        `hidden_states`, [batch, length, width]: the embeddings, then what each layer leaves; and on demand each layer's
+        `attentions`, [batch, heads, length, length].
+    """
     device = features.device
     tokens = packed.tokens.to(device)
     embedded = model.model.get_input_embeddings()(tokens)
     at = (tokens == model.config.image_token_index)[..., None].expand_as(embedded)
     embedded = embedded.masked_scatter(at, features.to(embedded.dtype))
-    hidden = model.model.language_model(
+    return model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=torch.where(packed.mask.to(device), 0.0, HIDDEN),
         position_ids=packed.positions.to(device),
         use_cache=False,
-    ).last_hidden_state
-    where = (packed.targets != NOTHING).to(device)
-    return model.lm_head(hidden[where]), where
+        output_hidden_states=True,
+        output_attentions=attentions,
+    )
+
+
+def logits(model: LlavaOnevisionForConditionalGeneration, packed: Packed, features: Tensor) -> tuple[Tensor, Tensor]:
+    """The distributions at every place that has a target: [targets, vocabulary], and where they are in `targets`."""
+    where = (packed.targets != NOTHING).to(features.device)
+    return model.lm_head(read(model, packed, features).hidden_states[-1][where]), where
+
+
+def gathered(attention: Tensor, packed: Packed) -> Tensor:
+    """How much of one head's attention, [batch, length, length], an answer gives the words that name attributes.
+
+    Returns:
+        [answers], 0..1: of those answers to questions with options that have such words before them.
+    """
+    rows = (packed.weights == 1.0).nonzero(as_tuple=True)
+    named = packed.mask[:, 0][rows] & (packed.matches != NOTHING)[rows[0]]
+    shares = (attention[rows] * named.to(attention.device)).sum(-1)
+    return shares[named.any(-1).to(attention.device)]
 
 
 def answer_loss(found: Tensor, packed: Packed, where: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from starter.video import text_encoder, transformer, vae
 from starter.words import t5_tokenizer
 from starter.world import scenes
 
-BATCH = 16
-COUNT = 3_120
+BATCH = 8
+COUNT = 1_040
 """Films."""
 SEED = 18870607
-SPACE, TIME = 32, 8
+SPACE, TIME = 16, 8
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
 """Of `adapters.video`: noise on keyframes while they guide."""
@@ -90,7 +90,7 @@ class VideoFilm(Stage):
 
     name = "video_film"
     seed = 18870606
-    steps = 6000
+    steps = 1400
 
     def __init__(self, runs: Path, count: int = COUNT) -> None:
         """Fresh weights, on the latents of the autoencoder that was trained before."""
@@ -140,14 +140,15 @@ class VideoFilm(Stage):
         words = [rng.choice(STRAY) if rng.random() < NO_TEXT else self._films[index].text(rng) for index in picked]
         read = self._tokenizer(words, padding="longest", return_tensors="pt")
         mask = read.attention_mask.bool().to(device)
-        tokens = self.text(read.input_ids.to(device), attention_mask=mask).last_hidden_state
-        made = self.transformer(
-            hidden_states=noisy,
-            encoder_hidden_states=tokens,
-            timestep=times,
-            encoder_attention_mask=mask,
-            video_coords=where.to(device),
-        ).sample
+        with torch.autocast(device.type, torch.bfloat16):
+            tokens = self.text(read.input_ids.to(device), attention_mask=mask).last_hidden_state
+            made = self.transformer(
+                hidden_states=noisy,
+                encoder_hidden_states=tokens,
+                timestep=times,
+                encoder_attention_mask=mask,
+                video_coords=where.to(device),
+            ).sample.float()
         free = (~fixed).to(device)[..., None]
         error = (made - (noise - clean).to(device)).square() * free
         loss = error.sum() / (free.sum() * error.shape[-1])

@@ -13,12 +13,16 @@ from starter.training.image_vae import picture_loss
 from starter.training.loop import Stage
 from starter.training.pictures import drawn, random_scenes, to_tensor
 from starter.video import vae
+from starter.world import SIZE
 
-FILMS = 2
-"""A batch."""
-STILLS, STILL_EVERY = 12, 3
-"""Single pictures a batch, and how often a batch is of them: keyframes are latents of one picture."""
-KL_WEIGHT = 1e-6
+STILLS, FILMS = 32, 4
+"""Crops a batch: of single pictures, and of films."""
+CROP = 64
+"""Their side. All norms here are of one place, so a crop teaches what the whole would."""
+STILL_UNTIL, STILL_EVERY = 0.55, 3
+"""For which part of the steps it sees single pictures only, which cost little; and how often a batch is of them later:
+keyframes are latents of one picture."""
+KL_WEIGHT = 1e-5
 CHANGE_WEIGHT = 1.0
 
 
@@ -33,7 +37,7 @@ class VideoVae(Stage):
 
     name = "video_vae"
     seed = 18800504
-    steps = 3000
+    steps = 1600
 
     def __init__(self, runs: Path) -> None:
         """Fresh weights; other runs are not needed."""
@@ -51,9 +55,10 @@ class VideoVae(Stage):
 
     def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
         """See `Stage.loss`."""
-        still = step % STILL_EVERY == STILL_EVERY - 1
+        still = step < STILL_UNTIL * self.steps or step % STILL_EVERY == 0
         true = drawn(random_scenes(STILLS, rng))[:, :, None] if still else filmed(FILMS, rng)
-        true = true.to(self.vae.device)
+        left, top = rng.randint(0, SIZE - CROP), rng.randint(0, SIZE - CROP)
+        true = true[..., top : top + CROP, left : left + CROP].to(self.vae.device)
         with torch.autocast(true.device.type, torch.bfloat16):
             found = self.vae.encode(true).latent_dist
             made = self.vae.decode(found.sample()).sample.float()

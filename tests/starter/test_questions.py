@@ -21,6 +21,7 @@ from starter.questions import (
     score,
     several,
     validation,
+    which,
 )
 from starter.vision import tokenizer
 from starter.world import ATTRIBUTES, scenes
@@ -73,6 +74,10 @@ def test_sets_have_one_odd_picture_and_pairs_say_what_they_share():
         counts = Counter((scene.subject, scene.colour, scene.setting) for scene in group)
         assert counts[(group[odd].subject, group[odd].colour, group[odd].setting)] == 1
         assert odd_one(group, odd).answer == NUMBERS[odd]
+        pointed = which(group, odd, rng)
+        shown = named(pointed.text.partition('shows this: "')[2])
+        assert [fits(scene, pointed.text) for scene in group].count(True) == 1, shown
+        assert fits(group[NUMBERS.index(pointed.answer)], " ".join(shown.values()))
         for asked in compare(group, rng):
             assert asked.options == ("yes", "no")
 

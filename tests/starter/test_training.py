@@ -16,15 +16,19 @@ from starter.drawing import draw
 from starter.evaluation.__main__ import main as evaluate
 from starter.evaluation.films import psnr, seen_motion
 from starter.evaluation.images import nearest
+from starter.evaluation.refined import sharpness
 from starter.evaluation.visions import auc, balanced, calibration_error
 from starter.films import film_of, frame
 from starter.image import scheduler
+from starter.image import unet as image_unet
 from starter.questions import several
+from starter.refiner import unet as refiner_unet
 from starter.training.__main__ import STAGES, main
 from starter.training.curves import draw_curves
-from starter.training.export import export, export_lora, export_oracle
+from starter.training.export import EXPORTS, export, export_lora, export_oracle
 from starter.training.image_latents import shuffled, training_scenes
 from starter.training.image_lora import ImageLora
+from starter.training.image_refiner import ImageRefiner, inherited, softened
 from starter.training.image_unet import ImageUnet
 from starter.training.image_vae import ImageVae
 from starter.training.loop import Run, averaged
@@ -34,7 +38,7 @@ from starter.training.packing import NOTHING, Sample, image_features, logits, pa
 from starter.training.pictures import drawn, random_scenes
 from starter.training.video_film import VideoFilm, coordinates, packed
 from starter.training.video_vae import VideoVae
-from starter.training.vision import Vision
+from starter.training.vision import BATCH, SETS, Vision, comparisons, questions
 from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, SIZE, held_out
 
@@ -57,6 +61,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "image_vae": lambda: ImageVae(folder),
         "image_unet": lambda: ImageUnet(folder, 8),
         "image_lora": lambda: ImageLora(folder, 8),
+        "image_refiner": lambda: ImageRefiner(folder, 8),
         "vision": lambda: Vision(folder),
         "video_vae": lambda: VideoVae(folder),
         "video_film": lambda: VideoFilm(folder, 8),
@@ -167,6 +172,42 @@ def test_the_lora_is_exported_and_changes_what_is_drawn(runs: Path, tmp_path: Pa
     assert picture() == plain
 
 
+def test_the_refiner_is_exported_and_takes_over_in_latent_space(runs: Path, tmp_path: Path):
+    from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+
+    options = {"local_files_only": True, "add_watermarker": False, "dtype": torch.float32}
+    base = StableDiffusionXLPipeline.from_pretrained(str(export("image", runs, tmp_path)), **options)
+    refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(str(export("refiner", runs, tmp_path)), **options)
+    assert refiner.text_encoder is None
+    assert refiner.config.requires_aesthetics_score
+    for part in ("vae", "text_encoder_2"):  # one autoencoder: a latent means the same to both
+        for name, weight in getattr(base, part).state_dict().items():
+            assert torch.equal(weight, getattr(refiner, part).state_dict()[name]), name
+    latents = base("a fox", width=64, height=64, num_inference_steps=5, denoising_end=0.8, output_type="latent").images  # pyright: ignore
+    made = refiner(
+        "a fox", image=torch.zeros(1, 3, 64, 64), latents=latents, num_inference_steps=5, denoising_start=0.8
+    ).images[0]  # pyright: ignore
+    assert made.size == (64, 64)
+
+
+def test_the_refiner_begins_with_what_fits_of_the_image_model():
+    torch.manual_seed(1)
+    base, refiner = image_unet(), refiner_unet()
+    before = {name: weight.clone() for name, weight in refiner.state_dict().items()}
+    inherited(refiner, base)
+    after, other = refiner.state_dict(), base.state_dict()
+    assert torch.equal(after["up_blocks.1.resnets.1.conv1.weight"], other["up_blocks.2.resnets.1.conv1.weight"])
+    key = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
+    assert torch.equal(after[key], other[key][:, 64:])
+    taken = sum(weight.numel() for name, weight in after.items() if not torch.equal(weight, before[name]))
+    assert taken > sum(weight.numel() for weight in after.values()) / 2
+
+
+def test_a_softened_picture_is_softer():
+    drawn_ones = [draw(scene) for scene in random_scenes(4, random.Random(1))]
+    assert sharpness([softened(picture) for picture in drawn_ones]) < 0.9 * sharpness(drawn_ones)
+
+
 def test_latents_have_the_spread_that_the_noise_assumes_and_decode_as_before(runs: Path):
     from starter.image import vae
 
@@ -222,8 +263,8 @@ def test_tokens_of_films_lie_where_the_pipeline_lays_them():
     latents = torch.randn(2, 5, 4, 4, 4)
     assert torch.equal(packed(latents), LTXConditionPipeline._pack_latents(latents))
     for count, first in ((4, 0), (1, 24)):
-        ids = LTXConditionPipeline._prepare_video_ids(1, count, 4, 4)
-        assert torch.equal(coordinates(count, 4, first), LTXConditionPipeline._scale_video_ids(ids, 32, 8, first)[0])
+        ids = LTXConditionPipeline._prepare_video_ids(1, count, 8, 8)
+        assert torch.equal(coordinates(count, 8, first), LTXConditionPipeline._scale_video_ids(ids, 16, 8, first)[0])
 
 
 def test_the_oracle_in_git_reads_drawn_scenes():
@@ -236,6 +277,18 @@ def test_the_oracle_in_git_reads_drawn_scenes():
 def test_the_oracle_is_exported(runs: Path, tmp_path: Path):
     export_oracle(runs, tmp_path)
     assert isinstance(load_oracle(tmp_path / "oracle.safetensors"), Oracle)
+
+
+def test_batches_of_questions_and_of_comparisons_hold_their_pictures():
+    rng = random.Random(6)
+    for _ in range(10):
+        shown, samples = questions(rng)
+        assert len(shown) == len(samples) == BATCH
+        shown, samples = comparisons(rng)
+        assert len(samples) == SETS
+        assert len(shown) == sum(sample.images for sample in samples)
+        for sample in samples:
+            assert all(asked.answer in asked.options for asked in sample.asked)
 
 
 def test_packed_questions_are_answered_as_if_asked_alone():
@@ -330,13 +383,19 @@ def test_a_motion_is_read_from_a_films_last_frame():
 def test_the_evaluation_measures_what_is_trained_and_skips_what_is_not(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    for name in ("image", "vision", "video"):
+    for name in EXPORTS:
         export(name, runs, tmp_path)
     evaluate(["--count", "2", "--checkpoints", str(tmp_path), "--sheets", str(tmp_path / "sheets")])
     told = capsys.readouterr().out
-    for figure in ("all five right", "predicates, balanced accuracy", "validation AUC", "direction right"):
+    for figure in (
+        "all five right",
+        "predicates, balanced accuracy",
+        "validation AUC",
+        "direction right",
+        "sharpness, with it",
+    ):
         assert figure in told
-    assert {file.name for file in (tmp_path / "sheets").iterdir()} == {"image.png", "video.png"}
+    assert {file.name for file in (tmp_path / "sheets").iterdir()} == {"image.png", "refiner.png", "video.png"}
     (tmp_path / "image" / "README.md").write_text("UNTRAINED")
     evaluate(["image", "--checkpoints", str(tmp_path)])
     assert "untrained" in capsys.readouterr().out

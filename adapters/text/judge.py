@@ -60,15 +60,24 @@ class Judge:
     async def _one(
         self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
     ) -> tuple[Judgement, Usage]:
+        try:
+            return await self._try(request, question, pictures, run)
+        except _LostError:  # The engine has let go of an image that vLLM took it to have; now vLLM knows.
+            return await self._try(request, question, pictures, run)
+
+    async def _try(
+        self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
+    ) -> tuple[Judgement, Usage]:
         firsts, whole = self._tokens(question.options)
         prompt = await self._prompt(request, question, pictures)
         longest = max((len(one) for variants in whole for one in variants), default=1)
-        if (needed := len(prompt["prompt_token_ids"]) + longest) > self._context:
-            raise ContextLengthExceeded(
-                f"This model's context is {self._context} tokens; a question, with what it is about and its answer, "
-                f"has {needed}.",
-                param=PARAM,
-            )
+        with self._prompts.undelivered(prompt):
+            if (needed := len(prompt["prompt_token_ids"]) + longest) > self._context:
+                raise ContextLengthExceeded(
+                    f"This model's context is {self._context} tokens; a question, with what it is about and its "
+                    f"answer, has {needed}.",
+                    param=PARAM,
+                )
         looked = _Look(run, prompt, self._prompts.ends)
         if firsts is not None:
             found = await looked.up((), [token for tokens in firsts for token in tokens])
@@ -95,6 +104,10 @@ class Judge:
                 self._remembered.clear()
             self._remembered[options] = found
         return found
+
+
+class _LostError(Exception):
+    """The engine answered nothing."""
 
 
 class _Look:
@@ -126,7 +139,9 @@ class _Look:
             )
             async for output in await self._run(prompt, parameters):
                 self._count(output)
-                steps = output.outputs[0].logprobs or [{}]
+                steps = output.outputs[0].logprobs
+                if not steps:
+                    raise _LostError
                 found |= {token: steps[0][token].logprob for token in some}
         if len(plain) < len(tokens):
             found[sequences.END] = math.log(sum(math.exp(found[token]) for token in self._ends) or 5e-324)

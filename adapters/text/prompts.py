@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,22 @@ class Prompts:
         prompt = TokensPrompt(prompt_token_ids=tokens, multi_modal_data=data, multi_modal_uuids=digests)
         (rendered,) = await self._renderer.render_cmpl_async([prompt], TokenizeParams(max_total_tokens=None))
         return rendered
+
+    @contextmanager
+    def undelivered(self, prompt: Any) -> Generator[None]:
+        """For what comes between a prompt and its way to the engine: if that fails, its images were never sent.
+
+        vLLM notes at rendering that the engine has them, and would send none when the next request shows them.
+        """
+        try:
+            yield
+        except BaseException:
+            cache = self._renderer.mm_processor_cache
+            for modality, digests in (prompt.get("mm_hashes") or {}).items():
+                for digest, item in zip(digests, prompt["mm_kwargs"][modality], strict=True):
+                    if cache is not None and item is not None:
+                        cache.invalidate(digest)
+            raise
 
     async def plain(self, prompt: str | tuple[int, ...]) -> "EngineInput":
         """A text, or tokens, to be continued as they are; control tokens in it are meant.

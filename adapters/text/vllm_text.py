@@ -165,16 +165,19 @@ class VllmText(TextAdapter):
         with faults.translated(lambda: self.alive, faults.suspect(request)):
             self._calling.check(request)
             wanted = await self._prompt(request)
-            only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
-            room = sampling.budget(replace(request, max_tokens=1) if only_prompt else request, wanted, self._context)
-            structure = self._calling.structure(request)
-            plain = request.n == 1 and request.logprobs is None and not request.echo
-            if plain and not self._calling.parses(request):
-                events = self._direct(request, wanted, room, structure, outlet)
-            else:
-                keep_special = self._calling.keeps_special(request)
-                parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
-                events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
+            with self._prompts.undelivered(wanted):
+                only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
+                room = sampling.budget(
+                    replace(request, max_tokens=1) if only_prompt else request, wanted, self._context
+                )
+                structure = self._calling.structure(request)
+                plain = request.n == 1 and request.logprobs is None and not request.echo
+                if plain and not self._calling.parses(request):
+                    events = self._direct(request, wanted, room, structure, outlet)
+                else:
+                    keep_special = self._calling.keeps_special(request)
+                    parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
+                    events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
             async with aclosing(events):
                 async for event in events:
                     if isinstance(event, Usage):

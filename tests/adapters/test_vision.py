@@ -26,7 +26,7 @@ from adapters.base import (
     TextPart,
     TextRequest,
 )
-from adapters.errors import InvalidMedia, UnsupportedOption, WrongModelKind
+from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption, WrongModelKind
 from adapters.fake import FakeText
 from adapters.text import VllmText, judging
 from adapters.vision import MAX_ELEMENTS, elements, validate_scene
@@ -194,10 +194,29 @@ async def test_promise_18_what_is_no_picture_is_refused(model: VllmText):
     assert (await done(model, TextPart("Still there?"))).usage.completion_tokens
 
 
+async def test_promise_18_a_refused_request_takes_no_image_from_the_next(model: VllmText):
+    """vLLM notes what images the engine has when it renders a prompt, and a refused one never gets there."""
+    image, other, long = ImagePart(drawn(11)), ImagePart(drawn(12)), "word " * 9000
+    with pytest.raises(ContextLengthExceeded):
+        await done(model, image, TextPart(long))
+    with pytest.raises(ContextLengthExceeded):
+        await model.judge(JudgeRequest((other,), (Question(long),)))
+    for one in (image, other):
+        assert (await done(model, one, TextPart("What is this?"))).usage.completion_tokens
+
+
+async def test_promise_18_an_image_that_the_engine_lost_is_sent_again(model: VllmText):
+    image = ImagePart(drawn(13))
+    message = Message("user", (image, TextPart("What is this?")))
+    await model._prompts.chat((message,), await model._prompts.pictures(message.content))  # and never sent
+    questions = tuple(Question(f"Is it number {number}?") for number in range(5))
+    assert len((await model.judge(JudgeRequest((image,), questions))).judgements) == 5
+
+
 async def test_too_many_images_are_refused(model: VllmText):
     image = ImagePart(picture("red"))
     assert (await done(model, *[image] * MAX_IMAGES)).usage.completion_tokens
-    with pytest.raises(UnsupportedOption, match=f"at most {MAX_IMAGES}"):
+    with pytest.raises(ContextLengthExceeded, match=f"at most {MAX_IMAGES}"):
         await done(model, *[image] * (MAX_IMAGES + 1))
 
 

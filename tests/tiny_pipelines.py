@@ -75,7 +75,12 @@ def sd15() -> Any:
         cross_attention_dim=32, attention_head_dim=8, norm_num_groups=4,
     )  # fmt: skip
     scheduler = DDIMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
     )
     return StableDiffusionPipeline(
         vae(4), clip(), clip_tokenizer(), unet, scheduler, None, None, requires_safety_checker=False

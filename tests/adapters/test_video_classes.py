@@ -84,9 +84,11 @@ def test_wan_makes_videos_through_the_server(checkpoint: Path, tmp_path: Path) -
     entry["defaults"] = {"width": 64, "height": 48, "num_frames": 9, "fps": 12, "num_inference_steps": 2}
     catalog = {"models": {"wan": entry}, "profiles": {"mine": {"models": ["wan"]}}}
     (tmp_path / "models.yaml").write_text(json.dumps(catalog))
-    with serving(tmp_path / "run", profile="mine", MUYBRIDGE_CATALOG=str(tmp_path / "models.yaml")) as running:
-        with running.sdk(strict=False, timeout=300) as sdk:  # its type of sizes knows four of them
-            video = sdk.videos.create_and_poll(model="wan", prompt="a red fox")
-            assert video.status == "completed", video.error
-            with av.open(io.BytesIO(sdk.videos.download_content(video.id).read())) as film:
-                assert len(list(film.decode(video=0))) == 9
+    with (
+        serving(tmp_path / "run", profile="mine", MUYBRIDGE_CATALOG=str(tmp_path / "models.yaml")) as running,
+        running.sdk(strict=False, timeout=300) as sdk,  # its type of sizes knows four of them
+    ):
+        video = sdk.videos.create_and_poll(model="wan", prompt="a red fox")
+        assert video.status == "completed", video.error
+        with av.open(io.BytesIO(sdk.videos.download_content(video.id).read())) as film:
+            assert len(list(film.decode(video=0))) == 9

@@ -439,7 +439,11 @@ def _size(request: ImageRequest) -> tuple[int, int]:
 
 def _image_events(request: ImageRequest) -> Iterator[ImageEvent]:
     (width, height), first, steps = _size(request), request.seed or 0, request.num_inference_steps or 1
-    seen = b"".join(media.data for media in (request.source, request.mask) if media is not None).hex()
+    seen = b"/".join(
+        Path(media.path).read_bytes() if media.path else media.data
+        for media in (request.source, request.mask)
+        if media is not None
+    ).hex()
 
     def picture(index: int, *more: object) -> Media:
         said = "/".join(map(str, (request.prompt, first + index, *more))) + seen

@@ -284,8 +284,8 @@ def test_single_requests_share_batches_and_give_what_they_give_alone(sdk: openai
 def test_promise_18_pictures_that_are_none_are_refused_by_name(
     sdk: openai.OpenAI, image: bytes, mask: bytes | None, param: str
 ) -> None:
+    more: dict[str, Any] = {} if mask is None else {"mask": ("m.png", mask)}
     with pytest.raises(openai.BadRequestError) as caught:
-        more: dict[str, Any] = {} if mask is None else {"mask": ("m.png", mask)}
         sdk.images.edit(model="sdxl", image=("i.png", image), prompt=PROMPT, **more)
     assert caught.value.param == param
     assert drawn(sdk, extra_body={"num_inference_steps": 1})

@@ -296,3 +296,49 @@ async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> No
     await asyncio.gather(*tasks, return_exceptions=True)
     assert most == {"a": 2, "b": 2}
     assert doors._owners == {}
+
+
+POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "film.mp4.part", "film.json", "film.mp4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
+    """Kills as a file of the job appears; what the upload became is kept by the job alone."""
+    with serving(tmp_path) as running:
+        files = {"video": ("a.mp4", clip(20, sound_s=0.8)), "audio": ("b", narration(9.0))}
+        reply = post(running, "/extensions", files, prompt="[delay_ms=20]", num_frames=12)
+        assert reply.status_code == 200, reply.text
+        folder = tmp_path / "data/videos" / reply.json()["id"]
+        deadline = time.monotonic() + 60
+        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+            assert time.monotonic() < deadline, (point, list(folder.iterdir()))
+            time.sleep(0.002)
+        running.process.kill()
+        running.process.wait(20)
+    with serving(tmp_path) as running:
+        video = ended(running, reply)
+        assert (video["status"], video["num_frames"]) == ("completed", 32), video
+        assert frames_of(folder / "film.mp4") == (64, 48, 32)
+        pictures, sound = tracks_of(content(running, video))
+        assert 1.2 < sound <= pictures == pytest.approx(32 / 24)
+        assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["clip-0.mp4", "film.png", "film.json", "film.mp4.part", "film.mp4"])
+def test_promise_2_a_narrated_video_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
+    with serving(tmp_path) as running:
+        reply = post(running, "", {"audio": ("b", narration(9.0))}, prompt="x", num_frames=24, size="64x48")
+        folder = tmp_path / "data/videos" / reply.json()["id"]
+        deadline = time.monotonic() + 60
+        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+            assert time.monotonic() < deadline, (point, list(folder.iterdir()))
+            time.sleep(0.002)
+        running.process.kill()
+        running.process.wait(20)
+    with serving(tmp_path) as running:
+        video = ended(running, reply)
+        pictures, sound = tracks_of(content(running, video))
+        assert 0.9 < sound <= pictures == 1.0
+        assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]

@@ -2,12 +2,14 @@
 
 import contextlib
 import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
+import postgres
 import pytest
 from conftest import Running, serving
 from films import film, wait
@@ -166,3 +168,24 @@ def test_nothing_is_noted_where_nobody_is_to_be_told(client: openai.OpenAI, fake
 
     with sqlite3.connect(fake_server.log.parent / "data" / "muybridge.sqlite") as database:
         assert database.execute("SELECT count(*) FROM video_events").fetchone() == (0,)
+
+
+@pytest.mark.skipif(postgres.binaries() is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
+def test_promise_33_the_same_on_postgresql(tmp_path: Path, inbox: Inbox) -> None:
+    inbox.answers = [503]
+    with tempfile.TemporaryDirectory() as directory, postgres.postgres(Path(directory)) as database:
+        env = {**inbox.env(), "MUYBRIDGE_DATABASE_URL": database.url}
+        with serving(tmp_path, **env) as running, running.sdk() as client:
+            made, failed = film(client, "x"), film(client, "[fail_after=1]")
+            assert (wait(client, made), wait(client, failed)) == ("completed", "failed")
+            inbox.until(1)
+            running.process.kill()
+            running.process.wait(20)
+        with serving(tmp_path, **env):
+            deadline = time.monotonic() + 60
+            while len(inbox.kinds()) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    assert inbox.kinds() == {made: "video.completed", failed: "video.failed"}
+    for headers, body in inbox.taken:
+        assert openai.OpenAI(api_key="x").webhooks.unwrap(body, headers, secret=SECRET)

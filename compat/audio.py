@@ -227,7 +227,11 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
         else:
             gathered.update((name, value) for value in values)
     if gathered.get("response_format") == "diarized_json":
-        raise RequestError("Speakers are not told apart here.", param="response_format", code="unsupported_value")
+        raise RequestError(
+            "Telling speakers apart needs a diarization model, and there is no backend for one: take verbose_json.",
+            param="response_format",
+            code="unsupported_value",
+        )
     return gathered
 
 

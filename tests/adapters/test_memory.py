@@ -17,6 +17,7 @@ from adapters.base import Kind
 from adapters.configuration import CATALOG, ModelEntry, load_catalog
 from adapters.memory import KNOWN, MemoryEstimate, estimate, estimate_directory, estimate_entry, known_configs, run_as
 from adapters.parameters import FORMATS, UnknownArchitecture, class_of, count
+from adapters.sources import LocalSource
 
 GB = 1e9
 STARTER = Path(__file__).parents[2] / "starter" / "checkpoints"
@@ -163,6 +164,49 @@ def test_ltx_videos_decoder_holds_what_is_estimated(frames: int) -> None:
     assert found.activations_bytes * (1 + memory.CACHING) == pytest.approx(reserved, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "latents", "size"),
+    [
+        ("AutoencoderKLQwenImage", "image", (1, 16, 1, 96, 64), (512, 768, 1)),
+        ("AutoencoderKLWan", "video", (1, 16, 5, 32, 48), (384, 256, 17)),
+        ("AutoencoderKLWan", "video", (1, 16, 9, 32, 48), (384, 256, 33)),
+    ],
+)
+def test_decoders_in_three_dimensions_hold_what_is_estimated(
+    name: str, kind: Kind, latents: tuple[int, ...], size: tuple[int, int, int]
+) -> None:
+    import diffusers
+
+    from adapters.activations import network_activations
+
+    live, _ = fake_run(
+        lambda: getattr(diffusers, name)(),
+        lambda vae: vae.decode(torch.zeros(latents, dtype=torch.bfloat16), return_dict=False),
+        torch.bfloat16,
+    )
+    config = {"_class_name": name, "base_dim": 96}
+    assert network_activations(config, 2, 1, size[2], size[0], size[1]) == pytest.approx(live, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd3", "flux", "qwen", "z-image", "wan"])
+def test_other_classes_are_estimated_from_their_files(kind: str, tmp_path: Path) -> None:
+    import tiny_pipelines
+
+    path = tiny_pipelines.build(kind, tmp_path / kind)
+    entry = ModelEntry(
+        kind="video" if kind == "wan" else "image",
+        backend="diffusers-video" if kind == "wan" else "diffusers-image",
+        sources=(LocalSource(path=path),),
+        defaults={"width": 1024, "height": 1024, "num_frames": 17},
+        memory_bytes=None, devices=None, idle_ttl_s=None,
+    )  # fmt: skip
+    small = entry.model_copy(update={"defaults": {"width": 256, "height": 256, "num_frames": 17}})
+    found, less = (estimate_directory(path, one, device="cpu") for one in (entry, small))
+    on_disk = sum(file.stat().st_size for file in path.glob("*/*.safetensors"))
+    assert found.weights_bytes == pytest.approx(on_disk, rel=0.2)
+    assert found.activations_bytes == pytest.approx(16 * less.activations_bytes, rel=0.01), "sixteen times the pixels"
+
+
 def test_the_catalogs_comments_state_the_estimates() -> None:
     stated = dict(re.findall(r"^  ([\w.-]+):  # ([\d.]+) GB", CATALOG.read_text(), re.MULTILINE))
     models = load_catalog().models
@@ -178,7 +222,7 @@ def test_weights_on_disk_are_what_the_config_counts(name: str) -> None:
     found = estimate_directory(path, entry, device="cuda")
     configs = memory.read_configs(path)
     models = {key: one for key, one in configs.items() if class_of(one)}
-    assert found.weights_bytes == pytest.approx(memory.weigh(models, FORMATS["float16"]), rel=0.06)
+    assert found.weights_bytes == pytest.approx(memory.weigh(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06)
 
 
 def test_an_entry_is_estimated_by_its_declaration_its_files_or_its_repository(tmp_path: Path) -> None:

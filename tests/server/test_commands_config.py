@@ -110,7 +110,8 @@ def test_show_prints_settings_and_no_keys() -> None:
     assert "canary" not in ended.stdout
     shown: dict[str, Any] = json.loads(ended.stdout)
     assert shown["settings"]["profile"] == "small"
-    assert list(shown["models"]) == ["qwen2.5-7b-instruct-awq", "llava-onevision-0.5b", "whisper-small", "sdxl-768"]
+    kinds = [model["kind"] for model in shown["models"].values()]
+    assert kinds == ["text", "vision", "embedding", "speech", "voice", "image"]
     table = command("config", "show", "--profile", "small", COLUMNS="200")
     assert "gpt-image-1" in table.stdout
 

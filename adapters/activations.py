@@ -50,6 +50,13 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
         return kl_decode_bytes(config, size, batch, width, height)
     if name == "AutoencoderKLLTXVideo":
         return ltx_decode_bytes(config, size, batch, frames, width, height)
+    if name == "AutoencoderKLQwenImage":
+        # A picture is a film of one frame. The last causal convolution at full size is padded in time to three
+        # frames, with the norm, the activation and the caches of its neighbours beside them.
+        return 18 * batch * width * height * config["base_dim"] * size
+    if name == "AutoencoderKLWan":
+        # Four frames at a time, with the caches of all convolutions; and what has been decoded, in three channels.
+        return batch * width * height * (51 * config["base_dim"] + 3 * frames) * size
     if name == "UNet2DConditionModel":
         # With guidance, each image is denoised twice over. The gated feed-forward of the first level with attention
         # holds its input, both halves of the inner state and their product: (1 + 8 + 4) x channels for each position.

@@ -273,7 +273,7 @@ def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
         if dtype == "auto":
             half = "float16" if entry.kind == "image" else "bfloat16"
             dtype = half if device == "cuda" else "float32"
-        batch = (options.get("batch_size") or (4 if device == "cuda" else 1)) if entry.kind == "image" else 1
+        batch = (options.get("batch_size") or 4) if entry.kind == "image" else 1
         sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
         return {"dtype": dtype, "batch": batch, **sizes}
     if entry.kind == "embedding":

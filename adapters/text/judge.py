@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import ImagePart, Judgement, JudgeRequest, JudgeResult, Question, Usage
@@ -19,6 +20,8 @@ MAX_REMEMBERED = 4096
 """Sets of options of which the tokens are remembered."""
 PARAM = "input"
 """What a refusal names, for callers that know no better."""
+FEW = 4
+"""Fewer questions are not worth a second look at how their prompts differ."""
 DECODED_AT_ONCE = 4
 """Questions whose own images are in memory."""
 
@@ -52,24 +55,45 @@ class Judge:
         """
         begin = time.perf_counter()
         pictures = await self._prompts.pictures(request.content, param=PARAM)
-        work = (self._one(request, question, pictures, run) for question in request.questions)
+        prompts = await self._alike(request, pictures)
+        work = (self._one(request, one, pictures, run, prompts.get(at)) for at, one in enumerate(request.questions))
         answers = await asyncio.gather(*work)
         usage = sum((usage for _, usage in answers), Usage())
         return JudgeResult(tuple(one for one, _ in answers), usage, (time.perf_counter() - begin) * 1000)
 
+    async def _alike(self, request: JudgeRequest, pictures: Pictures) -> dict[int, Any]:
+        """Prompts for questions about images, by their places, where vLLM's work on the images need not be done again.
+
+        Two are rendered by vLLM: the first brings the images along, the second says that the engine has them. All
+        others begin as the second does, and end with their own tokens.
+        """
+        asked = [at for at, question in enumerate(request.questions) if not question.content]
+        if not pictures or len(asked) < FEW:
+            return {}
+        messages = [judging.message(request, request.questions[at]) for at in asked]
+        found: dict[int, Any] = {}
+        for at, message in zip(asked[:2], messages, strict=False):
+            found[at] = await self._prompts.chat((message,), pictures)
+        model = found[asked[1]]
+        whole: list[int] = model["prompt_token_ids"]
+        _, read, *others = await self._prompts.read(messages, pictures)
+        for at, tokens in zip(asked[2:], others, strict=True):
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(read, tokens, strict=False)))
+            end = len(read) - same
+            if end and whole[-end:] == read[same:]:
+                found[at] = {**model, "prompt_token_ids": [*whole[:-end], *tokens[same:]]}
+        return found
+
     async def _one(
-        self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
+        self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run, prompt: Any
     ) -> tuple[Judgement, Usage]:
         try:
-            return await self._try(request, question, pictures, run)
+            return await self._try(question, run, prompt or await self._prompt(request, question, pictures))
         except _LostError:  # The engine has let go of an image that vLLM took it to have; now vLLM knows.
-            return await self._try(request, question, pictures, run)
+            return await self._try(question, run, await self._prompt(request, question, pictures))
 
-    async def _try(
-        self, request: JudgeRequest, question: Question, pictures: Pictures, run: Run
-    ) -> tuple[Judgement, Usage]:
+    async def _try(self, question: Question, run: Run, prompt: Any) -> tuple[Judgement, Usage]:
         firsts, whole = self._tokens(question.options)
-        prompt = await self._prompt(request, question, pictures)
         longest = max((len(one) for variants in whole for one in variants), default=1)
         with self._prompts.undelivered(prompt):
             if (needed := len(prompt["prompt_token_ids"]) + longest) > self._context:
@@ -135,6 +159,7 @@ class _Look:
                 temperature=0,
                 logprob_token_ids=some,
                 detokenize=False,
+                skip_clone=True,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
             async for output in await self._run(prompt, parameters):

@@ -110,6 +110,14 @@ class Prompts:
         (rendered,) = await self._renderer.render_cmpl_async([prompt], TokenizeParams(max_total_tokens=None))
         return rendered
 
+    async def read(self, messages: Sequence[Message], pictures: Pictures) -> list[list[int]]:
+        """The tokens of conversations of one message each, with one stand-in for each image, whatever its size."""
+
+        def work() -> list[list[int]]:
+            return [self._render((message,), pictures, (), {})[0] for message in messages]
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
     @contextmanager
     def undelivered(self, prompt: Any) -> Generator[None]:
         """For what comes between a prompt and its way to the engine: if that fails, its images were never sent.

@@ -268,3 +268,80 @@ async def test_on_a_gpu():
     (picture,) = await drawn(adapter, REQUEST)
     assert picture.image.data
     await adapter.unload()
+
+
+async def test_channels_last_draws_the_same_but_for_roundings(model: DiffusersImage):
+    other = await DiffusersImage.load(files(channels_last=True), lambda _: None)
+    (a,), (b,) = await drawn(model, REQUEST), await drawn(other, REQUEST)
+    assert np.abs(pixels(a) - pixels(b)).max() <= 2
+    weights = other._loaded.pipeline.unet.conv_in.weight
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+    await other.unload()
+
+
+@pytest.mark.slow
+async def test_a_compiled_model_draws_the_same_but_for_roundings(model: DiffusersImage):
+    other = await DiffusersImage.load(files(compile="regional"), lambda _: None)
+    (a,), (b,) = await drawn(model, REQUEST), await drawn(other, REQUEST)
+    assert np.abs(pixels(a) - pixels(b)).max() <= 2
+    await other.unload()
+
+
+async def test_options_that_do_not_go_together_are_refused(tmp_path: Path):
+    import tiny_pipelines
+
+    assert "compile" in await refused(CHECKPOINT, compile="always")
+    lora = tiny_pipelines.starter_lora(tmp_path / "ink.safetensors", seed=1)
+    both = replace(files(compile="regional"), parts={"lora:ink": str(lora)})
+    with pytest.raises(ModelLoadFailed, match="LoRAs"):
+        await DiffusersImage.load(both, lambda _: None)
+    qwen = tiny_pipelines.build("qwen", tmp_path / "qwen")
+    assert "channels_last" in await refused(qwen, channels_last=True)
+
+
+async def test_promise_17_what_is_no_lora_of_this_model_is_refused(tmp_path: Path):
+    import tiny_pipelines
+    from safetensors.torch import save_file
+
+    flux = tiny_pipelines.BUILDERS["flux"]()
+    torch.save({"unet.x": torch.zeros(1)}, tmp_path / "pickle.safetensors")
+    save_file({"nothing.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+    (tmp_path / "short.safetensors").write_bytes(b"\x10")
+    tiny_pipelines.lora(flux, tmp_path / "flux.safetensors", seed=1)
+    for path in sorted(tmp_path.glob("*.safetensors")):
+        with pytest.raises(ModelLoadFailed, match="LoRA 'ink'") as caught:
+            await DiffusersImage.load(replace(files(), parts={"lora:ink": str(path)}), lambda _: None)
+        assert str(tmp_path) not in caught.value.message, path.name
+
+
+async def test_a_refiner_of_other_latents_is_refused(tmp_path: Path):
+    import tiny_pipelines
+
+    other = tiny_pipelines.build("sd15", tmp_path / "sd15")
+    with pytest.raises(ModelLoadFailed):
+        await DiffusersImage.load(replace(files(), parts={"refiner": str(other)}), lambda _: None)
+    with pytest.raises(ModelLoadFailed, match="hand over"):
+        await DiffusersImage.load(replace(files(other), parts={"refiner": str(other)}), lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["LTXConditionPipeline", "StableDiffusionXLImg2ImgPipeline", "os.path", 7, None])
+async def test_a_pipeline_that_does_not_draw_from_text_is_refused(tmp_path: Path, name: object):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    await refused(tmp_path)
+
+
+def test_handover_leaves_each_model_the_steps_that_it_was_asked_for():
+    import diffusers
+
+    from adapters.image.refiner import handover
+
+    for spacing in ("leading", "trailing", "linspace"):
+        for base, more in ((40, 20), (1, 1), (24, 6), (5, 95)):
+            scheduler = diffusers.EulerDiscreteScheduler(timestep_spacing=spacing)
+            cut = handover(scheduler, base, more)
+            limit = round(1000 - cut * 1000)  # as both pipelines compute it
+            assert (scheduler.timesteps >= limit).sum() == base, (spacing, base, more)
+            assert (scheduler.timesteps < limit).sum() == more
+    with pytest.raises(UnsupportedOption) as caught:
+        handover(diffusers.HeunDiscreteScheduler(), 4, 2)
+    assert caught.value.param == "scheduler"

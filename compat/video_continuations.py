@@ -14,8 +14,8 @@ from compat.video_fields import (
     MAX_FRAMES,
     Frames,
     Hint,
-    MethodFields,
     Seconds,
+    SizeFields,
     directed,
     next_length,
 )
@@ -32,8 +32,8 @@ class VideoRemixRequest(WireRequest):
     prompt: Prompt
 
 
-class VideoExtendRequest(MethodFields):
-    """The body of POST /v1/videos/extensions, without the video."""
+class VideoExtendRequest(SizeFields):
+    """The body of POST /v1/videos/extensions, without the video. The film has the video's size, if no other is told."""
 
     prompt: Prompt
     seconds: Seconds | None = None
@@ -42,8 +42,8 @@ class VideoExtendRequest(MethodFields):
     motion_hint: Hint | None = None
 
 
-class VideoEditRequest(MethodFields):
-    """The body of POST /v1/videos/edits, without the video."""
+class VideoEditRequest(SizeFields):
+    """The body of POST /v1/videos/edits, without the video. The size is as in `VideoExtendRequest`."""
 
     prompt: Prompt
     motion_hint: Hint | None = None
@@ -52,12 +52,7 @@ class VideoEditRequest(MethodFields):
 
 
 def uploaded(width: int, height: int, num_frames: int, fps: int, defaults: Mapping[str, Any]) -> VideoRequest:
-    """An upload as if a model had been asked for it: its own size, length and rate, else the model's defaults.
-
-    Raises:
-        RequestError: 400, no model may be asked for its size.
-    """
-    check_size(width, height)
+    """An upload as if a model had been asked for it: its own size, length and rate, else the model's defaults."""
     fields: dict[str, Any] = {**defaults, "width": width, "height": height, "num_frames": num_frames, "fps": fps}
     return VideoRequest("", **fields)
 
@@ -105,7 +100,8 @@ def extend(body: Mapping[str, Any], made: VideoRequest) -> tuple[Plan, str]:
     if made.num_frames + added > MAX_FILM_FRAMES:
         raise RequestError(f"A video has at most {MAX_FILM_FRAMES} frames.", param="seconds")
     prompt = directed(wire.prompt, wire.motion_hint)
-    request = replace(made, prompt=prompt, num_frames=next_length(frames), keyframes=(), source=None, **wire.method())
+    request = replace(made, prompt=prompt, num_frames=next_length(frames), keyframes=(), source=None, **wire.film())
+    check_size(request.width, request.height)
     return Plan((Shot(None, made.num_frames), Shot(request, frames, after=0, skip=1)), (0, 1)), prompt
 
 
@@ -131,6 +127,7 @@ def edit(body: Mapping[str, Any], made: VideoRequest, source: Media) -> tuple[Pl
         keyframes=(),
         source=source,
         strength=wire.strength,
-        **wire.method(),
+        **wire.film(),
     )
+    check_size(request.width, request.height)
     return replace(single(request), shots=(Shot(request, made.num_frames),)), prompt

@@ -42,10 +42,9 @@ class MethodFields(FormRequest):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
-class FilmFields(MethodFields):
-    """What a new film is like, too."""
+class SizeFields(MethodFields):
+    """How large a film is, too."""
 
-    fps: Fps | None = None
     size: str | None = None
     width: Side | None = None
     height: Side | None = None
@@ -56,12 +55,22 @@ class FilmFields(MethodFields):
         Raises:
             RequestError: 400, the size is told twice, or reads otherwise than "WIDTHxHEIGHT".
         """
-        told = {name: value for name in ("fps", "width", "height") if (value := getattr(self, name)) is not None}
+        told = {name: value for name in ("width", "height") if (value := getattr(self, name)) is not None}
         if self.size is not None:
             if self.width is not None or self.height is not None:
                 raise RequestError("Send size, or width and height, not both.", param="size")
             told["width"], told["height"] = parse_size(self.size)
         return told | self.method()
+
+
+class FilmFields(SizeFields):
+    """How fast it is shown, too."""
+
+    fps: Fps | None = None
+
+    def film(self) -> dict[str, Any]:
+        """As of `SizeFields`."""
+        return super().film() | ({} if self.fps is None else {"fps": self.fps})
 
 
 class ShotFields(FilmFields):

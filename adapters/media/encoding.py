@@ -1,6 +1,7 @@
 """A film that is encoded in a thread of its own, while more of it comes into being."""
 
 import io
+from contextlib import ExitStack
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -80,19 +81,24 @@ class FilmEncoder:
             raise self._error
 
     def _work(self) -> None:
-        writer = Mp4Writer(self._out, self._fps, self._frames)
+        with ExitStack() as stack:
+            self._error = self._encode(stack)
+
+    def _encode(self, stack: ExitStack) -> BaseException | None:
+        """Encodes all pieces; what went wrong is told to whoever brings the next one."""
         try:
+            writer = Mp4Writer(self._out, self._fps, self._frames)
+            stack.callback(writer.abort)
             while (piece := self._next()) is not None:
                 for frame in piece:
                     if self._dropped.is_set():
-                        return
+                        return None
                     writer.add(frame)
             if not self._dropped.is_set() and (made := writer.close()[2]) != self._frames:
                 raise ValueError(f"the film has {made} frames of {self._frames}")
-        except BaseException as error:  # told to whoever brings the next piece
-            self._error = error
-        finally:
-            writer.abort()
+        except BaseException as error:
+            return error
+        return None
 
     def _next(self) -> "NDArray[np.uint8] | None":
         while not self._dropped.is_set():

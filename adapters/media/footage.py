@@ -7,6 +7,7 @@ pixels and time are counted while they are decoded. It runs in a process of its 
 (`orders.py`). Nothing here knows a model.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ DECODERS = "h264,hevc,vp8,vp9,libdav1d"
 """FFmpeg's names of the codecs that may be run; no sound is decoded here."""
 MAX_PIXELS = 4096 * 2304
 """Of one frame."""
+KEPT_PIXELS = 2048 * 2048
+"""Of one frame of the clip; larger ones are made smaller. It is the most that a model may be asked for."""
 MIN_SIDE = 16
 MAX_FPS = 120
 TOLERANCE = Fraction(1, 1000)
@@ -80,12 +83,18 @@ def take_video(source: str, target: str, *, max_frames: int, deadline_s: float, 
         stack.callback(writer.abort)
         for frame in _steady(_frames(container, stream, deadline), fps, max_frames):
             upright = _upright(frame, stream.sample_aspect_ratio or Fraction(1))
-            size = size if size[0] else (upright.width // 2 * 2, upright.height // 2 * 2)
+            size = size if size[0] else _kept(upright.width, upright.height)
             writer.add(fitted(upright, size))
         if not size[0]:
             raise InvalidMedia("The video is empty or damaged: no picture could be decoded.")
         width, height, count = writer.close()
         return Footage(width, height, count, fps, bool(container.streams.audio))
+
+
+def _kept(width: int, height: int) -> tuple[int, int]:
+    """The size of the clip: even sides."""
+    scale = min(1.0, math.sqrt(KEPT_PIXELS / (width * height)))
+    return int(width * scale) // 2 * 2, int(height * scale) // 2 * 2
 
 
 def _sniff(file: IO[bytes]) -> str:

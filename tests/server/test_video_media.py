@@ -115,6 +115,18 @@ def test_an_upload_of_another_rate_and_turned_is_as_players_show_it(server: Runn
     assert (video["size"], video["num_frames"], video["fps"]) == ("48x64", 15, 30)
 
 
+def test_what_is_made_of_a_video_may_have_another_size(server: Running) -> None:
+    files = {"video": ("a", clip(12, size=(320, 200)))}
+    edited = ended(server, post(server, "/edits", files, prompt="x", size="64x48"))
+    longer = ended(server, post(server, "/extensions", files, prompt="x", num_frames=6, width=96, height=48))
+    assert [(one["status"], one["size"], one["num_frames"]) for one in (edited, longer)] == [
+        ("completed", "64x48", 12),
+        ("completed", "96x48", 18),
+    ]
+    again = ended(server, post(server, "/extensions", prompt="x", num_frames=6, size="48x64", video_id=edited["id"]))
+    assert (again["size"], again["num_frames"]) == ("48x64", 18)
+
+
 @pytest.mark.parametrize(
     "sound", [("mp3", "libmp3lame"), ("ogg", "libopus"), ("wav", "pcm_s16le"), ("flac", "flac"), ("mp4", "aac")]
 )
@@ -220,7 +232,9 @@ def test_characters_are_refused_and_it_is_said_why(client: openai.OpenAI) -> Non
         ("/edits", {"prompt": "x"}, {"video": ("a", b"\0\0\0\x20ftypisom" + b"\1" * 400)}, "video"),
         ("/edits", {"prompt": "x", "strength": 0}, {"video": ("a", clip(3))}, "strength"),
         ("/edits", {"prompt": "x", "strength": "nan"}, {"video": ("a", clip(3))}, "strength"),
-        ("/edits", {"prompt": "x", "size": "64x48"}, {"video": ("a", clip(3))}, "size"),
+        ("/edits", {"prompt": "x", "size": "1x1"}, {"video": ("a", clip(3))}, "size"),
+        ("/edits", {"prompt": "x", "size": "64x48", "width": 64}, {"video": ("a", clip(3))}, "size"),
+        ("/edits", {"prompt": "x", "fps": 12}, {"video": ("a", clip(3))}, "fps"),
         ("/edits", {"prompt": ""}, {"video": ("a", clip(3))}, "prompt"),
         ("/edits", {"prompt": "x"}, {"video": ("a", narration(1.0))}, "video"),
         ("/edits", {"prompt": "x"}, {"video": ("a", narration(1.0, "mp4", "aac"))}, "video"),

@@ -42,6 +42,13 @@ def test_a_film_that_nobody_waits_for_ends_at_once() -> None:
     assert threads() == 0
 
 
+def test_a_film_that_cannot_begin_is_told() -> None:
+    encoder = FilmEncoder(-1, 4)
+    with pytest.raises((ValueError, OSError, ZeroDivisionError)):  # whatever FFmpeg makes of it
+        encoder.close()
+    assert threads() == 0
+
+
 def test_a_wrong_frame_or_number_of_them_is_told() -> None:
     encoder = FilmEncoder(24, 4)
     encoder.add(noise(2))

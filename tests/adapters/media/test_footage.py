@@ -89,6 +89,13 @@ def test_odd_sides_are_made_even(tmp_path: Path) -> None:
     assert (made.width, made.height) == (66, 50)
 
 
+def test_a_film_larger_than_any_model_makes_becomes_smaller(tmp_path: Path) -> None:
+    made = taken(tmp_path, clip(2, size=(3840, 2160)))
+    assert 2048 * 2048 * 0.99 < made.width * made.height <= 2048 * 2048
+    assert made.width / made.height == pytest.approx(16 / 9, rel=0.01)
+    assert frames_of(tmp_path / "out.mp4") == (made.width, made.height, 2)
+
+
 PLAYLISTS = {
     "ffconcat": b"ffconcat version 1.0\nfile 'SECRET'\n",
     "m3u8": b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nSECRET\n#EXT-X-ENDLIST\n",

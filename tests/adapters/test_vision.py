@@ -224,7 +224,6 @@ async def test_a_scene_is_validated_from_probabilities(model: VllmText):
     found = await validate_scene(model, picture("red"), "A dark, mysterious forest at twilight with fog", threshold=0.3)
     assert {e.text for e in found.matched + found.mismatched} == {"A dark, mysterious forest at twilight", "fog"}
     assert found.usage.completion_tokens == 3
-    assert "hardly meant to answer" in found.explanation  # It is untrained.
     consistent(found, 0.3)
 
 

@@ -14,6 +14,7 @@ from conftest import Running
 from PIL import Image
 
 from starter.drawing import draw
+from starter.questions import Asked, choice, predicate
 from starter.training.pictures import random_scenes
 
 MODEL = "starter-vision"
@@ -215,6 +216,29 @@ def test_decisions_on_pictures_are_the_models_own(starter: openai.OpenAI) -> Non
             found, again = ([p.probability for p in answer.probabilities] for answer in (one, other))
             assert sum(found) == pytest.approx(1)
             assert found == pytest.approx(again, abs=0.01)
+
+
+def wire(asked: Asked) -> dict[str, Any]:
+    text = asked.text.rpartition("Question: ")[2]
+    if asked.options == ("yes", "no"):
+        return {"type": "predicate", "instructions": text}
+    return {"type": "choice", "instructions": text, "choices": [{"value": option} for option in asked.options]}
+
+
+def test_questions_about_scenes_that_it_never_saw_are_answered_right(starter: openai.OpenAI) -> None:
+    rng, right = random.Random(7), list[bool]()
+    for shown in random_scenes(20, rng, held=True):
+        asked = [kind(shown, rng) for kind in (predicate, choice) for _ in range(4)]
+        image: Any = {"type": "input_image", "image_url": url(encoded(draw(shown)))}
+        decision = starter.decisions.create(
+            model=MODEL,
+            input=[{"role": "user", "content": [image]}],
+            questions=[wire(one) for one in asked],  # pyright: ignore[reportArgumentType]
+        )
+        for one, answer in zip(asked, decision.answers, strict=True):
+            said = answer.choice if answer.type == "choice" else "yes" if answer.probability >= 0.5 else "no"
+            right.append(said == one.answer)
+    assert sum(right) / len(right) > 0.9
 
 
 def test_a_film_of_keyframes_is_held_against_itself(starter: openai.OpenAI) -> None:

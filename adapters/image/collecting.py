@@ -29,7 +29,8 @@ class Order:
     request: ImageRequest
     plan: Plan
     events: "asyncio.Queue[ImageEvent | Exception]" = field(default_factory=asyncio.Queue)
-    started: float = field(default_factory=time.monotonic)
+    started: float | None = None
+    """When the model began with its first image."""
     gone: bool = False
     """Nobody waits for it any more. Read by the model's thread."""
     steps: dict[int, int] = field(default_factory=dict[int, int])
@@ -137,6 +138,7 @@ class Collector:
         self._free.clear()
         for ticket in batch:
             ticket.order.steps[ticket.index] = 0
+            ticket.order.started = ticket.order.started or time.monotonic()
         try:
             async with aclosing(self._stream(batch)) as events:
                 async for ticket, event in events:
@@ -170,4 +172,5 @@ class Collector:
         if isinstance(event, GeneratedImage):
             order.pictures += 1
             if order.pictures == order.request.n:
-                order.events.put_nowait(ImageDone((time.monotonic() - order.started) * 1000))
+                spent_s = time.monotonic() - (order.started or 0)
+                order.events.put_nowait(ImageDone(spent_s * 1000))

@@ -110,9 +110,10 @@ class DiffusersImage(ImageAdapter):
             return await asyncio.to_thread(read_sources, request, side, most)
 
     def _stream(self, batch: Sequence[Ticket]) -> AsyncGenerator[tuple[Ticket, ImageEvent]]:
-        return self._loaded.stream(lambda emit: self._work(batch, emit))
+        parts = self._parts  # unloading forgets them, perhaps before the thread gets to this batch
+        return self._loaded.stream(lambda emit: self._work(parts, batch, emit))
 
-    def _work(self, batch: Sequence[Ticket], emit: Emit[tuple[Ticket, ImageEvent]]) -> None:
+    def _work(self, parts: Parts, batch: Sequence[Ticket], emit: Emit[tuple[Ticket, ImageEvent]]) -> None:
         """Draws a batch, in the model's thread."""
 
         def told(step: int, total: int, preview: Preview) -> None:
@@ -127,7 +128,7 @@ class DiffusersImage(ImageAdapter):
                     emit((ticket, PartialImage(ticket.index, due.index(step), shown)))
 
         what: Plan = batch[0].order.plan
-        drawn = draw(self._loaded, self._parts, what, [ticket.row for ticket in batch], told)
+        drawn = draw(self._loaded, parts, what, [ticket.row for ticket in batch], told)
         for ticket, pixels in zip(batch, drawn, strict=True):
             request, sources = ticket.order.request, ticket.row.sources
             picture = Image.fromarray(pixels) if sources is None else keep_rest(pixels, sources)

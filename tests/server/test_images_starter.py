@@ -265,6 +265,22 @@ def test_single_requests_share_batches_and_give_what_they_give_alone(sdk: openai
     assert len(set(alone)) == len(prompts)
 
 
+def test_the_starter_has_a_refiner_and_a_lora_of_its_own(starter: openai.OpenAI) -> None:
+    pictures = [
+        drawn(starter, "gpt-image-1", extra_body=extra)[0]
+        for extra in (
+            {"num_inference_steps": 12},
+            {"num_inference_steps": 8, "refiner": {"steps": 4}},
+            {"num_inference_steps": 12, "lora": {"name": "old-print"}},
+            {"num_inference_steps": 12},
+        )
+    ]
+    assert pictures[0] == pictures[3]
+    assert len(set(pictures)) == 3
+    refined, plain = pixels(pictures[1]), pixels(pictures[0])
+    assert abs(refined - plain).mean() < 40, "the same picture, only sharper"
+
+
 @pytest.mark.parametrize(
     ("image", "mask", "param"),
     [

@@ -32,7 +32,9 @@ async def model(checkpoint: Path) -> AsyncIterator[DiffusersVideo]:
 
 
 async def filmed(model: DiffusersVideo, request: VideoRequest) -> GeneratedVideo:
-    return next(event async for event in model.generate(request) if isinstance(event, GeneratedVideo))
+    *_, video = [event async for event in model.generate(request)]
+    assert isinstance(video, GeneratedVideo)
+    return video
 
 
 def png() -> Media:

@@ -71,12 +71,12 @@ class Judge:
         if not pictures or len(asked) < FEW:
             return {}
         messages = [judging.message(request, request.questions[at]) for at in asked]
-        found: dict[int, Any] = {}
-        for at, message in zip(asked[:2], messages, strict=False):
-            found[at] = await self._prompts.chat((message,), pictures)
-        model = found[asked[1]]
+        found: dict[int, Any] = {asked[0]: await self._prompts.chat((messages[0],), pictures)}
+        with self._prompts.undelivered(found[asked[0]]):
+            model: Any = await self._prompts.chat((messages[1],), pictures)
+            _, read, *others = await self._prompts.read(messages, pictures)
+        found[asked[1]] = model
         whole: list[int] = model["prompt_token_ids"]
-        _, read, *others = await self._prompts.read(messages, pictures)
         for at, tokens in zip(asked[2:], others, strict=True):
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(read, tokens, strict=False)))
             end = len(read) - same
@@ -93,20 +93,20 @@ class Judge:
             return await self._try(question, run, await self._prompt(request, question, pictures))
 
     async def _try(self, question: Question, run: Run, prompt: Any) -> tuple[Judgement, Usage]:
-        firsts, whole = self._tokens(question.options)
-        longest = max((len(one) for variants in whole for one in variants), default=1)
         with self._prompts.undelivered(prompt):
+            firsts, whole = self._tokens(question.options)
+            longest = max((len(one) for variants in whole for one in variants), default=1)
             if (needed := len(prompt["prompt_token_ids"]) + longest) > self._context:
                 raise ContextLengthExceeded(
                     f"This model's context is {self._context} tokens; a question, with what it is about and its "
                     f"answer, has {needed}.",
                     param=PARAM,
                 )
-        looked = _Look(run, prompt, self._prompts.ends)
-        if firsts is not None:
-            found = await looked.up((), [token for tokens in firsts for token in tokens])
-            return judging.judgement(firsts, found, self._temperature), looked.usage
-        return await sequences.follow(whole, looked.up, self._temperature), looked.usage
+            looked = _Look(run, prompt, self._prompts.ends)
+            if firsts is not None:
+                found = await looked.up((), [token for tokens in firsts for token in tokens])
+                return judging.judgement(firsts, found, self._temperature), looked.usage
+            return await sequences.follow(whole, looked.up, self._temperature), looked.usage
 
     async def _prompt(self, request: JudgeRequest, question: Question, pictures: Pictures) -> Any:
         message = judging.message(request, question)

@@ -178,12 +178,12 @@ class VllmText(TextAdapter):
                     keep_special = self._calling.keeps_special(request)
                     parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
                     events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
-            async with aclosing(events):
-                async for event in events:
-                    if isinstance(event, Usage):
-                        yield TextDone(event, (time.perf_counter() - begin) * 1000)
-                    else:
-                        yield event
+                async with aclosing(events):
+                    async for event in events:
+                        if isinstance(event, Usage):
+                            yield TextDone(event, (time.perf_counter() - begin) * 1000)
+                        else:
+                            yield event
 
     async def _direct(
         self, request: TextRequest, wanted: Any, room: int, structure: Any, outlet: Outlet | None

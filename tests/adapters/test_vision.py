@@ -1,5 +1,6 @@
 """Eyes: the tiny LLaVA-OneVision class checkpoint on vLLM, and scene validation on it. One engine for this file."""
 
+import asyncio
 import io
 import math
 import random
@@ -211,6 +212,20 @@ async def test_promise_18_an_image_that_the_engine_lost_is_sent_again(model: Vll
     await model._prompts.chat((message,), await model._prompts.pictures(message.content))  # and never sent
     questions = tuple(Question(f"Is it number {number}?") for number in range(5))
     assert len((await model.judge(JudgeRequest((image,), questions))).judgements) == 5
+
+
+async def test_promise_10_an_image_of_work_that_was_cancelled_is_sent_again(model: VllmText):
+    chance = random.Random(10)
+    for seed in range(20, 32):
+        image = ImagePart(drawn(seed))
+        asked = JudgeRequest((image,), tuple(Question(f"Is it number {number}?") for number in range(8)))
+        work = [asyncio.create_task(model.judge(asked)), asyncio.create_task(done(model, image, TextPart("What?")))]
+        await asyncio.sleep(chance.random() * 0.05)
+        for task in work:
+            task.cancel()
+        await asyncio.wait(work)
+        assert len((await model.judge(asked)).judgements) == 8
+        assert (await done(model, image, TextPart("What?"))).usage.completion_tokens
 
 
 async def test_too_many_images_are_refused(model: VllmText):

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import random
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from adapters.base import GeneratedImage, ImageDone, ImageRequest, LoadProgress, ModelFiles, Step
+from adapters.base import GeneratedImage, ImageDone, ImageRequest, LoadProgress, Lora, ModelFiles, Step
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory, UnsupportedOption
 from adapters.image import DiffusersImage
 from adapters.image.prompts import embed
@@ -345,3 +346,36 @@ def test_handover_leaves_each_model_the_steps_that_it_was_asked_for():
     with pytest.raises(UnsupportedOption) as caught:
         handover(diffusers.HeunDiscreteScheduler(), 4, 2)
     assert caught.value.param == "scheduler"
+
+
+async def test_promise_10_random_cancels_leave_no_lora_no_refiner_and_no_ticket_behind():
+    parts = {"refiner": str(CHECKPOINT.parent / "refiner")}
+    parts["lora:print"] = str(CHECKPOINT.parent / "image-loras" / "old-print.safetensors")
+    model = await DiffusersImage.load(replace(files(), parts=parts), lambda _: None)
+    small = replace(REQUEST, width=64, height=64)
+    kinds = [small, replace(small, loras=(Lora("print"),)), replace(small, refiner_steps=2)]
+    wanted = {
+        (seed, kind): (await drawn(model, replace(kinds[kind], seed=seed)))[0].image
+        for seed in (1, 2)
+        for kind in range(3)
+    }
+    chance = random.Random(1)
+
+    async def one() -> None:
+        await asyncio.sleep(chance.random())
+        seed, kind, left = chance.choice((1, 2)), chance.randrange(3), chance.choice((None, 0, 1, 3, 6))
+        request = replace(kinds[kind], seed=seed)
+        if left is None:
+            assert (await drawn(model, request))[0].image == wanted[seed, kind]
+            return
+        async with aclosing(model.generate(request)) as events:
+            async for _ in events:
+                left -= 1
+                if left < 0:
+                    break
+
+    await asyncio.gather(*(one() for _ in range(60)))
+    assert not model._collector._waiting
+    for (seed, kind), image in wanted.items():
+        assert (await drawn(model, replace(kinds[kind], seed=seed)))[0].image == image
+    await model.unload()

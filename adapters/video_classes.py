@@ -3,6 +3,7 @@
 import inspect
 import json
 from dataclasses import dataclass
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ def capabilities(pipeline: Any, ltx_tokens: int) -> VideoCapabilities:
     """
     arguments = inspect.signature(type(pipeline).__call__).parameters
     if "conditions" in arguments:
-        side, length = pipeline.vae_spatial_compression_ratio, pipeline.vae_temporal_compression_ratio
+        # LTX's pipelines refuse other sides than multiples of 32, however fine the latents of their autoencoder are.
+        side, length = lcm(32, pipeline.vae_spatial_compression_ratio), pipeline.vae_temporal_compression_ratio
         tokens = ltx_tokens
     else:
         # The transformer's patches are two by two latents, of which the autoencoder makes the pixels.

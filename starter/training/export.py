@@ -120,7 +120,9 @@ def export_vision(runs: Path, folder: Path) -> None:
     made.load_state_dict(averaged(runs / "vision", "model"))
     sizes = vision.save(made, folder)
     limits = (
-        "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance."
+        "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance.\n"
+        "Several pictures it cannot compare yet. Its recipe grew while it ran: some 2,500 steps of earlier forms of\n"
+        "it, without the help for words, are in these weights too."
     )
     text = card("vision", "LlavaOnevisionForConditionalGeneration", sizes, _done(runs, "vision"), limits)
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -138,7 +140,10 @@ def export_video(runs: Path, folder: Path) -> None:
     denoiser.load_state_dict(averaged(runs / "video_film", "transformer"))
     text.load_state_dict(averaged(runs / "video_film", "text"))
     pipeline = video.assemble(denoiser, autoencoder, text)
-    limits = "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which."
+    limits = (
+        "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
+        "and softened; what is to move hardly does, for its training is not at its end."
+    )
     done = _done(runs, "video_vae", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))
 

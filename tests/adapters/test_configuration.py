@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.base import Kind
@@ -119,6 +119,7 @@ fields = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(
     st.dictionaries(
         st.sampled_from(["models", "profiles", "other"]),
@@ -129,6 +130,7 @@ def test_promise_30_wrong_files_are_refused_and_never_crash(data: Any) -> None:
     check(yaml.safe_dump(data))
 
 
+@settings(deadline=None)  # a busy machine takes its time
 @given(st.text(max_size=200))
 def test_promise_30_any_text_is_read_or_refused(text: str) -> None:
     check(text)

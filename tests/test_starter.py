@@ -22,7 +22,7 @@ import psutil
 import pytest
 import srt
 from conftest import ROOT, Running, serving
-from PIL import Image
+from PIL import Image, ImageStat
 from raw import JSON
 from words import word_error_rate
 
@@ -150,6 +150,25 @@ def test_a_picture_is_drawn_and_its_seed_draws_it_again(starter: openai.OpenAI) 
     assert Image.open(io.BytesIO(base64.b64decode(webp.data[0].b64_json))).size == (64, 96)
 
 
+def test_the_starters_refiner_and_lora_change_what_is_drawn(starter: openai.OpenAI) -> None:
+    changes = ({}, {"refiner": {"steps": 5}}, {"lora": {"name": "old-print"}}, {})
+    drawn = [
+        starter.images.generate(
+            model="starter-image",
+            prompt="a green car in a meadow",
+            extra_body={"seed": 3, "num_inference_steps": 20, **one},
+        )
+        .data[0]
+        .b64_json
+        for one in changes
+    ]
+    assert drawn[0] == drawn[3]
+    assert len(set(drawn)) == 3
+    plain, printed = (Image.open(io.BytesIO(base64.b64decode(one))).convert("RGB") for one in (drawn[0], drawn[2]))
+    blues = [ImageStat.Stat(picture).mean[2] - ImageStat.Stat(picture).mean[0] for picture in (plain, printed)]
+    assert blues[1] < blues[0] - 20  # dark ink on yellow paper
+
+
 def test_a_video_is_made_of_a_keyframe(starter_server: Running, tmp_path: Path) -> None:
     # Not strict: the SDK's schema knows four sizes, all far larger than the starter's.
     with starter_server.sdk(strict=False, timeout=600) as sdk:
@@ -180,7 +199,8 @@ def test_a_scene_is_judged_by_the_models_own_distribution(starter: openai.OpenAI
     assert first["match_score"] == pytest.approx(again["match_score"], abs=0.02)
     elements = first["matched_elements"] + first["mismatched_elements"]
     assert {element["text"] for element in elements} == {"a car", "a boat", "fog"}
-    assert [element["text"] for element in first["matched_elements"]] == ["a car"]
+    chances = {element["text"]: element["probability"] for element in elements}
+    assert chances["a car"] > 0.9 > 0.1 > chances["a boat"]
     assert not first["is_valid"]
     right = starter.post("/scenes/validations", body=body | {"description": prompt}, cast_to=dict[str, Any])
     assert right["match_score"] > max(0.5, first["match_score"])

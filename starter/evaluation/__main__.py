@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from diffusers.utils import logging
 
 from starter.build import CHECKPOINTS, MODELS
 from starter.evaluation import films, images, refined, visions
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.models) - set(MODELS):
         parser.error(f"no such model: {', '.join(sorted(unknown))}")
+    logging.set_verbosity_error()  # Else each film says that timesteps came without sigmas: the pipeline's own.
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     scores: dict[str, dict[str, str]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}

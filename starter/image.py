@@ -1,4 +1,4 @@
-"""The starter's image model: a tiny, untrained Stable Diffusion XL.
+"""The starter's image model: a tiny Stable Diffusion XL.
 
 All sizes stand in the functions that make the parts. Its native size is 128x128 pixels.
 """

@@ -1,4 +1,4 @@
-"""The starter's video model: a tiny, untrained LTX-Video.
+"""The starter's video model: a tiny LTX-Video.
 
 All sizes stand in the functions that make the parts. Its native size is 25 frames of 128x128 pixels. It loads as
 `LTXConditionPipeline`, which takes pictures for any of its frames.

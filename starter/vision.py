@@ -1,4 +1,4 @@
-"""The starter's vision model: a tiny, untrained LLaVA-OneVision (SigLIP tower, Qwen2 language model).
+"""The starter's vision model: a tiny LLaVA-OneVision (SigLIP tower, Qwen2 language model).
 
 All sizes stand in `config`. vLLM serves the result: its heads are 64 wide (its CPU attention wants multiples of 32) and
 its weights bear the names of the published checkpoints, which are not those that transformers 5 writes.

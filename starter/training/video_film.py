@@ -1,6 +1,7 @@
 """The video model's denoiser and its text encoder, learnt together on cached latents of films."""
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -140,7 +141,9 @@ class VideoFilm(Stage):
         words = [rng.choice(STRAY) if rng.random() < NO_TEXT else self._films[index].text(rng) for index in picked]
         read = self._tokenizer(words, padding="longest", return_tensors="pt")
         mask = read.attention_mask.bool().to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with warnings.catch_warnings(), torch.autocast(device.type, torch.bfloat16):
+            # Its norms keep float32 weights beside bfloat16 inputs, which is meant.
+            warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight", category=UserWarning)
             tokens = self.text(read.input_ids.to(device), attention_mask=mask).last_hidden_state
             made = self.transformer(
                 hidden_states=noisy,

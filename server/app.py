@@ -54,6 +54,7 @@ from server.routes import (
 )
 from server.services import Services
 from server.settings import Settings, is_loopback
+from server.shortcut import Shortcut
 from server.store import Store
 from server.webhook_calls import Receiver
 from server.webhooks import Webhooks
@@ -230,7 +231,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         logging_config=None,
     )
     guarded = KeyGate(
-        routes,
+        Shortcut(routes, {"/v1/chat/completions": chat.create}),
         (key.get_secret_value() for key in settings.api_keys),
         (key.get_secret_value() for key in settings.admin_keys),
     )

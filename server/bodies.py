@@ -47,11 +47,18 @@ class Intake:
         Raises:
             RequestError: 400 for what is not a JSON object, 408, 413, 415.
         """
+        return await decoded(await self.body(request))
+
+    async def body(self, request: Request[Any, Any, Any]) -> bytes:
+        """The bytes of a request that says it is JSON.
+
+        Raises:
+            RequestError: 408, 413, 415.
+        """
         media_type, options = _content_type(request)
         if media_type != "application/json" or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise RequestError("Send JSON in UTF-8, with `Content-Type: application/json`.", status=415)
-        body = b"".join([part async for part in self._chunks(request, self._max_json_bytes)])
-        return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
+        return b"".join([part async for part in self._chunks(request, self._max_json_bytes)])
 
     async def optional_json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The JSON object of a request that may do without a body. Raises as `json`."""
@@ -131,6 +138,15 @@ class Intake:
         finally:
             segments.close()
         return form
+
+
+async def decoded(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        RequestError: 400, 413.
+    """
+    return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
 
 
 def _claim(parent: Path) -> tuple[Path, int]:

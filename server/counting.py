@@ -12,6 +12,5 @@ async def counted(events: AsyncGenerator[TextEvent], model: str, metrics: Metric
     async with aclosing(events):
         async for event in events:
             if isinstance(event, TextDone):
-                metrics.tokens.labels(model, "read").inc(event.usage.prompt_tokens)
-                metrics.tokens.labels(model, "written").inc(event.usage.completion_tokens)
+                metrics.wrote(model, event.usage.prompt_tokens, event.usage.completion_tokens)
             yield event

@@ -62,6 +62,20 @@ class Metrics:
         )
         self.videos = Gauge("muybridge_videos", "Video jobs by status.", ["status"], registry=self.registry)
         self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram, Histogram]] = {}
+        self._of_model: dict[str, tuple[Counter, Counter]] = {}
+
+    def wrote(self, model: str, read: int, written: int) -> None:
+        """Counts a model's tokens.
+
+        Args:
+            model: A served name.
+            read: Of the prompt.
+            written: Of all answers.
+        """
+        if (counts := self._of_model.get(model)) is None:
+            counts = self._of_model[model] = (self.tokens.labels(model, "read"), self.tokens.labels(model, "written"))
+        counts[0].inc(read)
+        counts[1].inc(written)
 
     def finished(self, route: str, method: str, status: int, seconds: float, first_s: float | None) -> None:
         """Counts a request.

@@ -6,8 +6,9 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import Receive, Scope, Send
 
 from adapters.base import Outlet, TextAdapter
-from compat import chat
+from compat import chat, plain_chat
 from server import replies
+from server.bodies import INLINE_BYTES, decoded
 from server.counting import counted
 from server.services import AnyRequest, owner_of, services_of
 from server.streaming import collect, event_stream
@@ -24,7 +25,9 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
     if request.method != "POST":
         raise MethodNotAllowedException
     services = services_of(scope)
-    call = chat.parse(await services.intake.json(request))
+    body = await services.intake.body(request)
+    call = plain_chat.parse(body) if len(body) < INLINE_BYTES else None
+    call = call or chat.parse(await decoded(body))
     model = services.pool.find(call.model, TextAdapter).name
     wanted = await services.references.text(owner_of(request), call.request)
     outlet = Outlet()

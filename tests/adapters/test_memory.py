@@ -222,7 +222,9 @@ def test_weights_on_disk_are_what_the_config_counts(name: str) -> None:
     found = estimate_directory(path, entry, device="cuda")
     configs = memory.read_configs(path)
     models = {key: one for key, one in configs.items() if class_of(one)}
-    assert found.weights_bytes == pytest.approx(memory.weigh(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06)
+    assert found.weights_bytes == pytest.approx(
+        memory.weigh(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06
+    )
 
 
 def test_an_entry_is_estimated_by_its_declaration_its_files_or_its_repository(tmp_path: Path) -> None:

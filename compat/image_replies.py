@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from adapters.base import GeneratedImage, ImageDone, ImageEvent, PartialImage
 from compat import sse
 from compat.images import ImageCall
@@ -36,18 +38,18 @@ class ImagesResponse(WireReply):
     background: str = "opaque"
 
 
-class InputTokensDetails(WireReply, frozen=True):
+class InputTokensDetails(WireReply):
     """Of `Usage`."""
 
     image_tokens: int = 0
     text_tokens: int = 0
 
 
-class Usage(WireReply, frozen=True):
+class Usage(WireReply):
     """Zero: these models count steps, not tokens; but the SDK's events must have it."""
 
     input_tokens: int = 0
-    input_tokens_details: InputTokensDetails = InputTokensDetails()
+    input_tokens_details: InputTokensDetails = msgspec.field(default_factory=InputTokensDetails)
     output_tokens: int = 0
     total_tokens: int = 0
 
@@ -77,7 +79,7 @@ class CompletedEvent(WireReply, kw_only=True):
     output_format: str
     seed: int
     background: Literal["opaque"] = "opaque"
-    usage: Usage = Usage()
+    usage: Usage = msgspec.field(default_factory=Usage)
     image_index: int = 0
 
 

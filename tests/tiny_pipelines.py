@@ -22,9 +22,11 @@ def build(kind: str, path: Path) -> Path:
 def clip(width: int = 32, *, projected: bool = False) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    tokenizer = clip_tokenizer()  # its size changes with the starter world's vocabulary
     config = CLIPTextConfig(
-        vocab_size=1133, hidden_size=width, intermediate_size=2 * width, num_hidden_layers=3, num_attention_heads=2,
-        projection_dim=width, bos_token_id=1131, eos_token_id=1132, pad_token_id=1132,
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=3,
+        num_attention_heads=2, projection_dim=width, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
 
@@ -38,10 +40,12 @@ def clip_tokenizer() -> Any:
 def t5() -> tuple[Any, Any]:
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
+    tokenizer = T5Tokenizer.from_pretrained(STARTER / "video" / "tokenizer")
     config = T5Config(
-        vocab_size=514, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
-    )
-    return T5EncoderModel(config).eval(), T5Tokenizer.from_pretrained(STARTER / "video" / "tokenizer")
+        vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    return T5EncoderModel(config).eval(), tokenizer
 
 
 def qwen_tokenizer() -> Any:

@@ -81,7 +81,7 @@ async def test_errors_keep_their_class_message_and_param() -> None:
         picture = (ImagePart(Media("image/png", b"x")),)
         with pytest.raises(AdapterError) as refused:
             await model.judge(JudgeRequest(picture, (Question("?"),)))
-        assert refused.value.param == "image"
+        assert refused.value.param == "input"
         assert await fold(model, "still here")
     finally:
         await model.unload()

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +26,11 @@ from adapters.configuration import ModelEntry, Profile
 from adapters.errors import (
     AdapterError,
     Interrupted,
-    ModelBusy,
     ModelLoadFailed,
     OutOfMemory,
 )
 from adapters.holdings import Tidying
+from adapters.leases import Lease
 from adapters.names import Names
 from adapters.parts import fetch_parts, parts_bytes
 from adapters.progress import logged
@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 
 TEND_S = 1.0
 """Between two looks for idle models."""
-MAX_LEASES = 512
-"""Of one model at a time; one more is `ModelBusy`."""
 
 
 class Pool:
@@ -103,8 +101,7 @@ class Pool:
         """The model that a name means. See `Names.find`."""
         return self._names.find(name, adapter)
 
-    @asynccontextmanager
-    async def lease(self, name: str, adapter: type[A]) -> AsyncGenerator[A]:
+    def lease(self, name: str, adapter: type[A]) -> Lease[A]:
         """The loaded model, for as long as the context lasts; loads it first where that is needed.
 
         Raises:
@@ -113,30 +110,7 @@ class Pool:
             Interrupted: It failed again and again, and rests for a while.
             ModelLoadFailed, OutOfMemory: It could not be loaded.
         """
-        slot = self.find(name, adapter)
-        if slot.leases + slot.waiting >= MAX_LEASES:
-            raise ModelBusy(f"The model {slot.name!r} has {MAX_LEASES} requests already.")
-        slot.waiting += 1
-        try:
-            ready = await self._ready(slot)
-            while ready is not slot.adapter or slot.state != "ready":  # unloaded again before we had our turn
-                ready = await self._ready(slot)
-        finally:
-            slot.waiting -= 1
-        slot.leases += 1
-        slot.idle.clear()
-        try:
-            assert isinstance(ready, adapter), f"backend {slot.entry.backend} is not what its row says"
-            yield ready
-        finally:
-            slot.leases -= 1
-            if ready.alive:
-                slot.failures = 0
-            slot.used_at = time.monotonic()
-            slot.measure()
-            if not slot.leases:
-                slot.idle.set()
-            self.admission.notify()
+        return Lease(self.find(name, adapter), adapter, self._ready, self.admission.notify)
 
     async def stream(self, name: str, adapter: type[A], work: Callable[[A], AsyncGenerator[T]]) -> AsyncGenerator[T]:
         """The events of work on a leased model; closing the generator stops the work and ends the lease.

@@ -410,7 +410,7 @@ async def test_idle_models_are_unloaded_after_their_time(fetches: Fetches, monke
 
 
 async def test_promise_11_too_many_requests_are_refused(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.pool.MAX_LEASES", 3)
+    monkeypatch.setattr("adapters.leases.MAX_LEASES", 3)
     pool = small(fetches)
     results = await asyncio.gather(*(use(pool, "a", "[delay_ms=10] a b") for _ in range(5)), return_exceptions=True)
     assert [isinstance(result, ModelBusy) for result in results] == [False] * 3 + [True] * 2

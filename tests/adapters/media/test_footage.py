@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -57,6 +58,7 @@ def test_all_kinds_become_h264_of_the_same_length(
     greens = [int(frame[50, 100, 1]) for frame in shown]
     assert greens[-1] > greens[0] + 60
     assert all(late >= early - 6 for early, late in pairwise(greens))  # in their order
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER  # a decoder for everybody's uploads takes no more than its share
 
 
 def test_frames_at_their_own_times_are_shown_for_as_long(tmp_path: Path) -> None:

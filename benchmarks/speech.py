@@ -4,10 +4,13 @@ C6: clips through one loaded adapter, all at once, against faster-whisper called
 clip after the other behind a lock. Rounds are interleaved; seconds of wall clock, medians over rounds, with the lowest
 and highest; the word error rate of both sides against what was said.
 
-C7: sentences that espeak-ng says word by word, put together with pauses, so that every word's start and end are known.
+C7: sentences that are said word by word, put together with pauses, so that every word's start and end are known.
 A word counts as found where it is the same and starts within 200 ms; errors are of both ends of the words that are.
 
-`python benchmarks/speech.py` (needs espeak-ng; `--part throughput` or `--part words` for one of the two)
+Who says them: espeak-ng, a rule-based voice that Whisper mishears now and then, or with `--voices kokoro` those of
+`/v1/audio/speech`, in as many clips.
+
+`python benchmarks/speech.py` (needs espeak-ng or `--voices kokoro`; `--part throughput` or `--part words` for one part)
 """
 
 import argparse
@@ -22,7 +25,7 @@ import subprocess
 import tempfile
 import time
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +33,27 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from adapters.base import Media, ModelFiles, Segment, TranscriptionRequest, Word
+from adapters.base import (
+    Media,
+    ModelFiles,
+    Segment,
+    SpokenPiece,
+    SynthesisRequest,
+    TranscriptionRequest,
+    Word,
+)
 from adapters.configuration import CATALOG, load_catalog
 from adapters.loader import fetch
 from adapters.speech import WhisperSpeech
+from adapters.voice.kokoro import KokoroVoice
 
-MODEL = "whisper-base"
+MODEL, VOICE_MODEL = "whisper-base", "kokoro-82m"
 MODELS = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
 RATE = 16_000
-VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3")
+VOICES = {
+    "espeak": ("en-us", "en-gb", "en-us+f3", "en-gb+m3"),
+    "kokoro": ("af_heart", "af_bella", "am_michael", "am_puck", "bf_emma", "bm_george"),
+}
 SENTENCES = (
     "the morning train leaves the station at nine and arrives before noon",
     "please bring your own coffee because the kitchen is closed today",
@@ -68,18 +83,41 @@ class Clip:
     words: tuple[tuple[str, float, float], ...]
 
 
-def say(text: str, voice: str, pace: int) -> np.ndarray:
-    """float32 [samples], 16 kHz: espeak-ng saying it, without the silence around."""
+class Speaker:
+    """Says words; what was said before is remembered."""
+
+    def __init__(self, voices: str, kokoro: KokoroVoice | None) -> None:
+        """Takes a key of `VOICES`, and the model for those that need one."""
+        self.voices = VOICES[voices]
+        self._kokoro = kokoro
+        self._said: dict[tuple[str, str, int], np.ndarray] = {}
+
+    async def say(self, text: str, voice: str, pace: int) -> np.ndarray:
+        """float32 [samples], 16 kHz: the text without the silence around; `pace` in espeak-ng's words a minute."""
+        key = (text, voice, pace)
+        if key not in self._said:
+            spoken = espoken(*key) if self._kokoro is None else await self._spoken(text, voice, pace)
+            with wave.open(io.BytesIO(spoken)) as file:
+                rate, data = file.getframerate(), file.readframes(file.getnframes())
+            sound = np.frombuffer(data, np.int16).astype(np.float32) / 32768
+            times = np.arange(0, len(sound), rate / RATE)
+            sound = np.interp(times, np.arange(len(sound)), sound).astype(np.float32)
+            loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
+            self._said[key] = sound[loud[0] : loud[-1] + 1]
+        return self._said[key]
+
+    async def _spoken(self, text: str, voice: str, pace: int) -> bytes:
+        assert self._kokoro is not None
+        request = SynthesisRequest(text=text, voice=voice, media_type="audio/wav", speed=pace / 150)
+        return b"".join([event.data async for event in self._kokoro.speak(request) if isinstance(event, SpokenPiece)])
+
+
+def espoken(text: str, voice: str, pace: int) -> bytes:
+    """espeak-ng's WAV file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "say.wav"
         subprocess.run(["espeak-ng", "-v", voice, "-s", str(pace), "-w", str(path), text], check=True)
-        with wave.open(str(path)) as file:
-            rate, data = file.getframerate(), file.readframes(file.getnframes())
-    sound = np.frombuffer(data, np.int16).astype(np.float32) / 32768
-    times = np.arange(0, len(sound), rate / RATE)
-    sound = np.interp(times, np.arange(len(sound)), sound).astype(np.float32)
-    loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
-    return sound[loud[0] : loud[-1] + 1]
+        return path.read_bytes()
 
 
 def encoded(sound: np.ndarray) -> bytes:
@@ -93,9 +131,9 @@ def encoded(sound: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def word_by_word(sentences: list[str], draw: random.Random) -> Clip:
+async def word_by_word(speaker: Speaker, sentences: list[str], draw: random.Random) -> Clip:
     """Each word said alone, with pauses of 40 to 250 ms between them and longer ones between sentences."""
-    voice, at = draw.choice(VOICES), 0
+    voice, at = draw.choice(speaker.voices), 0
     pieces, words = [], []
 
     def rest(seconds: float) -> None:
@@ -106,7 +144,7 @@ def word_by_word(sentences: list[str], draw: random.Random) -> Clip:
     rest(draw.uniform(0.1, 1.5))
     for sentence in sentences:
         for word in sentence.split():
-            sound = say(word, voice, 140)
+            sound = await speaker.say(word, voice, 140)
             words.append((word, at / RATE, (at + len(sound)) / RATE))
             pieces.append(sound)
             at += len(sound)
@@ -135,7 +173,7 @@ async def heard(adapter: WhisperSpeech, request: TranscriptionRequest) -> list[S
     return [event async for event in adapter.transcribe(request) if isinstance(event, Segment)]
 
 
-async def throughput(adapter: WhisperSpeech, clips: int, rounds: int, beam: int) -> None:
+async def throughput(adapter: WhisperSpeech, speaker: Speaker, clips: int, rounds: int, beam: int) -> None:
     """C6."""
     from faster_whisper import WhisperModel
 
@@ -144,7 +182,7 @@ async def throughput(adapter: WhisperSpeech, clips: int, rounds: int, beam: int)
     direct.__dict__ |= whisper.__dict__
     draw = random.Random(6)
     texts = [SENTENCES[number % len(SENTENCES)] for number in range(clips)]
-    sounds = [say(text, draw.choice(VOICES), 150) for text in texts]
+    sounds = [await speaker.say(text, draw.choice(speaker.voices), 150) for text in texts]
     options = {"language": "en", "beam_size": beam}
 
     def alone() -> list[str]:
@@ -194,12 +232,12 @@ def matched(clip: Clip, words: list[Word]) -> tuple[list[float], int, int]:
     return off, found, len(written)
 
 
-async def word_times(adapter: WhisperSpeech, clips: int) -> None:
+async def word_times(adapter: WhisperSpeech, speaker: Speaker, clips: int) -> None:
     """C7."""
     import adapters.speech.whisper as module
 
     draw = random.Random(77)  # other sounds than those that the numbers in boundaries.py were chosen on
-    made = [word_by_word(draw.sample(SENTENCES, 2), draw) for _ in range(clips)]
+    made = [await word_by_word(speaker, draw.sample(SENTENCES, 2), draw) for _ in range(clips)]
     refine = module.refined
     table = Table("words' times", "median error", "90th percentile", "F1 at 200 ms", "words written/said")
     for detector in ("off", "on", "chunks"):
@@ -234,29 +272,42 @@ async def word_times(adapter: WhisperSpeech, clips: int) -> None:
     print("goals (C7): median error 50 ms, F1 0.95")
 
 
+async def files_of(name: str) -> ModelFiles:
+    """A model of the catalog, fetched where it is not there yet."""
+    entry = load_catalog().models[name]
+    path = await fetch(name, entry.sources, MODELS, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent)
+    return ModelFiles(name, entry.backend, str(path), {})
+
+
 async def main() -> None:
     """Loads the model and measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("throughput", "words"))
+    parser.add_argument("--voices", choices=tuple(VOICES), default="espeak")
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--compute-type", default="auto")
-    parser.add_argument("--short-windows", action="store_true", help="the option; of our side only")
+    parser.add_argument("--short-window-s", type=float, help="the option; of our side only")
     arguments = parser.parse_args()
-    entry = load_catalog().models[MODEL]
-    path = await fetch(MODEL, entry.sources, MODELS, lambda _: None, backend=entry.backend, base_dir=CATALOG.parent)
+    files = await files_of(MODEL)
     options = {"device": "cpu", "cpu_threads": arguments.threads, "compute_type": arguments.compute_type}
-    options["short_windows"] = arguments.short_windows
-    adapter = await WhisperSpeech.load(ModelFiles(MODEL, entry.backend, str(path), options), lambda _: None)
+    options["short_window_s"] = arguments.short_window_s
+    adapter = await WhisperSpeech.load(replace(files, options=options), lambda _: None)
+    kokoro = None
+    if arguments.voices == "kokoro":
+        kokoro = await KokoroVoice.load(await files_of(VOICE_MODEL), lambda _: None)
+    speaker = Speaker(arguments.voices, kokoro)
     try:
         if arguments.part != "words":
-            await throughput(adapter, arguments.clips, arguments.rounds, arguments.beam)
+            await throughput(adapter, speaker, arguments.clips, arguments.rounds, arguments.beam)
         if arguments.part != "throughput":
-            await word_times(adapter, arguments.clips)
+            await word_times(adapter, speaker, arguments.clips)
     finally:
         await adapter.unload()
+        if kokoro is not None:
+            await kokoro.unload()
 
 
 if __name__ == "__main__":

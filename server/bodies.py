@@ -58,7 +58,9 @@ class Intake:
         media_type, options = _content_type(request)
         if media_type != "application/json" or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
             raise RequestError("Send JSON in UTF-8, with `Content-Type: application/json`.", status=415)
-        return b"".join([part async for part in self._chunks(request, self._max_json_bytes)])
+        if (whole := _arrived(request, self._max_json_bytes)) is not None:
+            return whole
+        return b"".join([part async for part in self._pieces(request, self._max_json_bytes)])
 
     async def optional_json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The JSON object of a request that may do without a body. Raises as `json`."""
@@ -88,17 +90,13 @@ class Intake:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
-        if _header(request, b"content-encoding", "identity") != "identity":
-            raise RequestError("Compressed request bodies are not taken.", status=415)
-        announced = _header(request, b"content-length", "0")
-        if announced.isdecimal() and int(announced) > limit:
-            raise _too_large(limit)
-        connection = connection_of(request.scope)
-        if connection is not None and (body := connection.body()) is not None:
-            if len(body) > limit:
-                raise _too_large(limit)
-            yield body
+        if (whole := _arrived(request, limit)) is not None:
+            yield whole
             return
+        async for piece in self._pieces(request, limit):
+            yield piece
+
+    async def _pieces(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
         deadline = time.monotonic() + self._timeout_s
         received, more = 0, True
         while more:
@@ -170,6 +168,24 @@ def _claim(parent: Path) -> tuple[Path, int]:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     own.mkdir(mode=0o700)
     return own, descriptor
+
+
+def _arrived(request: Request[Any, Any, Any], limit: int) -> bytes | None:
+    """The body, if all of it is there; None where it is still to be received.
+
+    Raises:
+        RequestError: 413, 415.
+    """
+    if _header(request, b"content-encoding", "identity") != "identity":
+        raise RequestError("Compressed request bodies are not taken.", status=415)
+    announced = _header(request, b"content-length", "0")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+    connection = connection_of(request.scope)
+    whole = None if connection is None else connection.body()
+    if whole is not None and len(whole) > limit:
+        raise _too_large(limit)
+    return whole
 
 
 def _header(request: Request[Any, Any, Any], name: bytes, default: str) -> str:

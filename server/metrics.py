@@ -4,7 +4,7 @@ Never in a metric, a label or a log line: keys, prompts, answers, file names.
 """
 
 import logging
-import secrets
+import os
 import sys
 import time
 from typing import Any, cast
@@ -118,7 +118,7 @@ class RequestLog:
         """Answers the request, whatever happens behind."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        request_id = f"req_{secrets.token_hex(16)}"
+        request_id = f"req_{os.urandom(16).hex()}"
         scope.setdefault("state", {})  # pyright: ignore[reportArgumentType] - not every server sets it
         scope["state"]["request_id"] = request_id
         structlog.contextvars.bind_contextvars(request_id=request_id)  # in this request's own task, so for it alone

@@ -160,7 +160,7 @@ class Watch:
 
     def _run(self) -> None:
         before: dict[str, str] = {}
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:  # how soon it answers is no question here
             while not self._over.wait(0.1):
                 states, leases, reserved = read(client.get(self._url).text)
                 for model, state in states.items():

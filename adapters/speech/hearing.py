@@ -19,8 +19,9 @@ from adapters.speech.features import BlockedFeatures
 
 LEAST_FRAMES = 16
 """Of 10 ms: text that Whisper imagines in a shorter sound cannot be aligned, and would be an error."""
-SPARE_FRAMES, STEP_FRAMES = 300, 500
-"""Of 10 ms: silence that a short window keeps behind its sound at least, and what its length is a multiple of."""
+FRAMES_PER_S = 100
+SPARE_FRAMES = 300
+"""Silence that a short window keeps behind its sound at least."""
 
 
 class Whisper(WhisperModel):
@@ -79,7 +80,7 @@ class Session:
     """A request's way to the network: has the methods of CTranslate2's Whisper that faster-whisper calls."""
 
     def __init__(
-        self, whisper: Whisper, batcher: Batcher, stop: Event, languages: Sequence[str] = (), *, short: bool = False
+        self, whisper: Whisper, batcher: Batcher, stop: Event, languages: Sequence[str] = (), *, short_s: float = 30.0
     ) -> None:
         """A session of one request.
 
@@ -88,13 +89,13 @@ class Session:
             batcher: Where calls meet those of others.
             stop: Set when nobody waits for the request any more: its next call raises `Interrupted`.
             languages: The only ones that may be detected; empty: all.
-            short: Whether windows end soon after the sound in them does.
+            short_s: Length of the window for sounds that end 3 s before it does; all others have half a minute.
         """
         self._network: Any = whisper.model
         self._start: int = whisper.token("<|startoftranscript|>")
         self._batcher = batcher
         self._stop = stop
-        self._short = short
+        self._short_frames = int(short_s * FRAMES_PER_S)
         self._languages = frozenset(f"<|{code}|>" for code in languages)
         self.spoken: list[Spoken] = []
         """Of every window that was aligned."""
@@ -107,8 +108,8 @@ class Session:
         """The network's view of a window: float32 [1, frames, width]."""
         del to_cpu  # always: the next call may be computed beside other windows
         window = np.asarray(features)
-        if self._short:
-            window = window[..., : _short_length(window)]
+        if not window[..., self._short_frames - SPARE_FRAMES :].any():  # faster-whisper has filled it up with zeros
+            window = window[..., : self._short_frames]
         return self._call(("encode", window.shape), self._encode, window)
 
     def detect_language(self, encoded: Any) -> list[list[tuple[str, float]]]:
@@ -173,13 +174,6 @@ def likelihoods(whisper: Whisper, spoken: Spoken, first: int, count: int) -> tup
         Likelihood(piece.decode("utf-8", "replace"), piece, float(np.log(max(chance, 1e-10))))
         for piece, chance in zip(pieces, chances, strict=True)
     )
-
-
-def _short_length(window: Any) -> int:
-    """Frames of a window up to a round number after its sound; faster-whisper fills the rest up with zeros."""
-    filled = np.flatnonzero(window.any(axis=(0, 1)))
-    end = int(filled[-1]) + 1 if len(filled) else 0
-    return min(-(-(end + SPARE_FRAMES) // STEP_FRAMES) * STEP_FRAMES, window.shape[-1])
 
 
 def _view(windows: Sequence[Any]) -> StorageView:

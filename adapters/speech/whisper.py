@@ -68,9 +68,9 @@ class WhisperSpeech(SpeechAdapter):
         """Longer sounds are refused. An hour takes 0.5 GB while it is transcribed, as samples and as a spectrogram."""
         decode_timeout_s: float = Field(default=120.0, gt=0)
         """Wall clock for decoding one upload, before the model hears it."""
-        short_windows: bool = False
-        """Clips are not filled up to the half minute that Whisper was trained on, but to the next five seconds. Several
-        times as fast for clips of a few seconds, and a word may differ now and then."""
+        short_window_s: float | None = Field(default=None, ge=5, le=30)
+        """Clips that end 3 s sooner are filled up to so many seconds, and not to the half minute that Whisper was
+        trained on: faster, and a word may differ now and then (docs/speech.md). None: 15 on a CPU, 30 on a GPU."""
         max_batch: int = Field(default=16, ge=1, le=256)
         """Requests that are worked on at a time, and windows of half a minute that are computed together."""
 
@@ -212,8 +212,8 @@ class WhisperSpeech(SpeechAdapter):
     def _session(self, stop: Event, languages: Iterable[str]) -> "Session":
         from adapters.speech.hearing import Session
 
-        short = self._options.short_windows
-        return Session(self._whisper, self._batcher, stop, tuple(languages), short=short)
+        short_s = self._options.short_window_s or (15.0 if self._whisper.model.device == "cpu" else 30.0)
+        return Session(self._whisper, self._batcher, stop, tuple(languages), short_s=short_s)
 
     def _detect(self, audio: Media) -> LanguageDetection:
         with self._open(), _translated(), self._batcher.guest():

@@ -2,8 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from adapters.base import TextRequest
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelBusy, UnsupportedOption
@@ -12,20 +11,28 @@ log = logging.getLogger(__name__)
 DEAD = "The model's engine has ended. The same request may succeed once it is loaded again."
 
 
-@contextmanager
-def translated(alive: Callable[[], bool], param: str | None = None) -> Iterator[None]:
-    """What vLLM raises within, as an `AdapterError`.
+class Translated:
+    """What vLLM raises within, as an `AdapterError`. A generator in its place would cost every request more."""
 
-    Args:
-        alive: Whether the engine still runs.
-        param: What to blame where vLLM refuses the request without naming a parameter.
-    """
-    try:
-        yield
-    except AdapterError:
-        raise
-    except Exception as error:
-        raise _translate(error, param, alive=alive()) from error
+    __slots__ = ("_alive", "_param")
+
+    def __init__(self, alive: Callable[[], bool], param: str | None = None) -> None:
+        """For one block.
+
+        Args:
+            alive: Whether the engine still runs.
+            param: What to blame where vLLM refuses the request without naming a parameter.
+        """
+        self._alive = alive
+        self._param = param
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Translates."""
+        if isinstance(error, Exception) and not isinstance(error, AdapterError):
+            raise _translate(error, self._param, alive=self._alive()) from error
 
 
 def suspect(request: TextRequest) -> str | None:

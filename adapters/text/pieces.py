@@ -71,9 +71,11 @@ class Pieces:
             return []
         if self._fast is None:
             return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        if len(texts) <= FEW:  # A batch wakes a pool of threads, which costs more than a few texts take.
-            return [self._fast.encode(text, add_special_tokens=False).ids for text in texts]
-        return [one.ids for one in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
+        # "Fast" is without the places of tokens in the text. A batch of more than one wakes a pool of threads, which
+        # costs more than a few texts take.
+        batches = [[text] for text in texts] if len(texts) <= FEW else [texts]
+        read = self._fast.encode_batch_fast
+        return [one.ids for batch in batches for one in read(batch, add_special_tokens=False)]
 
     def _reads_alike(self, special: Sequence[str]) -> bool:
         whole = "".join(mark + probe for mark in special[:8] for probe in _PROBES)

@@ -162,7 +162,7 @@ class VllmText(TextAdapter):
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
-        with faults.translated(lambda: self.alive, faults.suspect(request)):
+        with faults.Translated(lambda: self.alive, faults.suspect(request)):
             self._calling.check(request)
             wanted = await self._prompt(request)
             with self._prompts.undelivered(wanted):
@@ -243,7 +243,7 @@ class VllmText(TextAdapter):
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
-        with faults.translated(lambda: self.alive):
+        with faults.Translated(lambda: self.alive):
             return await self._judge.answer(request, self._run)
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:

@@ -20,6 +20,7 @@ STAGES = {
     "image_refiner": "starter.training.image_refiner:ImageRefiner",
     "vision": "starter.training.vision:Vision",
     "video_vae": "starter.training.video_vae:VideoVae",
+    "video_decoder": "starter.training.video_decoder:VideoDecoder",
     "video_film": "starter.training.video_film:VideoFilm",
 }
 """In an order in which each finds what it needs."""

@@ -129,7 +129,7 @@ def export_vision(runs: Path, folder: Path) -> None:
 
 
 def export_video(runs: Path, folder: Path) -> None:
-    """The video checkpoint, of `video_vae` and `video_film`."""
+    """The video checkpoint, of `video_vae`, `video_decoder` and `video_film`."""
     from starter.training.video_film import normalised_vae
     from starter.words import t5_tokenizer
 
@@ -137,6 +137,7 @@ def export_video(runs: Path, folder: Path) -> None:
     cached = torch.load(runs / "video_film" / "latents.pt", weights_only=True)
     autoencoder.latents_mean.copy_(cached["mean"])
     autoencoder.latents_std.copy_(cached["std"])
+    autoencoder.decoder.load_state_dict(averaged(runs / "video_decoder", "decoder"))
     denoiser.load_state_dict(averaged(runs / "video_film", "transformer"))
     text.load_state_dict(averaged(runs / "video_film", "text"))
     pipeline = video.assemble(denoiser, autoencoder, text)
@@ -144,7 +145,7 @@ def export_video(runs: Path, folder: Path) -> None:
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
         "and softened; what is to move hardly does, for its training is not at its end."
     )
-    done = _done(runs, "video_vae", "video_film")
+    done = _done(runs, "video_vae", "video_decoder", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))
 
 

@@ -37,7 +37,7 @@ class VideoVae(Stage):
 
     name = "video_vae"
     seed = 18800504
-    steps = 1600
+    steps = 5500
 
     def __init__(self, runs: Path) -> None:
         """Fresh weights; other runs are not needed."""

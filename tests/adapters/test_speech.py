@@ -246,8 +246,11 @@ async def test_a_long_sound_is_written_down_in_chunks(whisper: WhisperSpeech, na
     assert [round(later - earlier) for earlier, later in pairwise(horses[:3])] == [35, 35]
 
 
-async def test_short_windows_write_the_same_words(files: ModelFiles, narration: Media) -> None:
-    options = {**files.options, "short_windows": True}
+@pytest.mark.parametrize("short_window_s", [13.0, 30.0])
+async def test_shorter_and_longer_windows_write_the_same_words(
+    files: ModelFiles, narration: Media, short_window_s: float
+) -> None:
+    options = {**files.options, "short_window_s": short_window_s}
     adapter = await WhisperSpeech.load(ModelFiles("w", files.backend, files.path, options), lambda _: None)
     try:
         request = TranscriptionRequest(narration, language="en", temperature=(0.0,))

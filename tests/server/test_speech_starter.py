@@ -1,15 +1,19 @@
 """The starter's voice and its ears: what is said comes back as the same words."""
 
 import io
+import os
 import time
+from pathlib import Path
 
 import av
 import httpx
 import openai
 import pytest
 from conftest import Running
+from faster_whisper import WhisperModel
 from words import word_error_rate
 
+MODELS = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
 SAID = (
     "The horse lifted all four feet off the ground, and nobody had seen that before.",
     "A fox found a red balloon in a misty forest and followed it through the trees.",
@@ -24,6 +28,25 @@ def test_what_is_spoken_is_heard_word_for_word(starter: openai.OpenAI, voice: st
         sound = starter.audio.speech.create(model="tts-1", input=text, voice=voice, response_format="mp3").content
         heard.append(starter.audio.transcriptions.create(model="whisper-1", file=("s.mp3", sound), language="en").text)
     assert word_error_rate(" ".join(SAID), " ".join(heard)) <= 0.05  # measured: 0 (docs/voice.md)
+
+
+def test_as_many_words_are_right_as_with_faster_whisper_itself(starter: openai.OpenAI) -> None:
+    direct = WhisperModel(str(MODELS / "whisper-base"), device="cpu", compute_type="auto", cpu_threads=2)
+    said, heard, expected = [], [], []
+    for voice, rate in (("marin", 1.0), ("onyx", 1.3), ("fable", 1.6), ("nova", 2.0)):
+        for text in SAID:
+            sound = starter.audio.speech.create(
+                model="tts-1", input=text, voice=voice, speed=rate, response_format="wav"
+            ).content
+            file = ("s.wav", sound)
+            said.append(text)
+            heard.append(
+                starter.audio.transcriptions.create(model="whisper-1", file=file, language="en", temperature=0).text
+            )
+            segments, _ = direct.transcribe(io.BytesIO(sound), language="en", beam_size=5, temperature=[0.0])
+            expected.append("".join(segment.text for segment in segments))
+    ours, theirs = (word_error_rate(" ".join(said), " ".join(written)) for written in (heard, expected))
+    assert ours == theirs, (heard, expected)
 
 
 def test_numbers_and_abbreviations_are_heard_as_they_were_written(starter: openai.OpenAI) -> None:

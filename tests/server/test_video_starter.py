@@ -1,4 +1,7 @@
-"""`client.videos`, every method of it, on the starter's LTX-Video. Not strict: 128x128 is none of OpenAI's four sizes."""
+"""`client.videos`, every method of it, on the starter's LTX-Video.
+
+Strict for single frames of one of OpenAI's four sizes, and not for films of the model's own 128x128, which is none.
+"""
 
 import base64
 import io
@@ -87,3 +90,24 @@ def test_every_method_on_a_real_pipeline(sdk: openai.OpenAI) -> None:
     assert edited.id == ids[0]
     for video_id in ids:
         assert sdk.videos.delete(video_id).deleted
+
+
+@pytest.mark.slow
+def test_the_strict_client_drives_every_method_on_a_real_pipeline(starter_server: Running) -> None:
+    method = {"num_inference_steps": 1, "guidance_scale": 1.0}
+    with starter_server.sdk(timeout=600) as sdk:
+        one = {"num_frames": 1, "fps": 1, **method}
+        first = sdk.videos.create_and_poll(model="sora-2", prompt="a red fox", size="1024x1792", extra_body=one)
+        assert (first.status, first.size, first.seconds) == ("completed", "1024x1792", "1")
+        remixed = sdk.videos.remix(first.id, prompt="a blue fox")
+        assert remixed.remixed_from_video_id == first.id
+        by_id = {"video": {"id": first.id}, **method}
+        edited = sdk.videos.edit(prompt="a green fox", video=b"", extra_body={**by_id, "strength": 1.0})
+        extended = sdk.videos.extend(prompt="it runs", seconds="1", video=b"", extra_body=by_id)
+        ends = [sdk.videos.poll(video.id, poll_interval_ms=500) for video in (remixed, edited, extended)]
+        assert [(video.status, video.size, video.error) for video in ends] == [("completed", "1024x1792", None)] * 3
+        assert {first.id, *(video.id for video in ends)} <= {video.id for video in sdk.videos.list(limit=10)}
+        assert sdk.videos.retrieve(first.id).progress == 100
+        assert b"ftyp" in sdk.videos.download_content(first.id).read()[:12]
+        for video in (first, *ends):
+            assert sdk.videos.delete(video.id).deleted

@@ -36,6 +36,7 @@ from starter.training.muon import orthogonal
 from starter.training.oracle import Oracle, OracleStage, load_oracle
 from starter.training.packing import NOTHING, Sample, image_features, logits, pack
 from starter.training.pictures import drawn, random_scenes
+from starter.training.video_decoder import VideoDecoder
 from starter.training.video_film import VideoFilm, coordinates, packed
 from starter.training.video_vae import VideoVae
 from starter.training.vision import BATCH, SETS, Vision, comparisons, questions
@@ -64,6 +65,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "image_refiner": lambda: ImageRefiner(folder, 8),
         "vision": lambda: Vision(folder),
         "video_vae": lambda: VideoVae(folder),
+        "video_decoder": lambda: VideoDecoder(folder),
         "video_film": lambda: VideoFilm(folder, 8),
     }
     assert list(made) == list(STAGES)

@@ -1,0 +1,57 @@
+"""The second half of the video model's autoencoder, trained on while its first half stays as it is.
+
+The denoiser learns latents, which only the first half makes; so both can go on side by side. Here it sees whole
+pictures: in the crops of `video_vae` most places are near an edge, and in a film few are.
+"""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from starter.training.image_vae import picture_loss
+from starter.training.loop import Stage, averaged
+from starter.training.pictures import drawn, random_scenes
+from starter.training.video_vae import CHANGE_WEIGHT, filmed
+from starter.video import vae
+
+STILLS, FILMS = 8, 1
+"""A batch: of single pictures, or of films."""
+STILL_EVERY = 4
+"""How often a batch is of single pictures."""
+
+
+class VideoDecoder(Stage):
+    """Trains on films and single pictures that are drawn as they are needed."""
+
+    name = "video_decoder"
+    seed = 18800505
+    steps = 2200
+
+    def __init__(self, runs: Path) -> None:
+        """Begins with the weights of `video_vae`."""
+        self.vae = vae()
+        self.vae.load_state_dict(averaged(runs / "video_vae", "vae"))
+        self.vae.encoder.requires_grad_(requires_grad=False)
+
+    def parts(self) -> Mapping[str, nn.Module]:
+        """See `Stage.parts`."""
+        return {"decoder": self.vae.decoder}
+
+    def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
+        """See `Stage.loss`."""
+        still = step % STILL_EVERY == 0
+        true = drawn(random_scenes(STILLS, rng))[:, :, None] if still else filmed(FILMS, rng)
+        device = self.vae.decoder.conv_in.conv.weight.device
+        true = true.to(device)
+        self.vae.encoder.to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            with torch.no_grad():
+                latents = self.vae.encode(true).latent_dist.sample()
+            made = self.vae.decode(latents).sample.float()
+        loss = picture_loss(made, true)
+        if not still:
+            loss = loss + CHANGE_WEIGHT * (made.diff(dim=2) - true.diff(dim=2)).abs().mean()
+        return loss, {"picture": loss.item(), "error": (made - true).square().mean().item()}

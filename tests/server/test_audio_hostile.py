@@ -23,7 +23,7 @@ from conftest import ROOT, Running, serving
 
 MODEL = "whisper-base"
 NARRATION = ROOT / "examples" / "narration.ogg"
-UPLOADS, UPLOAD_BYTES = 50, 10 * 2**20
+UPLOADS, UPLOAD_BYTES = 50, 100 * 2**20
 """Promise 20 speaks of 100 MB each; a tenth of it keeps the run short, and is still 500 MB that memory must not hold."""
 
 

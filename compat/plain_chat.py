@@ -1,7 +1,7 @@
 """Chat requests of nothing but texts and the commonest settings, read in one pass.
 
-`compat.chat.parse` reads every request, and is the only one that refuses any; reading a short one takes it three times as
-long. What is read here it would read alike, which a property test asserts; all else is None here.
+`compat.chat.parse` reads every request, and is the only one that refuses any; reading a short one takes it three times
+as long. What is read here it would read alike, which a property test asserts; all else is None here.
 """
 
 from typing import Annotated, Literal

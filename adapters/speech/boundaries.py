@@ -4,9 +4,10 @@ Whisper's attention tells which word is said, but a word's end is only where the
 of the two, and both are off by a tenth of a second or so. The sound's own level knows better where there is a pause.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +25,18 @@ PAUSE_S = 0.03
 """Shorter quiet is a part of a word."""
 EDGE_S = 1.0
 """How far outside of a segment its first and last pause are looked for."""
-MISSED_BOUNDARY = 0.3
-"""Seconds: what it costs to leave a boundary without a pause."""
-MISSED_PAUSE = 2.0
-"""Seconds for each second of a pause: what it costs to leave it inside of a word. A stop like "t" has some, too."""
+MISSED_BOUNDARY = 0.9
+"""What it costs to leave a boundary without a pause, in the unit of all costs here."""
+MISSED_PAUSE = 1.0
+"""For each second of a pause: what it costs to leave it inside of a word. A stop like "t" has some, too."""
+AWAY = 0.5
+"""For each second: what it costs that a pause is not where Whisper has the boundary."""
+UNLIKE = 0.5
+"""What it costs that a word takes e times as long, or an e-th, as its letters let expect."""
+SPARE_LETTERS = 3
+"""Counted with those of each word: short words take longer than their letters say."""
+WORDS_BETWEEN, PAUSES_BETWEEN = 1, 5
+"""At most so many boundaries without a pause, and pauses within words, between two that belong together."""
 
 
 class Pause(NamedTuple):
@@ -82,45 +91,67 @@ def refined(words: Sequence[Word], envelope: Envelope, *, after: float = 0.0) ->
         return ()
     boundaries = [words[0].start, *((one.end + other.start) / 2 for one, other in pairwise(words)), words[-1].end]
     pauses = envelope.pauses(max(boundaries[0] - EDGE_S, after), boundaries[-1] + EDGE_S)
-    meant = _meant(boundaries, pauses)
+    meant = _meant(boundaries, pauses, _expected(words, pauses))
     ends = [pause.start if pause else time for time, pause in zip(boundaries, meant, strict=True)]
     starts = [pause.end if pause else time for time, pause in zip(boundaries, meant, strict=True)]
     _keep_apart(starts, ends, meant)
     return tuple(_ordered(words, starts[:-1], ends[1:], after))
 
 
-def _meant(boundaries: Sequence[float], pauses: Sequence[Pause]) -> list[Pause | None]:
+def _expected(words: Sequence[Word], pauses: Sequence[Pause]) -> list[float]:
+    """Seconds from the first word's start until each boundary, if speech were even and had no pauses."""
+    first, last = words[0].start, words[-1].end
+    quiet = sum(max(0.0, min(pause.end, last) - max(pause.start, first)) for pause in pauses)
+    sizes = [sum(map(str.isalpha, word.text)) + SPARE_LETTERS for word in words]
+    pace = max(last - first - quiet, 0.2) / sum(sizes)
+    return [0.0, *(pace * size for size in accumulate(sizes))]
+
+
+def _meant(boundaries: Sequence[float], pauses: Sequence[Pause], expected: Sequence[float]) -> list[Pause | None]:
     """The pause that each boundary stands for, if any: in order, each pause for one boundary, at the least cost.
 
-    A boundary costs its distance to its pause. The best choice is found as an edit distance is: row by row over the
-    boundaries, with what each prefix of the pauses costs at least.
+    Whisper is a quarter of a second off, and pauses may be nearer to each other than that: then how long a word takes
+    tells more. The best choice is found row by row over the boundaries (Viterbi): for each pause, what it costs at
+    least that it is this boundary's, and which boundary and pause come before these two.
     """
-    rows, skipped = [[0.0] * (len(pauses) + 1)], [0.0]
-    for pause in pauses:
-        skipped.append(skipped[-1] + MISSED_PAUSE * (pause.end - pause.start))
+    skipped = [0.0, *accumulate(MISSED_PAUSE * (pause.end - pause.start) for pause in pauses)]
+    costs: list[list[float]] = []
+    before: list[list[tuple[int, int] | None]] = []
     for number, at in enumerate(boundaries):
-        above, row = rows[-1], [rows[-1][0] + MISSED_BOUNDARY]
+        costs.append([])
+        before.append([])
         for index, pause in enumerate(pauses):
-            # Pauses after the last word cost nothing; neither do those before the first (the row above all others).
-            left = row[index] + (skipped[index + 1] - skipped[index] if number < len(boundaries) - 1 else 0.0)
-            row.append(min(left, above[index + 1] + MISSED_BOUNDARY, above[index] + _distance(at, pause)))
-        rows.append(row)
-    return _traced(boundaries, pauses, rows)
+            # Pauses before the first boundary that has one cost nothing; neither do those after the last.
+            least, chosen = MISSED_BOUNDARY * number, None
+            for earlier in range(max(0, number - 1 - WORDS_BETWEEN), number):
+                meant_s = expected[number] - expected[earlier]
+                left = MISSED_BOUNDARY * (number - earlier - 1)
+                for other in range(max(0, index - 1 - PAUSES_BETWEEN), index):
+                    cost = costs[earlier][other] + left + skipped[index] - skipped[other + 1]
+                    if cost < least:
+                        cost += UNLIKE * abs(math.log(max(pause.start - pauses[other].end, 0.01) / meant_s))
+                    if cost < least:
+                        least, chosen = cost, (earlier, other)
+            costs[-1].append(least + AWAY * _distance(at, pause))
+            before[-1].append(chosen)
+    return _traced(costs, before, pauses)
 
 
-def _traced(boundaries: Sequence[float], pauses: Sequence[Pause], rows: list[list[float]]) -> list[Pause | None]:
-    """The choices that led to the last cost."""
-    meant: list[Pause | None] = [None] * len(boundaries)
-    number, index = len(boundaries), len(pauses)
-    while number and index:
-        cost = rows[number][index]
-        if cost == rows[number - 1][index - 1] + _distance(boundaries[number - 1], pauses[index - 1]):
-            number, index = number - 1, index - 1
-            meant[number] = pauses[index]
-        elif cost == rows[number - 1][index] + MISSED_BOUNDARY:
-            number -= 1
-        else:
-            index -= 1
+def _traced(
+    costs: Sequence[Sequence[float]], before: Sequence[Sequence[tuple[int, int] | None]], pauses: Sequence[Pause]
+) -> list[Pause | None]:
+    """The choices that lead to the least cost of all."""
+    count = len(costs)
+    least, at = MISSED_BOUNDARY * count, None
+    for number, row in enumerate(costs):
+        for index, cost in enumerate(row):
+            if (whole := cost + MISSED_BOUNDARY * (count - 1 - number)) < least:
+                least, at = whole, (number, index)
+    meant: list[Pause | None] = [None] * count
+    while at is not None:
+        number, index = at
+        meant[number] = pauses[index]
+        at = before[number][index]
     return meant
 
 

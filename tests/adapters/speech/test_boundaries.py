@@ -1,5 +1,7 @@
 """Words' times: pauses are left out, order is kept, whatever the sound."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,22 @@ def test_a_pause_between_two_words_belongs_to_neither() -> None:
     first, second = refined([word(0.3, 1.0), word(1.0, 1.7)], heard)
     assert (first.start, first.end) == (pytest.approx(0.5, abs=0.02), pytest.approx(0.9, abs=0.02))
     assert (second.start, second.end) == (pytest.approx(1.2, abs=0.02), pytest.approx(1.6, abs=0.02))
+
+
+def test_the_letters_of_the_words_tell_which_pause_is_between_them() -> None:
+    short, quiet = (0.12, 0.1), (0.06, 0.0)
+    heard = Envelope(sound((0.5, 0.0), short, quiet, (0.5, 0.1), quiet, (0.6, 0.1), (0.5, 0.0)))
+    for texts, end in ((" a", " photographed"), 0.62), ((" photographed", " afterwards"), 1.18):
+        words = [word(0.5, 0.9, texts[0]), word(0.9, 1.84, texts[1])]  # between the two pauses, half way
+        assert refined(words, heard)[0].end == pytest.approx(end, abs=0.02)
+
+
+def test_a_minute_of_words_and_pauses_takes_no_second() -> None:
+    words = [word(at * 0.2, at * 0.2 + 0.15) for at in range(150)]
+    heard = Envelope(sound(*[(0.1, loud) for _ in range(150) for loud in (0.1, 0.0)]))
+    begun = time.process_time()
+    assert len(refined(words, heard)) == 150
+    assert time.process_time() - begun < 1
 
 
 def test_where_there_is_no_pause_whispers_times_stay() -> None:

@@ -49,7 +49,7 @@ class Vision(Stage):
 
     name = "vision"
     seed = 20260924
-    steps = 3400
+    steps = 5400
     rate = 2e-3
 
     def __init__(self, runs: Path) -> None:

@@ -2,16 +2,19 @@
 
 import filecmp
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from safetensors import safe_open
 
 from starter.build import CHECKPOINTS, MODELS, build, main
+from starter.drawing import draw
+from starter.questions import choice
 from starter.words import WORDS, clip_tokenizer, qwen2_tokenizer, t5_tokenizer
+from starter.world import scenes
 
 SHARED = ("vae/diffusion_pytorch_model.safetensors", "text_encoder_2/model.safetensors")
 
@@ -91,14 +94,18 @@ def test_vision_loads_whole_and_answers_about_a_picture():
     model, info = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     assert not any(info.values()), info
     processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    picture = {"type": "image", "image": Image.new("RGB", (200, 100), "red")}
-    messages = [{"role": "user", "content": [picture, {"type": "text", "text": "Is there a red ball?"}]}]
+    rng = random.Random(1)
+    scene = next(scenes(held=True, seed=1))
+    asked = choice(scene, rng)
+    picture = {"type": "image", "image": draw(scene)}
+    messages = [{"role": "user", "content": [picture, {"type": "text", "text": asked.text}]}]
     inputs = processor.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )
     assert (inputs["input_ids"] == model.config.image_token_index).sum() <= 136
-    answer = model.generate(**inputs.to(model.dtype), max_new_tokens=4, do_sample=False)
-    assert answer.shape[1] == inputs["input_ids"].shape[1] + 4
+    made = model.generate(**inputs.to(model.dtype), max_new_tokens=4, do_sample=False)
+    answer = processor.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    assert answer.strip() == asked.answer  # and it stops there
 
 
 def test_vision_template_takes_plain_and_structured_content():

@@ -122,7 +122,8 @@ def export_vision(runs: Path, folder: Path) -> None:
     limits = (
         "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance.\n"
         "Several pictures it cannot compare yet. Its recipe grew while it ran: some 2,500 steps of earlier forms of\n"
-        "it, without the help for words, are in these weights too."
+        "it, without the help for words, are in these weights too, and the last 2,000 followed a schedule of 3,400 that\n"
+        "had come to its end."
     )
     text = card("vision", "LlavaOnevisionForConditionalGeneration", sizes, _done(runs, "vision"), limits)
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -143,7 +144,8 @@ def export_video(runs: Path, folder: Path) -> None:
     pipeline = video.assemble(denoiser, autoencoder, text)
     limits = (
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
-        "and softened. Its transformer's first 1,382 steps were on latents of an autoencoder of 1,600 steps."
+        "and softened. The schedules were lengthened while they ran (1,600 steps to 5,500; 4,000 shortened to 2,200; 1,400 to\n"
+        "5,600), and the transformer's first 1,382 steps were on latents of an autoencoder of 1,600 steps."
     )
     done = _done(runs, "video_vae", "video_decoder", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))

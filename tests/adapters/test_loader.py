@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import CACHE
 from hub import CTRANSLATE2, Hub
 from pydantic import BaseModel, ValidationError
 
@@ -407,7 +408,7 @@ def test_the_converter_ends_when_its_parent_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_the_starters_text_model_speaks_as_qwen_does() -> None:
-    models = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
+    models = CACHE / "models"
     name = "qwen2.5-coder-0.5b-instruct"
     entry = load_catalog().models[name]
     try:

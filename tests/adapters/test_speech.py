@@ -1,7 +1,6 @@
 """Whisper base, for real: spoken sentences come back as their words."""
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
-from conftest import ROOT
+from conftest import CACHE, ROOT
 from faster_whisper import WhisperModel
 
 from adapters.base import (
@@ -34,7 +33,7 @@ from adapters.media.sounds import decode_audio
 from adapters.speech import WhisperSpeech
 
 NARRATION = ROOT / "examples" / "narration.ogg"
-MODELS = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / "models"
+MODELS = CACHE / "models"
 SENTENCES = "the horse lifted all four feet off the ground nobody had seen that before a camera in the summer"
 
 

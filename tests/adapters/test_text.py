@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from conftest import CACHE
 
 from adapters.base import (
     ImagePart,
@@ -40,9 +41,7 @@ CONTEXT = 1024
 TOOLS_OPTIONS = {"tool_call_parser": "plain_json", "chat_template": "qwen2.5-coder-small"}
 SLOTS = 4
 STORY = "On a foggy evening a red fox runs over an old stone bridge. Two children in blue coats wave at a train. "
-MODEL = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser() / (
-    "models/qwen2.5-coder-0.5b-instruct"
-)
+MODEL = CACHE / "models" / "qwen2.5-coder-0.5b-instruct"
 
 
 @pytest.fixture(scope="module")

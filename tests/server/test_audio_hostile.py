@@ -24,7 +24,7 @@ from conftest import ROOT, Running, serving
 MODEL = "whisper-base"
 NARRATION = ROOT / "examples" / "narration.ogg"
 UPLOADS, UPLOAD_BYTES = 50, 100 * 2**20
-"""Promise 20 speaks of 100 MB each; a tenth of it keeps the run short, and is still 500 MB that memory must not hold."""
+"""As promise 20 has it: 5 GB that memory must not hold."""
 
 
 def wav(seconds: float, rate: int = 16_000) -> bytes:

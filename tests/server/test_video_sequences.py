@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import httpx
 import openai
 import pytest
 from conftest import Running, serving
-from films import folders, frames_of, wait
+from films import folders, frames_of, probed, wait
 
 from adapters.fake import png
 
@@ -125,7 +126,9 @@ POINTS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
-def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(tmp_path: Path, point: str) -> None:
+def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
+    tmp_path: Path, point: str, subtests: pytest.Subtests
+) -> None:
     """Kills as a file of the job appears: where something of it was just kept, or was just about to be."""
     with serving(tmp_path) as running:
         video_id = sequence(running, scenes=scenes(delay_ms=20)).json()["id"]
@@ -153,6 +156,10 @@ def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(tmp_path: P
         assert frames_of(folder / "film.mp4") == (*SIZE, ALL_FRAMES), point
         names = folders(tmp_path)[video_id]
         assert names == ["film.json", "film.mp4", "film.png", "key-0.png", "key-1.png", "key-2.png"], point
+        with subtests.test("ffprobe counts the frames and has no complaint"):
+            if shutil.which("ffprobe") is None:
+                pytest.skip("needs ffprobe; that PyAV decodes the same frames was checked")
+            assert probed(folder / "film.mp4") == (ALL_FRAMES, ""), point
 
 
 def test_promise_5_a_deleted_sequence_stops_and_leaves_nothing(tmp_path: Path) -> None:

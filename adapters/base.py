@@ -447,7 +447,9 @@ class SceneConsistency:
     odd_probabilities: tuple[float, ...]
     """Of each picture, that it is the odd one; empty for two."""
     all_at_once: bool
-    """Whether all pictures were judged together, too; False: they did not fit the model's context."""
+    """Whether all pictures were judged together, too; False: they did not fit the context, or were described."""
+    descriptions: tuple[tuple[str, ...], ...]
+    """Of each picture, what the model says of each aspect; empty where the pictures themselves were compared."""
     usage: Usage
     generation_ms: float
 

@@ -147,12 +147,14 @@ class SceneConsistencyReply(WireReply):
     is_consistent: bool
     consistency_score: float
     analysis: str
-    method: Literal["pairs_and_set", "pairs"]
-    """"pairs": all images together do not fit the model's context."""
+    method: Literal["pairs_and_set", "pairs", "descriptions"]
+    """"pairs": all images together do not fit the model's context. "descriptions": it compares what it says of them."""
     aspects: list[ConsistencyAspect]
     pairs: list[ConsistencyPair]
     inconsistencies: list[SceneInconsistency]
     odd_image: OddImage | None
+    descriptions: list[dict[str, str]] | None
+    """Of each image, by aspect; null where the images themselves were compared."""
     usage: CompletionUsage
     timings: Timings
 
@@ -239,7 +241,7 @@ def render_consistency(found: SceneConsistency, model: str) -> SceneConsistencyR
         is_consistent=found.is_consistent,
         consistency_score=found.consistency_score,
         analysis=found.analysis,
-        method="pairs_and_set" if found.all_at_once else "pairs",
+        method="descriptions" if found.descriptions else "pairs_and_set" if found.all_at_once else "pairs",
         aspects=[
             ConsistencyAspect(one.name, one.name not in wrong, one.probability, one.pairs, one.whole)
             for one in found.aspects
@@ -257,6 +259,7 @@ def render_consistency(found: SceneConsistency, model: str) -> SceneConsistencyR
             SceneInconsistency(one.aspect, one.probability, list(one.frames)) for one in found.inconsistencies
         ],
         odd_image=None if odd is None else OddImage(odd, found.odd_probabilities[odd]),
+        descriptions=[dict(zip(names, said, strict=True)) for said in found.descriptions] or None,
         usage=render_tokens(found.usage),
         timings=Timings(generation_ms=round(found.generation_ms, 3)),
     )

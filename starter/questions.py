@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from adapters.base import JudgeRequest, Question, TextPart
 from adapters.text.judging import message
-from adapters.vision import elements
-from starter.captions import article, caption, full_caption
+from adapters.vision import asked_for, elements
+from starter.captions import PRONE_TO_OMIT, article, caption, full_caption
 from starter.lexicon import named, phrases
 from starter.world import ATTRIBUTES, Scene
 
@@ -61,7 +61,11 @@ def fits(scene: Scene, text: str) -> bool:
 def validation(scene: Scene, rng: random.Random) -> list[Asked]:
     """The questions of one scene validation: a description, true or not, and its elements."""
     told = scene if rng.random() < 0.5 else altered(scene, rng, rng.choice(WRONG_COUNTS))
-    description = full_caption(told) if rng.random() < 0.2 else caption(told, rng).text
+    return validation_of(scene, full_caption(told) if rng.random() < 0.2 else caption(told, rng).text)
+
+
+def validation_of(scene: Scene, description: str) -> list[Asked]:
+    """The questions of the validation of one description."""
     found = [yes_no(f'Does the image match this description: "{description}"?', fits(scene, description))]
     found += [yes_no(f'Does the image show this: "{text}"?', fits(scene, text)) for text in elements(description)]
     return found
@@ -130,6 +134,19 @@ def describe(scene: Scene, rng: random.Random) -> Asked:
     return Asked(rng.choice(forms), f"{text[0].upper()}{text[1:]}.")
 
 
+def whole(scene: Scene, rng: random.Random) -> Asked:
+    """Whether the picture is as a description says, which is wrong in one attribute or in none."""
+    told = scene if rng.random() < 0.5 else altered(scene, rng)
+    return validation_of(scene, caption(told, rng, {} if rng.random() < 0.5 else PRONE_TO_OMIT).text)[0]
+
+
+def tell(scene: Scene, rng: random.Random) -> Asked:
+    """One attribute, in the model's own words, as keyframes are compared by (`adapters.vision.described`)."""
+    name = rng.choice(sorted(ATTRIBUTES))
+    value = str(getattr(scene, name))
+    return Asked(asked_for(name), article(value) if name == "subject" else value)
+
+
 def compare(scenes: Sequence[Scene], rng: random.Random) -> list[Asked]:
     """Questions about two and more pictures, in their order."""
     name = rng.choice(sorted(ATTRIBUTES))
@@ -176,6 +193,6 @@ def odd_set(scene: Scene, rng: random.Random, count: int) -> tuple[list[Scene], 
 def several(scene: Scene, rng: random.Random, count: int) -> list[Asked]:
     """So many questions about one picture, of all kinds."""
     found = validation(scene, rng)[: max(1, count // 2)]
-    kinds = (predicate, predicate, choice, choice, score, describe)
+    kinds = (predicate, whole, whole, choice, score, describe, tell)
     found += [rng.choice(kinds)(scene, rng) for _ in range(count - len(found) - 1)]
     return [*found, score(scene, rng, DIGITS) if rng.random() < 0.1 else rng.choice(kinds)(scene, rng)]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 from adapters.base import (
     AspectConsistency,
@@ -22,7 +23,11 @@ from adapters.base import (
     Usage,
 )
 from adapters.errors import ContextLengthExceeded
-from adapters.vision.facts import blaming, check_sees, doubt, shown
+from adapters.vision.described import described
+from adapters.vision.facts import all_of, blaming, check_sees, doubt, shown
+
+Comparison = Literal["pictures", "descriptions"]
+"""How pictures are compared: the model looks at several, or at one at a time and at what it said of the others."""
 
 ASPECTS = ("subject", "colours", "setting", "lighting", "style")
 """What is compared where nobody says what."""
@@ -48,20 +53,40 @@ class _Whole:
     """Of each image, that it is the one that does not fit; empty for two images."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the judgement of a set is made of."""
+
+    whole: _Whole | None
+    pairs: tuple[PairConsistency, ...]
+    said: tuple[tuple[str, ...], ...]
+    """Of each image, of each aspect; empty where they were not described."""
+    usage: Usage
+    masses: tuple[float, ...]
+
+
 async def check_consistency(
-    adapter: TextAdapter, images: Sequence[Media], *, aspects: Sequence[str] = ASPECTS, threshold: float = 0.5
+    adapter: TextAdapter,
+    images: Sequence[Media],
+    *,
+    aspects: Sequence[str] = ASPECTS,
+    threshold: float = 0.5,
+    comparison: Comparison = "pictures",
 ) -> SceneConsistency:
     """Whether pictures show the same, by aspects.
 
     An aspect's score is the geometric mean of two probabilities: that of the image that agrees least with those it is
     compared with (the mean over its pairs), and that of all images judged at once. The score of the set is its lowest
-    aspect's. Where all images together do not fit the model's context, pairs alone decide, and the result says so.
+    aspect's. Where all images together do not fit the model's context, pairs alone decide, and the result says so; so
+    do they where the model's descriptions are compared (`adapters.vision.described`), which asks more of its time and
+    less of its eyes.
 
     Args:
         adapter: A model with eyes.
         images: 2..32.
         aspects: What is to be the same, in words that follow "the same".
         threshold: 0..1: the set is consistent where every aspect's score reaches it.
+        comparison: What is compared.
 
     Raises:
         WrongModelKind: The model has no eyes.
@@ -72,9 +97,8 @@ async def check_consistency(
     begun = time.perf_counter()
     parts = [ImagePart(image) for image in images]
     with blaming("images"):
-        whole, judged_whole = await _at_once(adapter, parts, aspects)
-        pairs, judged_pairs = await _in_pairs(adapter, parts, aspects)
-    results = [*judged_pairs, *([judged_whole] if judged_whole else [])]
+        seen = await (_described if comparison == "descriptions" else _looked_at)(adapter, parts, aspects)
+    whole, pairs = seen.whole, seen.pairs
     judged = tuple(_aspect(name, at, pairs, whole, len(images)) for at, name in enumerate(aspects))
     wrong = [at for at, aspect in enumerate(judged) if aspect.probability < threshold]
     score = min(aspect.probability for aspect in judged)
@@ -84,18 +108,18 @@ async def check_consistency(
     inconsistencies = tuple(
         Inconsistency(aspects[at], judged[at].probability, _apart(pairs, at, len(images), threshold)) for at in wrong
     )
-    masses = [judgement.mass for result in results for judgement in result.judgements]
     return SceneConsistency(
         is_consistent=not wrong,
         consistency_score=score,
-        analysis=_analysis(score, threshold, judged, inconsistencies, odd_frame, odd, whole is not None, masses),
+        analysis=_analysis(score, threshold, judged, inconsistencies, odd_frame, odd, seen),
         aspects=judged,
-        pairs=tuple(pairs),
+        pairs=pairs,
         inconsistencies=inconsistencies,
         odd_frame=odd_frame,
         odd_probabilities=odd,
         all_at_once=whole is not None,
-        usage=sum((result.usage for result in results), Usage()),
+        descriptions=seen.said,
+        usage=seen.usage,
         generation_ms=(time.perf_counter() - begun) * 1000,
     )
 
@@ -106,6 +130,20 @@ def partners(count: int) -> list[tuple[int, int]]:
         return list(combinations(range(count), 2))
     near = {tuple(sorted((at, (at + step) % count))) for at in range(count) for step in range(1, REACH + 1)}
     return sorted((first, second) for first, second in near)
+
+
+async def _looked_at(adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str]) -> _Seen:
+    whole, judged_whole = await _at_once(adapter, parts, aspects)
+    pairs, results = await _in_pairs(adapter, parts, aspects)
+    if judged_whole:
+        results.append(judged_whole)
+    masses = tuple(judgement.mass for result in results for judgement in result.judgements)
+    return _Seen(whole, tuple(pairs), (), sum((result.usage for result in results), Usage()), masses)
+
+
+async def _described(adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str]) -> _Seen:
+    found = await described(adapter, parts, aspects, partners(len(parts)))
+    return _Seen(None, found.pairs, found.said, found.usage, found.masses)
 
 
 async def _at_once(
@@ -136,17 +174,12 @@ async def _in_pairs(
             return await adapter.judge(JudgeRequest((parts[first], parts[second]), questions))
 
     chosen = partners(len(parts))
-    tasks = [asyncio.create_task(judge(first, second)) for first, second in chosen]
-    try:
-        results = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    results = await all_of([judge(first, second) for first, second in chosen])
     found = [
         PairConsistency(first, second, tuple(_yes(judgement) for judgement in result.judgements))
         for (first, second), result in zip(chosen, results, strict=True)
     ]
-    return found, list(results)
+    return found, results
 
 
 def _yes(judgement: Judgement) -> float:
@@ -199,8 +232,7 @@ def _analysis(
     inconsistencies: Sequence[Inconsistency],
     odd_frame: int | None,
     odd: Sequence[float],
-    all_at_once: bool,
-    masses: Sequence[float],
+    seen: _Seen,
 ) -> str:
     """The facts in words; images are called as the request has them."""
     same = [f"{one.name} ({shown(one.probability, threshold)})" for one in aspects if one.probability >= threshold]
@@ -212,9 +244,15 @@ def _analysis(
     for one in inconsistencies:
         where = f", by {', '.join(f'images[{frame}]' for frame in one.frames)}" if one.frames else ""
         sentences.append(f"Not the same: {one.aspect} ({shown(one.probability, threshold)}){where}.")
+        if seen.said:
+            at = [aspect.name for aspect in aspects].index(one.aspect)
+            told = (f'images[{frame}] "{said[at]}"' for frame, said in enumerate(seen.said))
+            sentences.append(f"In the model's words: {', '.join(told)}.")
     if odd_frame is not None:
         sentences.append(f"images[{odd_frame}] does not fit the others ({shown(odd[odd_frame], 0.5)}).")
-    if not all_at_once:
+    if seen.said:
+        sentences.append("Each was described, and the others were held against that.")
+    elif seen.whole is None:
         sentences.append("They were compared in pairs only: together they do not fit the model's context.")
-    sentences.append(doubt(sum(masses) / len(masses)))
+    sentences.append(doubt(sum(seen.masses) / max(1, len(seen.masses))))
     return " ".join(filter(None, sentences))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.vision.consistency import ASPECTS
+from adapters.vision.consistency import ASPECTS, Comparison
 from adapters.vision.elements import Method
 from adapters.vision.scenes import THRESHOLD
 
@@ -23,6 +23,8 @@ class SceneDefaults(BaseModel):
         ASPECTS, min_length=1, max_length=16
     )
     """In which keyframes are compared."""
+    comparison: Comparison = "pictures"
+    """What of them is compared."""
 
     @classmethod
     def of(cls, defaults: Mapping[str, Any]) -> "SceneDefaults":

@@ -1,10 +1,14 @@
 """What both validators share: numbers as text that stay true, and whom to blame."""
 
-from collections.abc import Generator
+import asyncio
+from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from adapters.base import TextAdapter
 from adapters.errors import AdapterError, WrongModelKind
+
+T = TypeVar("T")
 
 UNSURE_BELOW = 0.5
 """Where the answers together get less than this of the model's probability, the explanation says so."""
@@ -29,6 +33,16 @@ def blaming(param: str) -> Generator[None]:
         if error.param in ("input", "messages"):
             error.param = param
         raise
+
+
+async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all; where one fails or the caller is cancelled, the others are given up."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def shown(value: float, threshold: float) -> str:

@@ -51,7 +51,8 @@ async def _compared(
     images = await services.references.media(owner, call.images)
     threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
-        return await check_consistency(adapter, images, aspects=call.aspects or defaults.aspects, threshold=threshold)
+        aspects, comparison = call.aspects or defaults.aspects, defaults.comparison
+        return await check_consistency(adapter, images, aspects=aspects, threshold=threshold, comparison=comparison)
 
 
 def _files(form: Form, name: str, most: int) -> list[Media]:

@@ -4,7 +4,7 @@ The server runs it on vLLM. Here all questions about a picture go through it at 
 """
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +17,13 @@ from adapters.base import (
     JudgeResult,
     ModelFiles,
     Outlet,
+    Part,
     Report,
     TextAdapter,
+    TextDelta,
+    TextDone,
     TextEvent,
+    TextPart,
     TextRequest,
     Usage,
 )
@@ -31,9 +35,12 @@ from starter.training.packing import Sample, image_features, logits, pack
 from starter.training.pictures import to_tensor
 from starter.vision import IMAGE_SIZE, tokenizer
 
+MAX_TOKENS = 48
+"""Of what it says where nobody says how many."""
+
 
 class Eyes(TextAdapter):
-    """Judges; it does not write."""
+    """Judges, and says a few words of pictures."""
 
     def __init__(self, checkpoint: Path) -> None:
         """Loads a checkpoint in float32."""
@@ -56,19 +63,31 @@ class Eyes(TextAdapter):
         return True
 
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
-        """See the class."""
-        raise UnsupportedOption("The evaluation's model judges only.", param="messages")
-        yield
+        """See `TextAdapter.generate`; one user's turn with pictures, and the likeliest words to it."""
+        (turn,) = request.messages
+        features = self._features(turn.content)
+        asked = "".join(part.text for part in turn.content if isinstance(part, TextPart))
+        written, usage, begun = "", Usage(), time.monotonic()
+        end = self._tokenizer.convert_tokens_to_ids("<|im_end|>")
+        for count in range(1, (request.max_tokens or MAX_TOKENS) + 1):
+            packed = pack([Sample(len(features), [Asked(asked, written)])], self._tokenizer)
+            usage = Usage(packed.tokens.numel(), count)
+            with torch.no_grad():
+                token = int(logits(self.model, packed, features)[0][-1].argmax())
+            if token == end:
+                break
+            yield TextDelta(piece := self._tokenizer.decode([token]))
+            written += piece
+        yield TextDone(usage, (time.monotonic() - begun) * 1000)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """See `TextAdapter.judge`."""
         begun = time.monotonic()
-        images = [to_rgb(open_image(part.image)) for part in request.content if isinstance(part, ImagePart)]
-        pixels = to_tensor(image.resize((IMAGE_SIZE, IMAGE_SIZE)) for image in images)
+        features = self._features(request.content)
         asked: list[Asked] = [judged(question, question.options[0]) for question in request.questions]
-        packed = pack([Sample(len(images), asked)], self._tokenizer)
+        packed = pack([Sample(len(features), asked)], self._tokenizer)
         with torch.no_grad():
-            found, where = logits(self.model, packed, image_features(self.model, pixels))
+            found, where = logits(self.model, packed, features)
         # Every answer is one token long and followed by the end of the turn: the first of each two places is meant.
         firsts = packed.weights[where] == 1.0
         logprobs = found[firsts].float().log_softmax(-1)
@@ -80,6 +99,12 @@ class Eyes(TextAdapter):
             judgements.append(judgement(tokens, {token: row[token].item() for option in tokens for token in option}))
         usage = Usage(packed.tokens.numel(), len(asked))
         return JudgeResult(tuple(judgements), usage, (time.monotonic() - begun) * 1000)
+
+    def _features(self, content: Sequence[Part]) -> torch.Tensor:
+        """Of the pictures: [images, tokens, width]."""
+        images = [to_rgb(open_image(part.image)) for part in content if isinstance(part, ImagePart)]
+        with torch.no_grad():
+            return image_features(self.model, to_tensor(image.resize((IMAGE_SIZE, IMAGE_SIZE)) for image in images))
 
     def _first(self, text: str) -> int | None:
         ids = self._tokenizer(text, add_special_tokens=False).input_ids

@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from adapters.base import ImagePart, JudgeRequest, Media, Question
-from adapters.vision import validate_scene
+from adapters.configuration import load_catalog
+from adapters.vision import SceneDefaults, check_consistency, validate_scene
 from starter.captions import caption
 from starter.drawing import draw
 from starter.evaluation.eyes import Eyes
@@ -19,6 +20,8 @@ from starter.training.pictures import random_scenes
 SEED = 78
 PER_PICTURE = 4
 BINS = 10
+DEFAULTS = SceneDefaults.of(load_catalog().models["starter-vision"].defaults)
+"""As the server compares keyframes."""
 
 
 def media(picture: Image.Image) -> Media:
@@ -71,7 +74,8 @@ async def measure(checkpoint: Path, count: int) -> dict[str, str]:
     figures["true scenes accepted at 0.5"] = f"{100 * sum(one >= 0.5 for one in true) / len(true):.1f} %"
     figures["false scenes refused at 0.5"] = f"{100 * sum(one < 0.5 for one in false) / len(false):.1f} %"
     found = [await found_odd(eyes, rng) for _ in range(count // 2)]
-    figures["odd picture of four found"] = f"{100 * sum(found) / len(found):.1f} % of {len(found)}"
+    for name, at in (("odd picture of four found", 0), ("the same, asked of all four at once", 1)):
+        figures[name] = f"{100 * sum(one[at] for one in found) / len(found):.1f} % of {len(found)}"
     return figures
 
 
@@ -86,14 +90,16 @@ async def validations(eyes: Eyes, rng: random.Random, count: int) -> tuple[list[
     return true, false
 
 
-async def found_odd(eyes: Eyes, rng: random.Random) -> bool:
-    """Whether the odd one of a set of four is found."""
+async def found_odd(eyes: Eyes, rng: random.Random) -> tuple[bool, bool]:
+    """Whether the odd one of a set of four is found: by the server's check, and by asking about all four at once."""
     group, odd = odd_set(random_scenes(1, rng, held=True)[0], rng, 4)
+    pictures = [media(draw(scene)) for scene in group]
+    checked = await check_consistency(eyes, pictures, aspects=DEFAULTS.aspects, comparison=DEFAULTS.comparison)
     asked = odd_one(group, odd)
-    parts = tuple(ImagePart(media(draw(scene))) for scene in group)
+    parts = tuple(map(ImagePart, pictures))
     result = await eyes.judge(JudgeRequest(parts, (question_of(asked.text, asked.options),)))
     chances = result.judgements[0].probabilities
-    return chances.index(max(chances)) == odd
+    return checked.odd_frame == odd, chances.index(max(chances)) == odd
 
 
 def balanced(answers: Sequence[tuple[bool, bool]]) -> float:

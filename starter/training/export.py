@@ -121,9 +121,9 @@ def export_vision(runs: Path, folder: Path) -> None:
     sizes = vision.save(made, folder)
     limits = (
         "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance.\n"
-        "Several pictures it cannot compare yet. Its recipe grew while it ran: some 2,500 steps of earlier forms of\n"
-        "it, without the help for words, are in these weights too, and the last 2,000 followed a schedule of 3,400 that\n"
-        "had come to its end."
+        "Several pictures at once it cannot compare. Its recipe grew while it ran: some 2,500 steps of earlier forms,\n"
+        "without the help for words, are in these weights too; schedules of 3,400 and 5,400 steps were lengthened;\n"
+        "the words for one attribute, and the look at wrong words, came with the last 3,600 steps."
     )
     text = card("vision", "LlavaOnevisionForConditionalGeneration", sizes, _done(runs, "vision"), limits)
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -144,8 +144,8 @@ def export_video(runs: Path, folder: Path) -> None:
     pipeline = video.assemble(denoiser, autoencoder, text)
     limits = (
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
-        "and softened. The schedules were lengthened while they ran (1,600 steps to 5,500; 4,000 shortened to 2,200; 1,400 to\n"
-        "5,600), and the transformer's first 1,382 steps were on latents of an autoencoder of 1,600 steps."
+        "and softened. Schedules were lengthened while they ran: the autoencoder's of 1,600 and 5,500 steps, and the\n"
+        "transformer's of 1,400 and 5,600, which were on latents of a younger autoencoder."
     )
     done = _done(runs, "video_vae", "video_decoder", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))

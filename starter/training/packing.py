@@ -165,14 +165,25 @@ def logits(model: LlavaOnevisionForConditionalGeneration, packed: Packed, featur
     return model.lm_head(read(model, packed, features).hidden_states[-1][where]), where
 
 
-def gathered(attention: Tensor, packed: Packed) -> Tensor:
-    """How much of one head's attention, [batch, length, length], an answer gives the words that name attributes.
+def gathered(attention: Tensor, packed: Packed, no: int) -> Tensor:
+    """How much of one head's attention, [batch, length, length], an answer gives the words that it hangs on.
+
+    Those are the words that name attributes; of a question that is to be denied, the ones that are wrong.
+
+    Args:
+        attention: Of one head, 0..1.
+        packed: What was read.
+        no: The token of "no".
 
     Returns:
         [answers], 0..1: of those answers to questions with options that have such words before them.
     """
     rows = (packed.weights == 1.0).nonzero(as_tuple=True)
-    named = packed.mask[:, 0][rows] & (packed.matches != NOTHING)[rows[0]]
+    before = packed.mask[:, 0][rows]
+    named = before & (packed.matches != NOTHING)[rows[0]]
+    wrong = before & (packed.matches == 0)[rows[0]]
+    denied = (packed.targets[rows] == no) & wrong.any(-1)
+    named = torch.where(denied[:, None], wrong, named)
     shares = (attention[rows] * named.to(attention.device)).sum(-1)
     return shares[named.any(-1).to(attention.device)]
 

@@ -37,7 +37,7 @@ class VideoVae(Stage):
 
     name = "video_vae"
     seed = 18800504
-    steps = 5500
+    steps = 8000
 
     def __init__(self, runs: Path) -> None:
         """Fresh weights; other runs are not needed."""

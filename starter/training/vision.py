@@ -28,7 +28,7 @@ steps of questions it named one subject in four; with it, after 800 steps of see
 BATCH, QUESTIONS = 8, 8
 SETS = 4
 """Samples of a batch of comparisons."""
-COMPARE_EVERY, COMPARE_FROM = 4, 0.6
+COMPARE_EVERY, COMPARE_FROM = 8, 0.6
 """How often a batch is of comparisons, and after which part of the steps: first it learns what one picture shows."""
 SYSTEM = ("You are a helpful assistant.", "Answer briefly.", "You look at images and answer questions.")
 HEADS_WEIGHT = 0.5
@@ -40,8 +40,10 @@ Without it the model learns what is in a picture at once, and whether a sentence
 answer alone tells nothing of which word was wrong. So the layers above have only to gather what the words have found.
 """
 GATHER_HEAD, GATHER_WEIGHT = 1, 0.2
-"""A head of the last layer that is led to those words, and the weight of that. Left alone, it had fixed upon commas and
-quotes long before the words had anything to say, and never looked away."""
+"""A head of the last layer that is led to those words, or to the wrong ones if there are any; and the weight of that.
+
+Left alone, it had fixed upon commas and quotes long before the words had anything to say, and never looked away. Led to
+all words alike, it lost one wrong one among four right ones."""
 
 
 class Vision(Stage):
@@ -49,7 +51,7 @@ class Vision(Stage):
 
     name = "vision"
     seed = 20260924
-    steps = 5400
+    steps = 9000
     rate = 2e-3
 
     def __init__(self, runs: Path) -> None:
@@ -94,7 +96,7 @@ class Vision(Stage):
         if told.any():  # Not where several pictures are compared.
             truth = packed.matches[told].to(device)
             words = torch.stack([functional.cross_entropy(one, truth) for one in said]).mean()
-            shares = gathered(seen_as.attentions[-1][:, GATHER_HEAD].float(), packed)
+            shares = gathered(seen_as.attentions[-1][:, GATHER_HEAD].float(), packed, self._verdicts[0])
             gather = -(shares + 1e-6).log().mean()
         losses = {"answers": answers, "seen": seen, "words": words, "gather": gather}
         whole = answers + HEADS_WEIGHT * seen + WORDS_WEIGHT * words + GATHER_WEIGHT * gather

@@ -23,6 +23,7 @@ from adapters.base import (
     TextDelta,
     TextDone,
     TextEvent,
+    TextPart,
     TextRequest,
     Usage,
 )
@@ -122,6 +123,67 @@ async def test_what_is_the_same_is_consistent(count: int):
     assert found.consistency_score == pytest.approx(0.95)
     assert [aspect.name for aspect in found.aspects] == list(ASPECTS)
     assert found.usage == Usage(10 * len(model.asked), len(model.asked))
+
+
+class Describing(Scripted):
+    """Says of every picture its bytes, and sees what they are."""
+
+    def __init__(self, silent: tuple[str, ...] = ()) -> None:
+        super().__init__(lambda images, question: 0.95 if f'"{images[0].decode()}"' in question.text else 0.05)
+        self.silent = silent
+
+    async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
+        self.requests.append(request)
+        picture, text = request.messages[0].content
+        assert isinstance(picture, ImagePart)
+        assert isinstance(text, TextPart)
+        name = "the same" if "style" in text.text else picture.image.data.decode()
+        if name not in self.silent:
+            yield TextDelta(f" {name}.\n")
+        yield TextDone(Usage(5, 7), 2.0)
+
+    def _one(self, images: list[bytes], question: Question) -> Judgement:
+        return Judgement((0.95, 0.05), 0.9) if '"the same"' in question.text else super()._one(images, question)
+
+
+@pytest.mark.parametrize("count", [3, 4, 9, 10, 32])
+async def test_descriptions_find_the_odd_one_among_any_number(count: int):
+    names = ["fox"] * count
+    names[count // 2] = "owl"
+    model = Describing()
+    found = await check_consistency(model, media(*names), aspects=("subject", "style"), comparison="descriptions")
+    coherent(found, 0.5, count)
+    assert found.odd_frame == count // 2
+    assert [(one.aspect, one.frames) for one in found.inconsistencies] == [("subject", (count // 2,))]
+    assert found.descriptions == tuple((name, "the same") for name in names)
+    assert f'images[{count // 2}] "owl"' in found.analysis
+    assert not found.all_at_once
+    assert "fit the model's context" not in found.analysis
+    assert all(len([part for part in one.content if isinstance(part, ImagePart)]) == 1 for one in model.asked)
+    assert found.usage == Usage(10 * count + 5 * 2 * count, count + 7 * 2 * count)
+
+
+async def test_of_what_a_model_has_no_words_for_nothing_is_known():
+    found = await check_consistency(
+        Describing(silent=("fox", "owl")), media("fox", "owl"), aspects=("subject",), comparison="descriptions"
+    )
+    assert found.pairs[0].probabilities == (0.5,)
+    found = await check_consistency(
+        Describing(silent=("fox",)), media("fox", "owl"), aspects=("subject",), comparison="descriptions"
+    )
+    assert found.pairs[0].probabilities == (0.05,)  # What is said of the owl is known not to be true of the fox.
+    assert found.descriptions == (("",), ("owl",))
+
+
+async def test_a_model_that_fails_while_it_describes_fails_the_check():
+    class Mute(Describing):
+        async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
+            raise InvalidMedia("broken", param="messages")
+            yield
+
+    with pytest.raises(InvalidMedia) as caught:
+        await check_consistency(Mute(), media("fox", "owl"), comparison="descriptions")
+    assert caught.value.param == "images"
 
 
 async def test_two_that_differ_have_no_odd_one():

@@ -21,6 +21,10 @@ STILLS, FILMS = 8, 1
 """A batch: of single pictures, or of films."""
 STILL_EVERY = 4
 """How often a batch is of single pictures."""
+SQUARE_WEIGHT = 12.0
+"""Of the squared distance: what peak signal-to-noise ratios count."""
+ENDS_WEIGHT = 0.5
+"""Of a film's first and last frame, counted once more: keyframes are there, and they are what people compare."""
 
 
 class VideoDecoder(Stage):
@@ -51,7 +55,13 @@ class VideoDecoder(Stage):
             with torch.no_grad():
                 latents = self.vae.encode(true).latent_dist.sample()
             made = self.vae.decode(latents).sample.float()
-        loss = picture_loss(made, true)
+        error = (made - true).square().mean()
+        loss = picture_loss(made, true) + SQUARE_WEIGHT * error
+        figures = {"picture": loss.item(), "error": error.item(), "ends": error.item()}
         if not still:
             loss = loss + CHANGE_WEIGHT * (made.diff(dim=2) - true.diff(dim=2)).abs().mean()
-        return loss, {"picture": loss.item(), "error": (made - true).square().mean().item()}
+            mine, yours = made[:, :, [0, -1]], true[:, :, [0, -1]]
+            ends = (mine - yours).square().mean()
+            loss = loss + ENDS_WEIGHT * (picture_loss(mine, yours) + SQUARE_WEIGHT * ends)
+            figures["ends"] = ends.item()
+        return loss, figures

@@ -28,7 +28,7 @@ SPACE, TIME = 16, 8
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
 """Of `adapters.video`: noise on keyframes while they guide."""
-MODES = ("text", "first", "first", "both")
+MODES = ("text", "first", "both", "both")
 """Which keyframes a batch has; most films begin with one."""
 
 

@@ -212,7 +212,7 @@ class DiffusersVideo(VideoAdapter):
     def _prompt_length(self, pipeline: Any, request: VideoRequest) -> int:
         """How many tokens to read: all, for the pipeline would cut off what is beyond."""
         most = self._can.max_tokens
-        length = min(PROMPT_TOKENS.start, most) if self._can.keyframes else most
+        length = min(PROMPT_TOKENS.start, most) if "conditions" in self._can.takes else most
         for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
             length = max(length, count := len(pipeline.tokenizer(text).input_ids))
             if count > most:

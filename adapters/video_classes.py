@@ -9,23 +9,14 @@ from typing import Any
 
 from adapters.base import ModelFiles, VideoRequest
 from adapters.errors import ModelLoadFailed, UnsupportedOption
-
-PIPELINES = {
-    "LTXPipeline": "LTXConditionPipeline",
-    "LTXImageToVideoPipeline": "LTXConditionPipeline",
-    "LTXConditionPipeline": "LTXConditionPipeline",
-    "WanPipeline": "WanPipeline",
-}
-"""The classes that checkpoints name, and those that run them: of LTX the one that takes keyframes beside text."""
+from adapters.video_inputs import PIPELINES, VideoInputs, inputs_by_config, lack
 
 
 @dataclass(frozen=True, slots=True)
 class VideoCapabilities:
     """What a pipeline can do, read once. What it lacks is refused by the name of the request's field."""
 
-    keyframes: bool
-    anew: bool
-    """Whether it can film along a video."""
+    inputs: VideoInputs
     side_step: int
     """Width and height are multiples of so many pixels."""
     frame_step: int
@@ -75,9 +66,10 @@ def capabilities(pipeline: Any, ltx_tokens: int) -> VideoCapabilities:
         transformer = pipeline.transformer or pipeline.transformer_2
         side = pipeline.vae_scale_factor_spatial * transformer.config.patch_size[-1]
         length, tokens = pipeline.vae_scale_factor_temporal, int(arguments["max_sequence_length"].default)
+    transformer = pipeline.transformer
+    inputs = inputs_by_config(type(pipeline).__name__, pipeline.config, transformer and transformer.config)
     return VideoCapabilities(
-        keyframes="conditions" in arguments,
-        anew="denoise_strength" in arguments,
+        inputs=inputs,
         side_step=side,
         frame_step=length,
         max_tokens=tokens,
@@ -86,8 +78,6 @@ def capabilities(pipeline: Any, ltx_tokens: int) -> VideoCapabilities:
 
 
 def check_class(request: VideoRequest, can: VideoCapabilities) -> None:
-    """Raises `UnsupportedOption` for what a pipeline's class does not do."""
-    if request.keyframes and not can.keyframes:
-        raise UnsupportedOption("This model films from text alone; it takes no pictures.", param="keyframes")
-    if request.source is not None and not can.anew:
-        raise UnsupportedOption("This model films from text alone; it takes no video.", param="video")
+    """Raises `UnsupportedOption` for what a pipeline's class does not do, or needs and does not get."""
+    if (found := lack(request, can.inputs)) is not None:
+        raise UnsupportedOption(found.message, param="video" if found.what == "video" else "keyframes")

@@ -19,11 +19,15 @@ from compat.video_fields import (
     directed,
     next_length,
 )
-from compat.video_plans import Plan, Shot, single
+from compat.video_plans import Fields, Plan, Shot, single
 from compat.wire import WireRequest, validate
 
 STRENGTH = 0.8
 """How much of a video an edit gives up, where nothing is said of it."""
+
+
+CONTINUED = Fields(((), ()), ("video", "video"), last="video")
+"""What an extension's pictures come in, and an edit's source."""
 
 
 class VideoRemixRequest(WireRequest):
@@ -69,6 +73,12 @@ def remix(body: Mapping[str, Any], source_id: str, source: Plan, made: VideoRequ
         raise RequestError("A video of several shots cannot be remixed.", param="video_id", code="video_not_single")
     shot = replace(first, request=replace(first.request, prompt=prompt, seed=made.seed))
     return Plan((shot,), remixed_from=source_id, sound=source.sound), prompt
+
+
+def remixed(plan: Plan) -> Fields:
+    """Where all came from that a remix films again: the video that is named."""
+    count = len(plan.shots[0].request.keyframes) if plan.shots[0].request is not None else 0
+    return Fields((("video_id",) * count,), ("video_id",), last="video_id", source="video_id")
 
 
 def of_source(plan: Plan, source: Media) -> Plan:

@@ -48,3 +48,19 @@ def headline(plan: Plan, prompt: str) -> VideoRequest:
         for shot in (plan.shots[index] for index in plan.order)
     )
     return replace(first, prompt=prompt, keyframes=(), source=None, num_frames=frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the request's fields are called that a plan's pictures and video came in, for errors that name them."""
+
+    pictures: tuple[tuple[str, ...], ...]
+    """For each shot, those of its keyframes."""
+    first: tuple[str, ...]
+    """For each shot, where its first picture is, or would be."""
+    last: str = "keyframes"
+    """The same of its last one; or whatever has no place for it."""
+    links: str = "video"
+    """What had shots begin or end with frames of others."""
+    source: str = "video"
+    """What is filmed anew."""

@@ -21,7 +21,7 @@ from compat.video_fields import (
     list_of,
     next_length,
 )
-from compat.video_plans import Plan, Shot
+from compat.video_plans import Fields, Plan, Shot
 from compat.wire import FormRequest, validate
 
 MAX_SCENES = 32
@@ -51,8 +51,10 @@ class VideoSequenceRequest(FilmFields):
     _listed = field_validator("scenes", mode="before")(list_of)
 
 
-def parse_sequence(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Plan:
+def parse_sequence(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[Plan, Fields]:
     """The shots of a sequence: its scenes, and behind each one but the first the way to it from the one before.
+
+    And what the fields are called that their pictures came in.
 
     Raises:
         RequestError: 400, naming the field at fault.
@@ -71,6 +73,7 @@ def parse_sequence(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Plan
     check_size(shared.width, shared.height)
 
     shots: list[Shot] = []
+    named: list[str] = []
     order: list[int] = []
 
     def shot(scene: SceneField, frames: int, keyframes: tuple[Keyframe, ...], **links: int) -> int:
@@ -86,11 +89,17 @@ def parse_sequence(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> Plan
 
     for scene in sorted(wire.scenes, key=lambda scene: scene.scene_number):
         keyframes: tuple[Keyframe, ...] = ()
+        param = f"scenes[{wire.scenes.index(scene)}].keyframe"
         if scene.keyframe is not None:
-            param = f"scenes[{wire.scenes.index(scene)}].keyframe"
             keyframes = (Keyframe(parse_data_url(scene.keyframe, param=param)),)
         made = shot(scene, scene.duration_frames, keyframes)
+        named.append(param)
         if order and wire.transition_frames:
+            named.append("transition_frames")
             order.append(shot(scene, wire.transition_frames, (), after=order[-1], before=made))
         order.append(made)
-    return Plan(tuple(shots), tuple(order))
+    pictures = tuple(
+        tuple(name for _ in one.request.keyframes) if one.request else ()
+        for name, one in zip(named, shots, strict=True)
+    )
+    return Plan(tuple(shots), tuple(order)), Fields(pictures, tuple(named), last="scenes", links="transition_frames")

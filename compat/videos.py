@@ -10,9 +10,11 @@ from adapters.base import Keyframe, Media, VideoRequest
 from compat.errors import RequestError
 from compat.media import parse_data_url
 from compat.video_fields import MAX_FRAMES, ShotFields, list_of, shot_of
+from compat.video_plans import Fields
 from compat.wire import FormRequest, WireRequest, validate
 
 ENDS = ("start_image", "end_image")
+TRANSITION = Fields((ENDS,), ENDS[:1])
 
 
 class KeyframeField(FormRequest):
@@ -86,6 +88,14 @@ def parse_transition(body: Mapping[str, Any], images: Mapping[str, Media], defau
         raise RequestError("A transition has two frames at least.", param="num_frames")
     start, end = (_image(name, body, images) for name in ENDS)
     return replace(request, keyframes=(Keyframe(start, 0), Keyframe(end, -1)))
+
+
+def fields(body: Mapping[str, Any], request: VideoRequest) -> Fields:
+    """Where the pictures of a request came in that `parse` has made of a body."""
+    reference = "image_reference" if body.get("image_reference") is not None else "input_reference"
+    rows = list_of(body.get("keyframes")) or ()
+    others = ("keyframes",) * len(rows)
+    return Fields((((reference,) if len(request.keyframes) > len(rows) else ()) + others,), ("input_reference",))
 
 
 def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyframe, ...]:

@@ -8,10 +8,11 @@ from adapters.base import Media, VideoAdapter, VideoRequest
 from compat import video_continuations, video_sequences, videos
 from compat.images import model_of
 from compat.video_fields import STEP
-from compat.video_plans import Plan, headline, single
+from compat.video_plans import Fields, Plan, headline, single
 from compat.video_replies import VideoState
 from server.forms import Form
 from server.jobs_files import FILM, SOUND, SOURCE, THUMBNAIL, clip
+from server.jobs_inputs import refuse_lack
 from server.jobs_receipts import receipt_of
 from server.jobs_uploads import Parts, parts_of, sound_of, video_of
 from server.services import AnyRequest, Services, owner_of
@@ -25,6 +26,7 @@ class Wanted:
     model: str
     plan: Plan
     prompt: str
+    fields: Fields
     files: dict[str, Path] = field(default_factory=dict[str, Path])
     """What it is made of, by its name in the job's folder."""
 
@@ -54,6 +56,9 @@ async def created(request: AnyRequest, services: Services, read: Reader) -> Vide
         if (known := await services.jobs.known(owner, receipt)) is not None:
             return known
         wanted = await read(services, owner, form)
+        # What is not here yet, or cannot be read, is not judged: the model itself will refuse, once it is loaded.
+        if (can := await services.store.video_inputs(wanted.model)) is not None:
+            refuse_lack(wanted.plan, wanted.fields, can)
         told = headline(wanted.plan, wanted.prompt)
         # Models round lengths: a film may become longer than was asked for.
         files = wanted.files | await sound_of(wanted.parts, (told.num_frames + STEP) / told.fps)
@@ -66,16 +71,16 @@ async def shot(services: Services, owner: str, form: Form) -> Wanted:
     parts = await parts_of(form, "input_reference")
     slot = services.pool.find(model_of(parts.body), VideoAdapter)
     request = videos.parse(parts.body, parts.pictures.get("input_reference"), slot.entry.defaults)
-    return Wanted(parts, slot.name, single(request), request.prompt)
+    return Wanted(parts, slot.name, single(request), request.prompt, videos.fields(parts.body, request))
 
 
 async def sequence(services: Services, owner: str, form: Form) -> Wanted:
     """Several scenes."""
     parts = await parts_of(form)
     slot = services.pool.find(model_of(parts.body), VideoAdapter)
-    plan = video_sequences.parse_sequence(parts.body, slot.entry.defaults)
+    plan, fields = video_sequences.parse_sequence(parts.body, slot.entry.defaults)
     prompts = (shot.request.prompt for shot in plan.shots if shot.request is not None and shot.after is None)
-    return Wanted(parts, slot.name, plan, " ".join(prompts))
+    return Wanted(parts, slot.name, plan, " ".join(prompts), fields)
 
 
 async def transition(services: Services, owner: str, form: Form) -> Wanted:
@@ -83,7 +88,7 @@ async def transition(services: Services, owner: str, form: Form) -> Wanted:
     parts = await parts_of(form, *videos.ENDS)
     slot = services.pool.find(model_of(parts.body), VideoAdapter)
     request = videos.parse_transition(parts.body, parts.pictures, slot.entry.defaults)
-    return Wanted(parts, slot.name, single(request), request.prompt)
+    return Wanted(parts, slot.name, single(request), request.prompt, videos.TRANSITION)
 
 
 async def extension(services: Services, owner: str, form: Form) -> Wanted:
@@ -92,7 +97,8 @@ async def extension(services: Services, owner: str, form: Form) -> Wanted:
     source = await _source(services, owner, parts)
     plan, prompt = video_continuations.extend(parts.body, source.made)
     looks = {} if source.look is None else {"clip-0.png": source.look}
-    return Wanted(parts, source.model, plan, prompt, {clip(0): source.film, **looks, **_heard(source.sound)})
+    files = {clip(0): source.film, **looks, **_heard(source.sound)}
+    return Wanted(parts, source.model, plan, prompt, video_continuations.CONTINUED, files)
 
 
 async def edit(services: Services, owner: str, form: Form) -> Wanted:
@@ -100,7 +106,8 @@ async def edit(services: Services, owner: str, form: Form) -> Wanted:
     parts = await parts_of(form, source=True)
     source = await _source(services, owner, parts)
     plan, prompt = video_continuations.edit(parts.body, source.made, Media("video/mp4", path=SOURCE))
-    return Wanted(parts, source.model, plan, prompt, {SOURCE: source.film, **_heard(source.sound)})
+    files = {SOURCE: source.film, **_heard(source.sound)}
+    return Wanted(parts, source.model, plan, prompt, video_continuations.CONTINUED, files)
 
 
 def remix(video_id: str) -> Reader:
@@ -115,7 +122,7 @@ def remix(video_id: str) -> Reader:
         files = {name: path for name, path in kept.items() if path is not None}
         if SOURCE in files:
             plan = video_continuations.of_source(plan, Media("video/mp4", path=SOURCE))
-        return Wanted(parts, job.state.model, plan, prompt, files)
+        return Wanted(parts, job.state.model, plan, prompt, video_continuations.remixed(plan), files)
 
     return read
 

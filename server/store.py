@@ -9,6 +9,7 @@ from adapters import cache, loader, verification
 from adapters.base import Report
 from adapters.pool import Pool
 from adapters.slots import Slot
+from adapters.video_inputs import VideoInputs, inputs_of
 from compat import loading
 from compat.errors import RequestError
 
@@ -56,6 +57,19 @@ class Store:
         finally:
             stopped.set()
         return loading.render_verification(slot.name, **asdict(found))
+
+    async def video_inputs(self, model: str) -> VideoInputs | None:
+        """What a video model takes beside words; None: nobody can tell before it is loaded, or it is not served.
+
+        Args:
+            model: Its own name, and no alias.
+        """
+        slot = next((slot for slot in self._pool.slots if slot.name == model), None)
+        return None if slot is None else await asyncio.to_thread(self._video_inputs, slot)
+
+    def _video_inputs(self, slot: Slot) -> VideoInputs | None:
+        path = loader.locate(slot.name, slot.entry.sources, self._cache_dir)
+        return None if path is None else inputs_of(slot.entry.backend, path)
 
     async def page(self) -> loading.CachedModelList:
         """All models of the cache."""

@@ -836,6 +836,8 @@ class GeneratedVideo:
     num_frames: int
     fps: int
     generation_ms: float
+    sound: Media | None = None
+    """What is heard with it from the first frame on, in a format that transcriptions take; None: the model is mute."""
 
 
 VideoEvent = Step | GeneratedVideo

@@ -80,7 +80,7 @@ VOCABULARY = 100_000
 """Token ids that the fake embedding model knows."""
 PITCHES = {"alloy": 440, "echo": 330, "nova": 550}
 """The fake's voices, in Hz."""
-DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens)=(\d{1,7})\]")
+DIRECTIVE = re.compile(r"\[(delay_ms|fail_after|tokens|sound_ms)=(\d{1,7})\]")
 THINK = re.compile(r"\[think=([^\]]{1,1000})\]")
 ANSWER = re.compile(r"\[answer=([^\]]{1,100})\]")
 CALL = re.compile(r"\[call=([\w-]+) (\{.*?\})\]")
@@ -476,4 +476,19 @@ def _video_events(request: VideoRequest) -> Iterator[VideoEvent]:
         request.num_frames,
         request.fps,
         1.0,
+        _film_sound(request.prompt),
     )
+
+
+def _film_sound(prompt: str) -> Media | None:
+    """A tone as long as `[sound_ms=...]` in a prompt says."""
+    script: Mapping[str, str] = dict(DIRECTIVE.findall(prompt))
+    if "sound_ms" not in script:
+        return None
+    import numpy as np
+
+    from adapters.media.tracks import wav
+
+    times = np.arange(int(script["sound_ms"]) * 24) / 24_000
+    tone = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
+    return Media("audio/wav", wav(np.stack([tone, tone]), 24_000))

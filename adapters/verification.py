@@ -23,6 +23,8 @@ PICKLES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".p
 CODE = frozenset({".dll", ".dylib", ".py", ".pyc", ".pyd", ".pyx", ".so"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
 """Where the parts of a diffusers pipeline may come from; any other name would be imported as a module."""
+PARTS = frozenset(("ltx2", f"LTX2{part}") for part in ("TextConnectors", "Vocoder", "VocoderWithBWE", "DurationHead"))
+"""Parts that come from a pipeline's own module within diffusers, which takes its name before any other module's."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_FILES = 10_000
 VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "vocabulary.json", "added_tokens.json"})
@@ -214,8 +216,10 @@ def _pipeline(index: dict[str, Any]) -> Iterator[str]:
         if name == "_class_name":
             if not isinstance(part, str):
                 yield "it names a pipeline of its own"
-        elif isinstance(part, list) and part and part[0] is not None and str(cast(Any, part)[0]) not in LIBRARIES:
-            yield f"its part {name[:80]!r} comes from {str(cast(Any, part)[0])[:80]!r}"
+        elif isinstance(part, list) and part and part[0] is not None:
+            library, *rest = map(str, cast(list[Any], part))
+            if library not in LIBRARIES and (library, *rest) not in PARTS:
+                yield f"its part {name[:80]!r} comes from {library[:80]!r}"
 
 
 def _shards(path: Path, index: dict[str, Any], whole: bool) -> Iterator[str]:

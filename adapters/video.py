@@ -1,11 +1,11 @@
-"""Videos on diffusers: by LTX-Video with keyframes, or by Wan."""
+"""Videos on diffusers: by LTX-Video or LTX-2 with keyframes, or by Wan."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
 from typing import Any, Self
 
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import Field
 
 from adapters.base import (
@@ -21,7 +21,7 @@ from adapters.base import (
 )
 from adapters.errors import UnsupportedOption
 from adapters.media.encoding import FilmEncoder
-from adapters.media.images import encode_image, open_image, to_rgb
+from adapters.media.images import encode_image
 from adapters.media.videos import reel
 from adapters.pipelines import (
     Loaded,
@@ -37,10 +37,9 @@ from adapters.pipelines import (
 )
 from adapters.threads import Emit
 from adapters.video_classes import capabilities, check_class, pipeline_class
+from adapters.video_ltx2 import guidance, makes_sound, sound_of
+from adapters.video_pictures import arguments, placed
 from adapters.video_tiles import can_tile, tiles_to
-
-PROMPT_TOKENS = range(256, 1025)
-"""T5 tokens: padded to the least, as the model was trained, and refused beyond the most."""
 
 
 def nearest(value: int, step: int, offset: int = 0) -> int:
@@ -54,11 +53,11 @@ def nearest(value: int, step: int, offset: int = 0) -> int:
 
 
 class DiffusersVideo(VideoAdapter):
-    """An LTX-Video or Wan checkpoint in diffusers' layout, safetensors only.
+    """An LTX-Video, LTX-2 or Wan checkpoint in diffusers' layout, safetensors only.
 
     LTX films sides of multiples of 32 pixels and lengths of 8k + 1 frames, Wan 16 and 4k + 1. What is asked for is
-    rounded to the nearest, halves up, and `GeneratedVideo` says what was made. Keyframes, which LTX alone takes, are
-    scaled to cover the frame, and cropped at its centre.
+    rounded to the nearest, halves up, and `GeneratedVideo` says what was made. Keyframes, where a model takes them
+    (`adapters/video_inputs.py`), are scaled to cover the frame, and cropped at its centre.
     """
 
     class Options(PipelineOptions):
@@ -79,7 +78,7 @@ class DiffusersVideo(VideoAdapter):
         """For `load`, which makes the parts."""
         self._loaded = loaded
         self._options = options
-        self._can = capabilities(loaded.pipeline, PROMPT_TOKENS.stop - 1)
+        self._can = capabilities(loaded.pipeline)
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
@@ -130,7 +129,7 @@ class DiffusersVideo(VideoAdapter):
         width, height = nearest(request.width, self._can.side_step), nearest(request.height, self._can.side_step)
         num_frames = nearest(request.num_frames, self._can.frame_step, 1)
         seed = first_seed(request.seed)
-        conditions = self._conditions(request, width, height, num_frames)
+        pictures = placed(request, width, height, num_frames)
 
         def on_step(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
             emit(Step(step + 1, self._loaded.pipeline.num_timesteps))
@@ -147,9 +146,9 @@ class DiffusersVideo(VideoAdapter):
             stack.callback(encoder.drop)
             stack.enter_context(translated())
             stack.enter_context(self._tiles(pipeline, encode))
-            arguments = {
+            asked = {
                 **self._source(pipeline, request, width, height, num_frames),
-                "conditions": conditions or None,
+                **arguments(pipeline, pictures),
                 "prompt": request.prompt,
                 "negative_prompt": request.negative_prompt,
                 "width": width,
@@ -164,16 +163,18 @@ class DiffusersVideo(VideoAdapter):
                 "max_sequence_length": self._prompt_length(pipeline, request),
                 "output_type": "np",
                 "callback_on_step_end": on_step,
+                **(guidance(pipeline, request.guidance_scale) if makes_sound(pipeline) else {}),
             }
-            taken = {name: value for name, value in arguments.items() if name in self._can.takes}
+            taken = {name: value for name, value in asked.items() if name in self._can.takes}
             filmed: Any = pipeline(**taken)
             if not encoder.begun:
                 encoder.add(to_bytes(filmed.frames[0]))
             data, first = encoder.close()
             thumbnail = encode_image(Image.fromarray(first), "image/png")
+            sound = sound_of(pipeline, filmed.audio) if makes_sound(pipeline) else None
         spent = (time.monotonic() - started) * 1000
         video = Media("video/mp4", data)
-        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent))
+        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent, sound))
 
     def _tiles(self, pipeline: Any, encode: Callable[[Any], None]) -> AbstractContextManager[None]:
         return tiles_to(pipeline.vae, self._options.tile_frames, encode) if can_tile(pipeline.vae) else nullcontext()
@@ -192,27 +193,9 @@ class DiffusersVideo(VideoAdapter):
         latents = pipeline._normalize_latents(latents, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
         return {"latents": latents, "denoise_strength": request.strength}
 
-    def _conditions(self, request: VideoRequest, width: int, height: int, num_frames: int) -> list[Any]:
-        """Keyframes as the pipeline takes them, at the frames of the video as it is made."""
-        from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
-
-        conditions: dict[int, Any] = {}
-        for keyframe in request.keyframes:
-            index = keyframe.frame_index
-            # The last frame that was asked for is the last that is made, from whichever end it was counted.
-            from_end = index - request.num_frames if index == request.num_frames - 1 else min(index, 0)
-            index = max(0, num_frames + from_end) if from_end else min(index, num_frames - 1)
-            if index in conditions:
-                raise UnsupportedOption(f"Two keyframes fall on frame {index}.", param="keyframes")
-            image = to_rgb(open_image(keyframe.image, param="keyframes"))
-            image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-            conditions[index] = LTXVideoCondition(image=image, frame_index=index, strength=keyframe.strength)
-        return list(conditions.values())
-
     def _prompt_length(self, pipeline: Any, request: VideoRequest) -> int:
         """How many tokens to read: all, for the pipeline would cut off what is beyond."""
-        most = self._can.max_tokens
-        length = min(PROMPT_TOKENS.start, most) if "conditions" in self._can.takes else most
+        length, most = self._can.tokens
         for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
             length = max(length, count := len(pipeline.tokenizer(text).input_ids))
             if count > most:

@@ -11,6 +11,9 @@ from adapters.base import ModelFiles, VideoRequest
 from adapters.errors import ModelLoadFailed, UnsupportedOption
 from adapters.video_inputs import PIPELINES, VideoInputs, inputs_by_config, lack
 
+LTX_TOKENS = (256, 1024)
+"""Of LTX-Video, whose pipelines pad as they are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoCapabilities:
@@ -21,8 +24,8 @@ class VideoCapabilities:
     """Width and height are multiples of so many pixels."""
     frame_step: int
     """Lengths are one frame more than a multiple of this."""
-    max_tokens: int
-    """Of a prompt."""
+    tokens: tuple[int, int]
+    """Of a prompt: it is padded to the least, as the model was trained, and refused beyond the most."""
     takes: frozenset[str]
     """The arguments of its call."""
 
@@ -49,30 +52,26 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
     return getattr(diffusers, PIPELINES[name])
 
 
-def capabilities(pipeline: Any, ltx_tokens: int) -> VideoCapabilities:
-    """What a loaded pipeline can do.
-
-    Args:
-        pipeline: Of one of the classes of `PIPELINES`.
-        ltx_tokens: The longest prompt of the LTX pipelines, which pad as they are told.
-    """
+def capabilities(pipeline: Any) -> VideoCapabilities:
+    """What a loaded pipeline can do, of one of the classes of `PIPELINES`."""
     arguments = inspect.signature(type(pipeline).__call__).parameters
+    default = int(arguments["max_sequence_length"].default)
     if "conditions" in arguments:
         # LTX's pipelines refuse other sides than multiples of 32, however fine the latents of their autoencoder are.
         side, length = lcm(32, pipeline.vae_spatial_compression_ratio), pipeline.vae_temporal_compression_ratio
-        tokens = ltx_tokens
+        tokens = LTX_TOKENS if type(pipeline).__name__ == "LTXConditionPipeline" else (default, default)
     else:
         # The transformer's patches are two by two latents, of which the autoencoder makes the pixels.
         transformer = pipeline.transformer or pipeline.transformer_2
         side = pipeline.vae_scale_factor_spatial * transformer.config.patch_size[-1]
-        length, tokens = pipeline.vae_scale_factor_temporal, int(arguments["max_sequence_length"].default)
+        length, tokens = pipeline.vae_scale_factor_temporal, (default, default)
     transformer = pipeline.transformer
     inputs = inputs_by_config(type(pipeline).__name__, pipeline.config, transformer and transformer.config)
     return VideoCapabilities(
         inputs=inputs,
         side_step=side,
         frame_step=length,
-        max_tokens=tokens,
+        tokens=tokens,
         takes=frozenset(arguments),
     )
 

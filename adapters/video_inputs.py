@@ -15,6 +15,9 @@ PIPELINES = {
     "LTXPipeline": "LTXConditionPipeline",
     "LTXImageToVideoPipeline": "LTXConditionPipeline",
     "LTXConditionPipeline": "LTXConditionPipeline",
+    "LTX2Pipeline": "LTX2ConditionPipeline",
+    "LTX2ImageToVideoPipeline": "LTX2ConditionPipeline",
+    "LTX2ConditionPipeline": "LTX2ConditionPipeline",
     "WanPipeline": "WanPipeline",
 }
 """The classes that checkpoints name, and those that run them: of LTX the one that takes keyframes beside text."""
@@ -106,7 +109,7 @@ def inputs_by_config(pipeline: str, index: Mapping[str, Any], transformer: Mappi
     """
     if pipeline == "WanPipeline":
         return VideoInputs("none", video=False)
-    return VideoInputs("any")
+    return VideoInputs("any", video=pipeline != "LTX2ConditionPipeline")
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:

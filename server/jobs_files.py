@@ -30,12 +30,19 @@ SOURCE = "key-source.mp4"
 """The film that is filmed anew."""
 SOUND = "key-sound.m4a"
 """What is heard; the film holds as much of it as it has room for."""
+HEARD = "film.m4a"
+"""What the model has made to be heard, where it did and `SOUND` does not take its place."""
 ID = re.compile("video_[0-9a-f]{30}")
 
 
 def clip(index: int) -> str:
     """The name of a shot's clip."""
     return f"clip-{index}.mp4"
+
+
+def clip_sound(index: int) -> str:
+    """The name of what is heard with a shot's clip, where its model makes sounds."""
+    return f"clip-{index}-sound"
 
 
 def no_room() -> RequestError:
@@ -144,7 +151,7 @@ class JobFiles:
     async def tidy(self, job_id: str) -> None:
         """Removes what the film is made of; it stays, with its thumbnail and the pictures of the request."""
         for path in await asyncio.to_thread(lambda: list(self._folder(job_id).iterdir())):
-            if path.name not in (FILM, THUMBNAIL, FACTS) and not path.name.startswith("key-"):
+            if path.name not in (FILM, THUMBNAIL, FACTS, HEARD) and not path.name.startswith("key-"):
                 await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def remove(self, *job_ids: str) -> None:

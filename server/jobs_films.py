@@ -6,9 +6,10 @@ it was, whatever of it was written down.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from adapters.errors import GenerationFailed
 from adapters.pool import Pool
 from compat.video_plans import Plan, Shot
 from server import jobs_media
-from server.jobs_files import FACTS, FILM, SHEET, SOUND, THUMBNAIL, JobFiles, clip
+from server.jobs_files import FACTS, FILM, HEARD, SHEET, SOUND, THUMBNAIL, JobFiles, clip, clip_sound
 from server.jobs_tables import Job
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ class Films:
         # The clip comes last: once it is there, so is the rest.
         await self._files.save(job.state.id, f"clip-{index}.png", made.thumbnail.data)
         await self._files.save(job.state.id, f"clip-{index}.json", msgspec.json.encode(facts))
+        if made.sound is not None and not job.plan.sound:
+            await self._files.save(job.state.id, clip_sound(index), made.sound.data)
         await self._files.save(job.state.id, clip(index), made.video.data)
 
     async def _keyframes(self, job: Job, shot: Shot, request: VideoRequest) -> tuple[Keyframe, ...]:
@@ -151,12 +154,12 @@ class Films:
         job_id, files = job.state.id, self._files
         await files.copy(job_id, THUMBNAIL, files.place(job_id, "clip-0.png"))
         await files.copy(job_id, FACTS, files.place(job_id, "clip-0.json"))
-        if not job.plan.sound:
+        made = self._facts(job_id, FACTS)
+        sound = await self._sound(job, [(0, 0, made.num_frames)])
+        if sound is None:
             await files.copy(job_id, FILM, files.place(job_id, clip(0)))
             return
-        made = self._facts(job_id, FACTS)
         target = files.place(job_id, FILM + ".part")
-        sound = files.place(job_id, SOUND)
         await jobs_media.dub(files.place(job_id, clip(0)), sound, made.fps, made.num_frames, target)
         await files.settle(job_id, FILM)
 
@@ -167,23 +170,44 @@ class Films:
             for index, shot in enumerate(plan.shots)
             if shot.request is not None
         }
-        first = facts[min(facts)]
-        spans = [(files.place(job_id, clip(index)), *_span(plan, index, facts.get(index))) for index in plan.order]
+        made_first = facts[min(facts)]
+        shown = [(index, *_span(plan, index, facts.get(index))) for index in plan.order]
+        spans = [(files.place(job_id, clip(index)), first, count) for index, first, count in shown]
         made = await jobs_media.join(
             spans,
             job.state.request.fps,
             files.place(job_id, FILM + ".part"),
-            sound=files.place(job_id, SOUND) if plan.sound else None,
-            size=(first.width, first.height),  # what was there before the job may have another
+            sound=await self._sound(job, shown),
+            size=(made_first.width, made_first.height),  # what was there before the job may have another
         )
         spent = sum(one.generation_ms for one in facts.values())
-        total = Facts(first.seed, made.width, made.height, made.num_frames, job.state.request.fps, spent)
+        total = Facts(made_first.seed, made.width, made.height, made.num_frames, job.state.request.fps, spent)
         if files.has(job_id, look := f"clip-{plan.order[0]}.png"):
             await files.copy(job_id, THUMBNAIL, files.place(job_id, look))
         else:  # of an upload
             await jobs_media.cut(files.place(job_id, FILM + ".part"), 0, files.place(job_id, THUMBNAIL))
         await files.save(job_id, FACTS, msgspec.json.encode(total))
         await files.settle(job_id, FILM)
+
+    async def _sound(self, job: Job, shown: Sequence[tuple[int, int, int]]) -> Path | None:
+        """What is heard: what the request brought, else what the models made; None: nothing.
+
+        Args:
+            job: The job.
+            shown: Number of the shot, its first frame that is shown, and how many.
+        """
+        job_id, files = job.state.id, self._files
+        if job.plan.sound:
+            return files.place(job_id, SOUND)
+        made = {index: files.place(job_id, clip_sound(index)) for index, _, _ in shown}
+        heard = {index: path for index, path in made.items() if path.is_file()}
+        if not heard:
+            return None
+        track = files.place(job_id, HEARD)
+        if not files.has(job_id, HEARD):
+            pieces = [(heard.get(index), first, count) for index, first, count in shown]
+            await jobs_media.mix(pieces, job.state.request.fps, track)
+        return track
 
     def _facts(self, job_id: str, name: str) -> Facts:
         return msgspec.json.decode(self._files.place(job_id, name).read_bytes(), type=Facts)

@@ -87,6 +87,22 @@ async def dub(clip: Path, sound: Path, fps: int, num_frames: int, target: Path) 
     await _run({**order, "target": str(target)})
 
 
+async def mix(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
+    """The sounds of clips as one track, for `join` and `dub`.
+
+    Args:
+        pieces: Each clip's sound, if it has one, its first frame that is shown, and how many.
+        fps: Frames a second.
+        target: Where it goes.
+
+    Raises:
+        GenerationFailed: One cannot be read.
+        RequestError: 503 `insufficient_storage`.
+    """
+    told = [["" if path is None else str(path), first, count] for path, first, count in pieces]
+    await _run({"do": "mix", "pieces": told, "fps": fps, "target": str(target), "deadline_s": TAKE_S})
+
+
 async def cut(clip: Path, frame: int, target: Path) -> None:
     """One frame of a clip as a PNG. Raises as `join`."""
     await _run({"do": "cut", "clip": str(clip), "frame": frame, "target": str(target)})
@@ -153,7 +169,7 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     if reply.full:
         raise no_room()
     if reply.invalid is not None:
-        raise InvalidMedia(reply.invalid, param=param)
+        raise GenerationFailed(reply.invalid) if param is None else InvalidMedia(reply.invalid, param=param)
     if reply.error is not None:
         raise GenerationFailed(reply.error)
     return reply

@@ -11,7 +11,7 @@ from compat.video_fields import STEP
 from compat.video_plans import Fields, Plan, headline, single
 from compat.video_replies import VideoState
 from server.forms import Form
-from server.jobs_files import FILM, SOUND, SOURCE, THUMBNAIL, clip
+from server.jobs_files import FILM, HEARD, SOUND, SOURCE, THUMBNAIL, clip, clip_sound
 from server.jobs_inputs import refuse_lack
 from server.jobs_receipts import receipt_of
 from server.jobs_uploads import Parts, parts_of, sound_of, video_of
@@ -42,6 +42,9 @@ class Source:
     look: Path | None
     """Its first frame, where that is at hand."""
     sound: Path | None
+    """What the client brought to be heard."""
+    heard: Path | None = None
+    """What its model has made to be heard, where that is not so."""
 
 
 Reader = Callable[[Services, str, Form], Awaitable[Wanted]]
@@ -97,7 +100,8 @@ async def extension(services: Services, owner: str, form: Form) -> Wanted:
     source = await _source(services, owner, parts)
     plan, prompt = video_continuations.extend(parts.body, source.made)
     looks = {} if source.look is None else {"clip-0.png": source.look}
-    files = {clip(0): source.film, **looks, **_heard(source.sound)}
+    heard = {} if source.heard is None else {clip_sound(0): source.heard}
+    files = {clip(0): source.film, **looks, **_heard(source.sound), **heard}
     return Wanted(parts, source.model, plan, prompt, video_continuations.CONTINUED, files)
 
 
@@ -106,7 +110,7 @@ async def edit(services: Services, owner: str, form: Form) -> Wanted:
     parts = await parts_of(form, source=True)
     source = await _source(services, owner, parts)
     plan, prompt = video_continuations.edit(parts.body, source.made, Media("video/mp4", path=SOURCE))
-    files = {SOURCE: source.film, **_heard(source.sound)}
+    files = {SOURCE: source.film, **_heard(source.sound or source.heard)}
     return Wanted(parts, source.model, plan, prompt, video_continuations.CONTINUED, files)
 
 
@@ -138,8 +142,8 @@ async def _source(services: Services, owner: str, parts: Parts) -> Source:
         model = job.state.model if asked is None else services.pool.find(model_of(parts.body), VideoAdapter).name
         film = services.jobs.place(job, FILM)
         assert film is not None
-        look, sound = (services.jobs.place(job, name) for name in (THUMBNAIL, SOUND))
-        return Source(model, job.state.request, film, look, sound)
+        look, sound, heard = (services.jobs.place(job, name) for name in (THUMBNAIL, SOUND, HEARD))
+        return Source(model, job.state.request, film, look, sound, heard)
     slot = services.pool.find(model_of(parts.body), VideoAdapter)
     taken = await video_of(parts, parts.video)
     one = taken.footage

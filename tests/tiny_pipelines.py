@@ -212,6 +212,65 @@ def wan() -> Any:
     return WanPipeline(tokenizer, encoder, autoencoder, scheduler, transformer)
 
 
+def gemma_tokenizer() -> Any:
+    """Letters, and bytes for the rest."""
+    from transformers import GemmaTokenizer
+
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "\u2581", *"abcdefghijklmnopqrstuvwxyz"]
+    words += [f"<0x{byte:02X}>" for byte in range(256)]
+    return GemmaTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[])
+
+
+def gemma3(tokenizer: Any) -> Any:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16, "sliding_window": 64,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
+        "patch_size": 14,
+    }  # fmt: skip
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    return Gemma3ForConditionalGeneration(config).eval()
+
+
+def ltx2() -> Any:
+    """LTX-2.0 with its own rates: 8 frames and 32 x 32 pixels a latent, sound at 24 kHz."""
+    from diffusers import (
+        AutoencoderKLLTX2Audio,
+        AutoencoderKLLTX2Video,
+        LTX2Pipeline,
+        LTX2VideoTransformer3DModel,
+    )
+    from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+
+    tokenizer = gemma_tokenizer()
+    heads = {
+        f"{kind}_connector_{name}": value for kind in ("video", "audio") for name, value in
+        {"num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 1, "num_learnable_registers": 16}.items()
+    }  # fmt: skip
+    return LTX2Pipeline(
+        scheduler=flow(use_dynamic_shifting=True, base_shift=0.95, max_shift=2.05, shift_terminal=0.1),
+        vae=AutoencoderKLLTX2Video(
+            latent_channels=8, block_out_channels=(8, 16, 32, 64), decoder_block_out_channels=(8, 16, 32),
+            layers_per_block=(1,) * 5, decoder_layers_per_block=(1,) * 4, spatial_compression_ratio=32,
+            temporal_compression_ratio=8,
+        ),
+        audio_vae=AutoencoderKLLTX2Audio(base_channels=32, ch_mult=(1, 1, 1), num_res_blocks=1, latent_channels=2),
+        text_encoder=gemma3(tokenizer),
+        tokenizer=tokenizer,
+        connectors=LTX2TextConnectors(caption_channels=32, text_proj_in_factor=3, **heads),
+        transformer=LTX2VideoTransformer3DModel(
+            in_channels=8, out_channels=8, num_attention_heads=2, attention_head_dim=16, cross_attention_dim=32,
+            audio_in_channels=32, audio_out_channels=32, audio_num_attention_heads=2, audio_attention_head_dim=8,
+            audio_cross_attention_dim=16, num_layers=2, caption_channels=32,
+        ),
+        vocoder=LTX2Vocoder(in_channels=128, hidden_channels=32, resnet_kernel_sizes=[3], resnet_dilations=[[1]]),
+    )  # fmt: skip
+
+
 def lora(base: Any, path: Path, *, seed: int, strength: float = 1.0) -> Path:
     """A LoRA for a loaded pipeline's attention, as a safetensors file."""
     from peft import LoraConfig
@@ -249,6 +308,7 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "z-image": z_image,
     "refiner": refiner,
     "wan": wan,
+    "ltx2": ltx2,
 }
 
 

@@ -21,7 +21,7 @@ from adapters.errors import InvalidMedia
 from adapters.media.footage import take_video
 from adapters.media.images import encode_image
 from adapters.media.mp4 import dub
-from adapters.media.tracks import take_sound
+from adapters.media.tracks import mix_sounds, take_sound
 from adapters.media.videos import frame_of, join_mp4, sheet_of
 
 TAKE_BYTES = 4 * 2**30
@@ -39,6 +39,12 @@ def _join(order: dict[str, Any], part: Path) -> dict[str, Any]:
 
 def _dub(order: dict[str, Any], part: Path) -> dict[str, Any]:
     dub(order["clip"], order["sound"], int(order["fps"]), int(order["num_frames"]), str(part))
+    return {}
+
+
+def _mix(order: dict[str, Any], part: Path) -> dict[str, Any]:
+    pieces = [(str(path), int(first), int(count)) for path, first, count in order["pieces"]]
+    mix_sounds(pieces, int(order["fps"]), str(part), deadline_s=float(order["deadline_s"]))
     return {}
 
 
@@ -73,6 +79,7 @@ def _take_sound(order: dict[str, Any], part: Path) -> dict[str, Any]:
 _ORDERS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "join": _join,
     "dub": _dub,
+    "mix": _mix,
     "cut": _cut,
     "sheet": _sheet,
     "take_video": _take_video,

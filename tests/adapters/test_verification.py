@@ -148,6 +148,9 @@ ZOO: dict[str, tuple[str, Callable[[Path], Any], str]] = {
         "model_index.json", lambda path: path.write_text('{"_class_name": ["evil", "Evil"]}'), "pipeline of its own",
     ),
     "part from a module": ("model_index.json", lambda path: path.write_text('{"unet": ["os", "system"]}'), "'os'"),
+    "part from a pipeline's module": (
+        "model_index.json", lambda path: path.write_text('{"unet": ["ltx2", "pipeline_ltx2"]}'), "'ltx2'",
+    ),
     "not JSON": ("config.json", lambda path: path.write_text("{"), "not JSON"),
     "deep JSON": ("config.json", lambda path: path.write_text("[" * 200_000), "not JSON"),
     "shard elsewhere": (

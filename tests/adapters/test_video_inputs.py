@@ -14,6 +14,7 @@ from adapters.video_inputs import MAX_CONFIG_BYTES, VideoInputs, inputs_of, lack
 
 PNG = Media("image/png", b"x")
 TEXT, ALL = VideoInputs("none", video=False), VideoInputs("any")
+FRAMES = VideoInputs("any", video=False)
 FIRST = VideoInputs("first", "first", strength=False, video=False)
 ENDS = VideoInputs("ends", "first", strength=False, video=False)
 BOTH = VideoInputs("ends", "ends", strength=False, video=False)
@@ -25,6 +26,9 @@ BOTH = VideoInputs("ends", "ends", strength=False, video=False)
         ("LTXPipeline", ALL),
         ("LTXImageToVideoPipeline", ALL),
         ("LTXConditionPipeline", ALL),
+        ("LTX2Pipeline", FRAMES),
+        ("LTX2ImageToVideoPipeline", FRAMES),
+        ("LTX2ConditionPipeline", FRAMES),
         ("WanPipeline", TEXT),
         ("StableDiffusionXLPipeline", None),
         ("os.path", None),

@@ -1,6 +1,9 @@
 """Films decoded tile after tile: the same frames as diffusers' own, handed on before the last tile is there."""
 
+from pathlib import Path
+
 import pytest
+import tiny_pipelines
 import torch
 from conftest import ROOT
 from diffusers import AutoencoderKLLTXVideo
@@ -14,6 +17,14 @@ def vae() -> AutoencoderKLLTXVideo:
     return AutoencoderKLLTXVideo.from_pretrained(
         ROOT / "starter/checkpoints/video", subfolder="vae", local_files_only=True, use_safetensors=True
     ).eval()
+
+
+def test_ltx_2s_tiles_are_diffusers_own_frames(tmp_path: Path) -> None:
+    from diffusers import AutoencoderKLLTX2Video
+
+    path = tiny_pipelines.build("ltx2", tmp_path / "ltx2") / "vae"
+    vae = AutoencoderKLLTX2Video.from_pretrained(path, local_files_only=True, use_safetensors=True).eval()
+    test_tiles_are_diffusers_own_frames(vae, 16, 57, False)
 
 
 @pytest.mark.parametrize(("tile", "frames"), [(16, 25), (16, 57), (24, 57), (32, 33), (32, 65), (64, 65)])

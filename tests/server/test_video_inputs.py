@@ -20,6 +20,7 @@ UNSUPPORTED, MISSING = "unsupported_parameter", "missing_required_parameter"
 
 MODELS: dict[str, dict[str, Any]] = {
     "wan": {"model_index.json": {"_class_name": "WanPipeline"}},
+    "ltx2": {"model_index.json": {"_class_name": "LTX2Pipeline"}},
     "ltx": {"model_index.json": {"_class_name": "LTXPipeline"}},
     "broken": {"model_index.json": '{"_class_name": "Wan'},
     "wrong": {"model_index.json": {"_class_name": ["WanPipeline"]}},
@@ -116,9 +117,10 @@ def test_pictures_and_videos_that_come_as_files_are_refused_alike(server: Runnin
         ("/transitions", {"start_image": picture, "end_image": picture}, {}, "start_image"),
         ("/edits", {"video": film}, {}, "video"),
         ("/extensions", {"video": film}, {"seconds": 1}, "video"),
+        ("/edits", {"video": film}, {"model": "ltx2"}, "video"),
     ]
     for path, files, fields, param in asked:
-        assert refused(post(server, path, files, model="wan", **fields)) == (param, UNSUPPORTED), path
+        assert refused(post(server, path, files, **{"model": "wan", **fields})) == (param, UNSUPPORTED), path
     with (
         server.sdk(strict=False) as client,
         pytest.raises(openai.BadRequestError) as error,
@@ -142,6 +144,7 @@ def test_what_a_model_can_do_is_accepted(server: Running, source: str) -> None:
         post(server, "", model="ltx", input_reference=URL, keyframes=[{"frame_index": 5, "image": URL}]),
         post(server, "/transitions", model="ltx", start_image=URL, end_image=URL),
         post(server, "/edits", model="ltx", video_id=source),
+        post(server, "/extensions", model="ltx2", video_id=source, seconds=1),
         post(server, "/extensions", model="ltx", video_id=source, seconds=1),
         post(server, "/edits", model="fake-video", video_id=source),  # whose files say nothing
     ]

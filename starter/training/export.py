@@ -123,7 +123,7 @@ def export_vision(runs: Path, folder: Path) -> None:
         "It was asked only what `starter/questions.py` asks, in those words; its answers to anything else are chance.\n"
         "Several pictures at once it cannot compare. Its recipe grew while it ran: some 2,500 steps of earlier forms,\n"
         "without the help for words, are in these weights too; schedules of 3,400 and 5,400 steps were lengthened;\n"
-        "the words for one attribute, and the look at wrong words, came with the last 3,600 steps."
+        "the words for one attribute, and the look at wrong words, came with the last 2,100 steps."
     )
     text = card("vision", "LlavaOnevisionForConditionalGeneration", sizes, _done(runs, "vision"), limits)
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -51,7 +51,7 @@ class Vision(Stage):
 
     name = "vision"
     seed = 20260924
-    steps = 9000
+    steps = 7500
     rate = 2e-3
 
     def __init__(self, runs: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 from conftest import Running
 from PIL import Image
 
+from starter.captions import article
 from starter.drawing import draw
-from starter.questions import Asked, choice, predicate
+from starter.questions import Asked, choice, odd_set, predicate
 from starter.training.pictures import random_scenes
+from starter.world import ATTRIBUTES
 
 MODEL = "starter-vision"
 
@@ -241,15 +243,23 @@ def test_questions_about_scenes_that_it_never_saw_are_answered_right(starter: op
     assert sum(right) / len(right) > 0.9
 
 
-def test_a_film_of_keyframes_is_held_against_itself(starter: openai.OpenAI) -> None:
-    images = [url(scene(seed)) for seed in range(4)]
-    body = {"model": MODEL, "images": images}
-    reply: dict[str, Any] = starter.post("/scenes/consistency", body=body, cast_to=dict[str, Any])
-    assert reply["method"] == "pairs_and_set"
-    assert len(reply["pairs"]) == 6
-    assert {aspect["name"] for aspect in reply["aspects"]} == {"subject", "colour", "setting", "time", "weather"}
+def test_the_odd_keyframe_is_found_and_told(starter: openai.OpenAI) -> None:
+    rng, found = random.Random(8), list[bool]()
+    for shown in random_scenes(6, rng, held=True):
+        group, odd = odd_set(shown, rng, 4)
+        images = [url(encoded(draw(one))) for one in group]
+        reply: dict[str, Any] = starter.post(
+            "/scenes/consistency", body={"model": MODEL, "images": images}, cast_to=dict[str, Any]
+        )
+        assert reply["method"] == "descriptions"
+        assert len(reply["pairs"]) == 6
+        assert {aspect["name"] for aspect in reply["aspects"]} == set(ATTRIBUTES)
+        assert [one["subject"] for one in reply["descriptions"]] == [article(one.subject) for one in group]
+        found.append(not reply["is_consistent"] and reply["odd_image"] and reply["odd_image"]["index"] == odd)
+    assert sum(found) >= 5
     many: dict[str, Any] = starter.post(
-        "/scenes/consistency", body={**body, "images": images * 8, "aspects": ["subject"]}, cast_to=dict[str, Any]
+        "/scenes/consistency",
+        body={"model": MODEL, "images": images * 8, "aspects": ["subject"]},
+        cast_to=dict[str, Any],
     )
-    assert many["method"] == "pairs_and_set"  # 32 images of 136 tokens
     assert len(many["pairs"]) == 128

@@ -1,5 +1,6 @@
 """Videos on diffusers: by LTX-Video or LTX-2 with keyframes, or by Wan."""
 
+import inspect
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
@@ -38,7 +39,7 @@ from adapters.pipelines import (
 from adapters.threads import Emit
 from adapters.video_classes import capabilities, check_class, pipeline_class
 from adapters.video_ltx2 import guidance, makes_sound, sound_of
-from adapters.video_pictures import arguments, placed
+from adapters.video_pictures import arguments, pipeline_for, placed
 from adapters.video_tiles import can_tile, tiles_to
 
 
@@ -125,14 +126,15 @@ class DiffusersVideo(VideoAdapter):
     def _work(self, request: VideoRequest, emit: Emit[VideoEvent]) -> None:
         """Films the video, in the model's thread."""
         started = time.monotonic()
-        pipeline = self._loaded.pipeline
         width, height = nearest(request.width, self._can.side_step), nearest(request.height, self._can.side_step)
         num_frames = nearest(request.num_frames, self._can.frame_step, 1)
         seed = first_seed(request.seed)
         pictures = placed(request, width, height, num_frames)
+        pipeline = pipeline_for(self._loaded.pipeline, pictures)
 
         def on_step(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            emit(Step(step + 1, self._loaded.pipeline.num_timesteps))
+            _ = self._loaded.pipeline  # raises when it was unloaded
+            emit(Step(step + 1, pipeline.num_timesteps))
             return tensors
 
         encoder = FilmEncoder(request.fps, num_frames)
@@ -165,7 +167,8 @@ class DiffusersVideo(VideoAdapter):
                 "callback_on_step_end": on_step,
                 **(guidance(pipeline, request.guidance_scale) if makes_sound(pipeline) else {}),
             }
-            taken = {name: value for name, value in asked.items() if name in self._can.takes}
+            takes = inspect.signature(type(pipeline).__call__).parameters
+            taken = {name: value for name, value in asked.items() if name in takes}
             filmed: Any = pipeline(**taken)
             if not encoder.begun:
                 encoder.add(to_bytes(filmed.frames[0]))

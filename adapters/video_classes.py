@@ -26,8 +26,6 @@ class VideoCapabilities:
     """Lengths are one frame more than a multiple of this."""
     tokens: tuple[int, int]
     """Of a prompt: it is padded to the least, as the model was trained, and refused beyond the most."""
-    takes: frozenset[str]
-    """The arguments of its call."""
 
 
 def pipeline_class(model: ModelFiles) -> type[Any]:
@@ -49,7 +47,19 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
         raise ModelLoadFailed(
             f"The model {model.name} is of a pipeline that films nothing here: {', '.join(PIPELINES)}."
         )
+    if name.startswith("Wan"):
+        _mend_cleaning()
     return getattr(diffusers, PIPELINES[name])
+
+
+def _mend_cleaning() -> None:
+    """Has Wan's pipeline of pictures clean prompts as that of text does: with ftfy only where that is installed.
+
+    As diffusers 0.42.1 has it, the one asks for ftfy and the other fails without (`pipeline_wan_i2v.basic_clean`).
+    """
+    from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
+
+    pipeline_wan_i2v.basic_clean = pipeline_wan.basic_clean
 
 
 def capabilities(pipeline: Any) -> VideoCapabilities:
@@ -72,7 +82,6 @@ def capabilities(pipeline: Any) -> VideoCapabilities:
         side_step=side,
         frame_step=length,
         tokens=tokens,
-        takes=frozenset(arguments),
     )
 
 

@@ -19,6 +19,7 @@ PIPELINES = {
     "LTX2ImageToVideoPipeline": "LTX2ConditionPipeline",
     "LTX2ConditionPipeline": "LTX2ConditionPipeline",
     "WanPipeline": "WanPipeline",
+    "WanImageToVideoPipeline": "WanImageToVideoPipeline",
 }
 """The classes that checkpoints name, and those that run them: of LTX the one that takes keyframes beside text."""
 
@@ -96,7 +97,10 @@ def inputs_of(backend: str, directory: Path) -> VideoInputs | None:
     name = PIPELINES.get(str(index.get("_class_name"))) if index is not None else None
     if index is None or name is None:
         return None
-    return inputs_by_config(name, index, _read(directory / "transformer" / "config.json"))
+    transformer = _read(directory / "transformer" / "config.json")
+    if name == "WanImageToVideoPipeline" and transformer is None and index.get("transformer") != [None, None]:
+        return None  # it has one, and that decides
+    return inputs_by_config(name, index, transformer)
 
 
 def inputs_by_config(pipeline: str, index: Mapping[str, Any], transformer: Mapping[str, Any] | None) -> VideoInputs:
@@ -108,8 +112,23 @@ def inputs_by_config(pipeline: str, index: Mapping[str, Any], transformer: Mappi
         transformer: The transformer's; None: there is none.
     """
     if pipeline == "WanPipeline":
-        return VideoInputs("none", video=False)
+        # Wan 2.2's smallest: a first picture takes the place of the first latents, in which it was trained as well.
+        at = "first" if index.get("expand_timesteps") else "none"
+        return VideoInputs(at, strength=False, video=False)
+    if pipeline == "WanImageToVideoPipeline":
+        return _wan_pictures(index, transformer or {})
     return VideoInputs("any", video=pipeline != "LTX2ConditionPipeline")
+
+
+def _wan_pictures(index: Mapping[str, Any], transformer: Mapping[str, Any]) -> VideoInputs:
+    """What Wan's pipeline of pictures does with a second one, by the transformer that it has."""
+    if index.get("expand_timesteps"):
+        return VideoInputs("first", "first", strength=False, video=False)  # it would pass over a last one
+    if transformer.get("image_dim") is None:
+        return VideoInputs("ends", "first", strength=False, video=False)  # Wan 2.2: pictures are latents alone
+    if transformer.get("pos_embed_seq_len") is None:
+        return VideoInputs("first", "first", strength=False, video=False)  # Wan 2.1
+    return VideoInputs("ends", "ends", strength=False, video=False)  # its first and last frame model: no fewer than two
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:

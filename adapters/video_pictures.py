@@ -57,4 +57,21 @@ def arguments(pipeline: Any, pictures: dict[int, Picture]) -> dict[str, Any]:
         places = {at: (at - 1) / ratio + 1 if at else 0 for at in pictures}
         made = [LTX2VideoCondition(one.image, places[at], one.strength) for at, one in pictures.items()]  # pyright: ignore[reportArgumentType] - see above
         return {"conditions": made or None}
+    if name == "WanImageToVideoPipeline":
+        last = max(pictures, default=0)
+        return {"image": pictures[0].image, "last_image": pictures[last].image if last else None}
     return {}
+
+
+def pipeline_for(pipeline: Any, pictures: dict[int, Picture]) -> Any:
+    """The pipeline that films from pictures with the same weights, where the loaded one films from text alone."""
+    if type(pipeline).__name__ != "WanPipeline" or not pictures:
+        return pipeline
+    from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
+
+    own = pipeline.config
+    made: Any = WanImageToVideoPipeline(
+        **pipeline.components, boundary_ratio=own.boundary_ratio, expand_timesteps=own.expand_timesteps
+    )
+    made.set_progress_bar_config(disable=True)
+    return made

@@ -195,21 +195,52 @@ def refiner() -> Any:
     )  # fmt: skip
 
 
-def wan() -> Any:
-    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanPipeline, WanTransformer3DModel
+def wan_parts(**more: Any) -> dict[str, Any]:
+    from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 
     encoder, tokenizer = t5()
-    transformer = WanTransformer3DModel(
-        num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, text_dim=32, freq_dim=32,
-        ffn_dim=32, num_layers=1,
-    )  # fmt: skip
-    autoencoder = AutoencoderKLWan(
-        base_dim=8, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
+    shape = {"in_channels": 4, "out_channels": 4, **more}
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": encoder,
+        "vae": AutoencoderKLWan(
+            base_dim=8, z_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1, latents_mean=[0.0] * 4, latents_std=[1.0] * 4
+        ),
+        "scheduler": UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+        ),
+        "transformer": WanTransformer3DModel(
+            num_attention_heads=2, attention_head_dim=12, text_dim=32, freq_dim=32, ffn_dim=32, num_layers=1, **shape
+        ),
+    }  # fmt: skip
+
+
+def wan(*, expand_timesteps: bool = False) -> Any:
+    from diffusers import WanPipeline
+
+    return WanPipeline(**wan_parts(), expand_timesteps=expand_timesteps)
+
+
+def wan_pictures(*, seen: bool, ends: bool = False) -> Any:
+    """Wan that films from pictures: 2.1 sees them with CLIP, too, and its model of first and last frames sees both."""
+    from diffusers import WanImageToVideoPipeline
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+
+    # Beside the noisy latents go those of the pictures, and a mask of four channels: a frame each.
+    shape: dict[str, Any] = {"in_channels": 4 + 4 + 4}
+    if not seen:
+        return WanImageToVideoPipeline(**wan_parts(**shape))
+    config = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14
     )
-    scheduler = UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+    tokens = 1 + (28 // 14) ** 2
+    shape |= {"image_dim": 16, "added_kv_proj_dim": 24, "pos_embed_seq_len": 2 * tokens if ends else None}
+    size = {"height": 28, "width": 28}
+    return WanImageToVideoPipeline(
+        **wan_parts(**shape),
+        image_encoder=CLIPVisionModel(config).eval(),
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=size),
     )
-    return WanPipeline(tokenizer, encoder, autoencoder, scheduler, transformer)
 
 
 def gemma_tokenizer() -> Any:
@@ -308,6 +339,10 @@ BUILDERS: dict[str, Callable[[], Any]] = {
     "z-image": z_image,
     "refiner": refiner,
     "wan": wan,
+    "wan-5b": lambda: wan(expand_timesteps=True),
+    "wan-2.1-i2v": lambda: wan_pictures(seen=True),
+    "wan-2.1-flf": lambda: wan_pictures(seen=True, ends=True),
+    "wan-2.2-i2v": lambda: wan_pictures(seen=False),
     "ltx2": ltx2,
 }
 

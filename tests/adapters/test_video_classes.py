@@ -74,7 +74,7 @@ async def test_promise_28_what_wan_lacks_is_named(model: DiffusersVideo, change:
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize("name", ["StableDiffusionXLPipeline", "os.path", "WanImageToVideoPipeline", 7, None])
+@pytest.mark.parametrize("name", ["StableDiffusionXLPipeline", "os.path", "WanVACEPipeline", 7, None])
 async def test_other_classes_are_refused(tmp_path: Path, name: object) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
     with pytest.raises(ModelLoadFailed):

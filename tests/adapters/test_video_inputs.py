@@ -13,7 +13,7 @@ from adapters.base import Keyframe, Media, VideoRequest
 from adapters.video_inputs import MAX_CONFIG_BYTES, VideoInputs, inputs_of, lack
 
 PNG = Media("image/png", b"x")
-TEXT, ALL = VideoInputs("none", video=False), VideoInputs("any")
+TEXT, ALL = VideoInputs("none", strength=False, video=False), VideoInputs("any")
 FRAMES = VideoInputs("any", video=False)
 FIRST = VideoInputs("first", "first", strength=False, video=False)
 ENDS = VideoInputs("ends", "first", strength=False, video=False)
@@ -39,6 +39,31 @@ def test_a_checkpoints_class_says_what_it_takes(tmp_path: Path, name: str, found
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
     assert inputs_of("diffusers-video", tmp_path) == found
     assert inputs_of("fake-video", tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("index", "transformer", "found"),
+    [
+        ({"expand_timesteps": True}, {}, FIRST),
+        ({}, {"image_dim": 1280}, FIRST),
+        ({}, {"image_dim": 1280, "pos_embed_seq_len": None}, FIRST),
+        ({}, {"image_dim": 1280, "pos_embed_seq_len": 514}, BOTH),
+        ({}, {"image_dim": None}, ENDS),
+        ({"transformer": [None, None]}, None, ENDS),
+        ({}, None, None),
+        ({}, [], None),
+        ({}, "x" * MAX_CONFIG_BYTES, None),
+    ],
+)
+def test_wans_transformer_says_which_pictures_it_takes(
+    tmp_path: Path, index: dict, transformer: object, found: VideoInputs | None
+) -> None:
+    index = {"_class_name": "WanImageToVideoPipeline", "transformer": ["diffusers", "X"], **index}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    if transformer is not None:
+        (tmp_path / "transformer").mkdir()
+        (tmp_path / "transformer" / "config.json").write_text(json.dumps(transformer))
+    assert inputs_of("diffusers-video", tmp_path) == found
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,14 @@ UNSUPPORTED, MISSING = "unsupported_parameter", "missing_required_parameter"
 
 MODELS: dict[str, dict[str, Any]] = {
     "wan": {"model_index.json": {"_class_name": "WanPipeline"}},
+    "wan22": {
+        "model_index.json": {"_class_name": "WanImageToVideoPipeline"},
+        "transformer/config.json": {"image_dim": None},
+    },
+    "wanflf": {
+        "model_index.json": {"_class_name": "WanImageToVideoPipeline"},
+        "transformer/config.json": {"image_dim": 1280, "pos_embed_seq_len": 514},
+    },
     "ltx2": {"model_index.json": {"_class_name": "LTX2Pipeline"}},
     "ltx": {"model_index.json": {"_class_name": "LTXPipeline"}},
     "broken": {"model_index.json": '{"_class_name": "Wan'},
@@ -129,6 +137,23 @@ def test_pictures_and_videos_that_come_as_files_are_refused_alike(server: Runnin
     assert (error.value.param, error.value.code) == ("input_reference", UNSUPPORTED)
 
 
+def test_a_model_that_films_from_pictures_says_what_it_needs(server: Running, source: str) -> None:
+    sequence = {"prompt": ..., "scenes": scenes(URL, URL)}
+    asked: list[tuple[str, dict[str, Any], str, str]] = [
+        ("", {"model": "wan22"}, "input_reference", MISSING),
+        ("", {"model": "wanflf", "input_reference": URL}, "keyframes", MISSING),
+        ("/extensions", {"model": "wanflf", "video_id": source, "seconds": 1}, "video", UNSUPPORTED),
+        ("/sequences", {**sequence, "model": "wan22"}, "transition_frames", UNSUPPORTED),
+        ("/sequences", {**sequence, "model": "wan22", "scenes": scenes(URL, None)}, "scenes[1].keyframe", MISSING),
+        ("/sequences", {**sequence, "model": "wanflf", "transition_frames": 0}, "scenes", UNSUPPORTED),
+    ]
+    for path, body, param, code in asked:
+        body = {name: value for name, value in {"prompt": "x", **body}.items() if value is not ...}
+        reply = httpx.post(f"{server.url}/v1/videos{path}", json=body, timeout=60)
+        assert refused(reply) == (param, code), (path, body)
+        assert "such as 25, or 0" in reply.text or param != "transition_frames"
+
+
 def test_videos_that_are_named_are_refused_alike(server: Running, source: str) -> None:
     assert refused(post(server, "/edits", model="wan", video={"id": source})) == ("video", UNSUPPORTED)
     assert refused(post(server, "/extensions", model="wan", video_id=source, seconds=1)) == ("video", UNSUPPORTED)
@@ -146,6 +171,8 @@ def test_what_a_model_can_do_is_accepted(server: Running, source: str) -> None:
         post(server, "/edits", model="ltx", video_id=source),
         post(server, "/extensions", model="ltx2", video_id=source, seconds=1),
         post(server, "/extensions", model="ltx", video_id=source, seconds=1),
+        post(server, "/transitions", model="wanflf", start_image=URL, end_image=URL),
+        post(server, "/extensions", model="wan22", video_id=source, seconds=1),
         post(server, "/edits", model="fake-video", video_id=source),  # whose files say nothing
     ]
     for reply in accepted:

@@ -38,6 +38,28 @@ def test_what_finalizers_let_go_of_is_collected_as_well() -> None:
     subprocess.run([sys.executable, "-c", KNOTS], cwd=ROOT, check=True, timeout=60)
 
 
+NAMES = """
+import gc, sys
+from adapters.holdings import give_back
+
+gc.disable()
+give_back()
+before = sys.getallocatedblocks()
+names = [f"name {number}" for number in range(10_000)]
+for name in names:
+    getattr(object, name, None)
+del name, names
+kept = sys.getallocatedblocks() - before
+assert kept > 100, "Python keeps names no more: give_back need not see to them"
+give_back()
+assert sys.getallocatedblocks() - before < 20, kept
+"""
+
+
+def test_no_names_of_attributes_are_kept_that_would_hold_arenas() -> None:
+    subprocess.run([sys.executable, "-c", NAMES], cwd=ROOT, check=True, timeout=60)
+
+
 HEAPS = """
 import ctypes, sys, threading
 from adapters.holdings import keep_one_heap

@@ -56,7 +56,18 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
         return 18 * batch * width * height * config["base_dim"] * size
     if name == "AutoencoderKLWan":
         # Four frames at a time, with the caches of all convolutions; and what has been decoded, in three channels.
-        return batch * width * height * (51 * config["base_dim"] + 3 * frames) * size
+        # Wan 2.2's smallest packs two by two pixels into one; its decoder is wider, with a residual beside each level.
+        channels = config.get("decoder_base_dim") or config["base_dim"]
+        kept = 84 if config.get("is_residual") else 51
+        packed = (config.get("patch_size") or 1) ** 2
+        return batch * width * height * (kept * channels // packed + 3 * frames) * size
+    if name == "WanTransformer3DModel":
+        return wan_transformer_bytes(config, size, batch, frames, width, height)
+    if name == "AutoencoderKLLTX2Video":
+        # Its convolutions pad in time: five tensors at full size live at once, and a third of one.
+        channels = config["decoder_block_out_channels"][0] // config["upsample_factor"][0]
+        pixels = (width // config["patch_size"]) * (height // config["patch_size"])
+        return batch * (frames + 1) * pixels * channels * size * 16 // 3
     if name == "UNet2DConditionModel":
         # With guidance, each image is denoised twice over. The gated feed-forward of the first level with attention
         # holds its input, both halves of the inner state and their product: (1 + 8 + 4) x channels for each position.
@@ -67,7 +78,24 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
         # Input, residual, and the inner state of the feed-forward before and after its GELU: (2 + 4 + 4) x width.
         tokens = latent_frames(frames) * (width // 32) * (height // 32)
         return 2 * batch * tokens * 10 * config["num_attention_heads"] * config["attention_head_dim"] * size
+    if name == "LTX2VideoTransformer3DModel":
+        # Each token has a noise of its own, and so its own shifts, scales and gates: those of a layer beside the
+        # common ones, and positions in double precision. 45 times its width, of text and no text together.
+        tokens = latent_frames(frames) * (width // 32) * (height // 32)
+        return 2 * batch * tokens * 45 * config["num_attention_heads"] * config["attention_head_dim"] * size
     return 0  # text encoders: 77 or 256 tokens, nothing beside the others
+
+
+def wan_transformer_bytes(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
+    """`WanTransformer3DModel`: a layer's input, norm, queries, keys and values; the feed-forward before and after GELU.
+
+    Texts are denoised one after the other. Its config does not say how large a latent is: 8 pixels, and 16 where there
+    are 48 channels of it.
+    """
+    side = (16 if config["out_channels"] == 48 else 8) * config["patch_size"][-1]
+    tokens = ((frames - 1) // 4 + 1) * (width // side) * (height // side)
+    inner = config["num_attention_heads"] * config["attention_head_dim"]
+    return batch * tokens * (6 * inner + 2 * config["ffn_dim"]) * size
 
 
 def kl_decode_bytes(config: Config, size: int, batch: int, width: int, height: int) -> int:

@@ -1,5 +1,6 @@
 """Memory estimates: the seed's requirement rows, the libraries' own classes, and models on disk."""
 
+import functools
 import json
 import re
 import shutil
@@ -188,14 +189,96 @@ def test_decoders_in_three_dimensions_hold_what_is_estimated(
     assert network_activations(config, 2, 1, size[2], size[0], size[1]) == pytest.approx(live, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["sd15", "sd3", "flux", "qwen", "z-image", "wan"])
+@pytest.mark.parametrize("frames", [121, 57])
+def test_ltx_2s_networks_hold_what_is_estimated(frames: int) -> None:
+    """With LTX-2's own widths, which are the classes' defaults; layers follow each other, and two are as many."""
+    from diffusers import AutoencoderKLLTX2Video, LTX2VideoTransformer3DModel
+
+    from adapters.activations import network_activations
+
+    tall, count = latent_frames(frames), latent_frames(frames) * 16 * 24
+    sound = round(frames / 24 * 25)
+    zeros = functools.partial(torch.zeros, dtype=torch.bfloat16)
+    made: dict[str, Any] = {}
+
+    def note(module: Any) -> Any:
+        made[type(module).__name__] = {**module.config, "_class_name": type(module).__name__}
+        return module
+
+    decoded, _ = fake_run(
+        lambda: note(AutoencoderKLLTX2Video(spatial_compression_ratio=32, temporal_compression_ratio=8)),
+        lambda vae: vae.decode(zeros(1, 128, tall, 16, 24), None, return_dict=False),
+        torch.bfloat16,
+    )
+    denoised, _ = fake_run(
+        lambda: note(LTX2VideoTransformer3DModel(num_layers=2)),
+        lambda transformer: transformer(
+            hidden_states=zeros(2, count, 128), audio_hidden_states=zeros(2, sound, 128),
+            encoder_hidden_states=zeros(2, 1024, 3840), audio_encoder_hidden_states=zeros(2, 1024, 3840),
+            timestep=torch.zeros(2, count), audio_timestep=torch.zeros(2), sigma=torch.zeros(2),
+            audio_sigma=torch.zeros(2), num_frames=tall, height=16, width=24, fps=24.0, audio_num_frames=sound,
+            return_dict=False,
+        ),
+        torch.bfloat16,
+    )  # fmt: skip
+    for name, live in (("AutoencoderKLLTX2Video", decoded), ("LTX2VideoTransformer3DModel", denoised)):
+        assert network_activations(made[name], 2, 1, frames, 768, 512) == pytest.approx(live, rel=0.05), name
+
+
+@pytest.mark.parametrize(("frames", "seen"), [(81, True), (17, False)])
+def test_wans_transformer_holds_what_is_estimated(frames: int, seen: bool) -> None:
+    from diffusers import WanTransformer3DModel
+
+    from adapters.activations import network_activations
+
+    shape = {"num_attention_heads": 40, "attention_head_dim": 128, "ffn_dim": 13824, "in_channels": 36}
+    shape |= {"out_channels": 16, "patch_size": (1, 2, 2)}
+    more = {"image_dim": 1280, "added_kv_proj_dim": 5120} if seen else {}
+    zeros = functools.partial(torch.zeros, dtype=torch.bfloat16)
+    live, _ = fake_run(
+        lambda: WanTransformer3DModel(num_layers=2, **shape, **more),
+        lambda transformer: transformer(
+            hidden_states=zeros(1, 36, (frames - 1) // 4 + 1, 60, 104), timestep=torch.zeros(1),
+            encoder_hidden_states=zeros(1, 512, 4096),
+            encoder_hidden_states_image=zeros(1, 257, 1280) if seen else None, return_dict=False,
+        ),
+        torch.bfloat16,
+    )  # fmt: skip
+    config = {"_class_name": "WanTransformer3DModel", **shape}
+    assert network_activations(config, 2, 1, frames, 832, 480) == pytest.approx(live, rel=0.05)
+
+
+@pytest.mark.parametrize("size", [(384, 256, 17), (256, 512, 33)])
+def test_wan_2_2s_smallest_decoder_holds_what_is_estimated(size: tuple[int, int, int]) -> None:
+    from diffusers import AutoencoderKLWan
+
+    from adapters.activations import network_activations
+
+    shape: dict[str, Any] = {"base_dim": 160, "decoder_base_dim": 256, "patch_size": 2, "is_residual": True}
+    more: dict[str, Any] = {"z_dim": 48, "in_channels": 12, "out_channels": 12}
+    more |= {"latents_mean": [0.0] * 48, "latents_std": [1.0] * 48, "scale_factor_spatial": 16}
+    width, height, frames = size
+    latents = torch.zeros(1, 48, (frames - 1) // 4 + 1, height // 16, width // 16, dtype=torch.bfloat16)
+    live, _ = fake_run(
+        lambda: AutoencoderKLWan(**shape, **more),
+        lambda vae: vae.decode(latents, return_dict=False),
+        torch.bfloat16,
+    )
+    config = {"_class_name": "AutoencoderKLWan", **shape}
+    assert network_activations(config, 2, 1, frames, width, height) == pytest.approx(live, rel=0.05)
+
+
+VIDEO_KINDS = ("wan", "wan-5b", "wan-2.1-i2v", "wan-2.1-flf", "wan-2.2-i2v", "ltx2")
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sd3", "flux", "qwen", "z-image", *VIDEO_KINDS])
 def test_other_classes_are_estimated_from_their_files(kind: str, tmp_path: Path) -> None:
     import tiny_pipelines
 
     path = tiny_pipelines.build(kind, tmp_path / kind)
     entry = ModelEntry(
-        kind="video" if kind == "wan" else "image",
-        backend="diffusers-video" if kind == "wan" else "diffusers-image",
+        kind="video" if kind in VIDEO_KINDS else "image",
+        backend="diffusers-video" if kind in VIDEO_KINDS else "diffusers-image",
         sources=(LocalSource(path=path),),
         defaults={"width": 1024, "height": 1024, "num_frames": 17},
         memory_bytes=None, devices=None, idle_ttl_s=None,

@@ -4,10 +4,7 @@ What "memory before" means here: after each kind has been loaded, used and unloa
 side for a moment. The first load of a vLLM model makes the server's own process some 400 MB larger, and that stays:
 torch, vLLM and transformers are imported, and Python cannot unload modules.
 
-The goal is 5 %. In use, all is back: blocks of Python's allocator 249.2 MB before and 249.3 after, of the C library's 190
-and 190, objects 725,480 and 726,008. What the process holds grew by 4.1, 5.6 and 5.8 % in three runs: Python's allocator
-returns an arena of a megabyte only when it is empty, and 35 MB of unused pools between what stays became 58. With
-`PYTHONMALLOC=malloc` it grew by 1.8 % (docs/memory.md says why that is not the default).
+It grew by 1.3, 1.9 and 2.6 % in three runs. Why it grew by 5.8 % before, and what is left: docs/memory.md.
 """
 
 import base64
@@ -25,7 +22,7 @@ from conftest import ROOT, Running, serving
 
 MINUTES = 2
 WARM_UP_S = 30.0
-SERVER_GROWTH = 1.10
+SERVER_GROWTH = 1.05
 COME_TO_REST_S = 30.0
 """Within this, what unloaded models have left is given back (`adapters.holdings.Tidying`), on a busy machine as well."""
 BUDGET_GIB = 4.2
@@ -88,6 +85,7 @@ def test_promise_15_five_kinds_share_a_budget_of_two_for_minutes(tmp_path: Path)
         # Python's own helper, which multiprocessing keeps for as long as the server lives.
         assert not [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
         after = at_rest(running, before * SERVER_GROWTH)
+        print(f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after")
         assert after <= before * SERVER_GROWTH, f"{before / 1e6:.0f} MB before, {after / 1e6:.0f} MB after"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
-from adapters import hardware, lifeline
+from adapters import arenas, hardware, lifeline
 from adapters.base import Adapter
 from adapters.errors import ModelLoadFailed, OutOfMemory
 
@@ -103,7 +103,8 @@ class Engine:
         sockets = TemporaryDirectory(prefix="muybridge-", ignore_cleanup_errors=True)
         try:
             placed = {**_for_all(), **hardware.environment(devices), "VLLM_RPC_BASE_PATH": sockets.name}
-            with _starting, _environment(placed):
+            # transformers reads a vocabulary as hundreds of thousands of Python's objects.
+            with _starting, _environment(placed), arenas.spared():
                 from vllm.platforms import current_platform
                 from vllm.v1.engine.async_llm import AsyncLLM
 

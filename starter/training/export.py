@@ -144,7 +144,7 @@ def export_video(runs: Path, folder: Path) -> None:
     pipeline = video.assemble(denoiser, autoencoder, text)
     limits = (
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
-        "and softened. Schedules were lengthened while they ran: the autoencoder's of 1,600 and 5,500 steps, and the\n"
+        "and softened. Schedules were changed while they ran: the autoencoder's of 1,600 and 5,500 steps, and the\n"
         "transformer's of 1,400 and 5,600, which were on latents of a younger autoencoder."
     )
     done = _done(runs, "video_vae", "video_decoder", "video_film")

@@ -53,6 +53,15 @@ def asked_for(aspect: str) -> str:
     return f"Describe the {aspect} in a few words."
 
 
+def wordings(aspect: str, text: str) -> tuple[str, str]:
+    """How a picture is asked for what was said of another; the mean counts.
+
+    The first alone tells values of one aspect apart ("red" is in every picture with a sun), the second alone is
+    understood where the first makes no sentence.
+    """
+    return f"Is the {aspect} {text}?", f'Does the image show this: "{text}"?'
+
+
 async def described(
     adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str], partners: Sequence[tuple[int, int]]
 ) -> Described:
@@ -83,20 +92,24 @@ async def described(
         near[first].add(second)
         near[second].add(first)
 
-    async def judge(at: int) -> tuple[dict[str, float], JudgeResult | None]:
-        texts = list(dict.fromkeys(text for other in sorted(near[at]) for text in said[other] if text))
-        if not texts:
+    async def judge(at: int) -> tuple[dict[tuple[int, str], float], JudgeResult | None]:
+        told = [(aspect, text) for other in sorted(near[at]) for aspect, text in enumerate(said[other]) if text]
+        told = list(dict.fromkeys(told))
+        if not told:
             return {}, None
-        questions = tuple(Question(f'Does the image show this: "{text}"?') for text in texts)
+        questions = [Question(wording) for aspect, text in told for wording in wordings(aspects[aspect], text)]
         async with turn:
-            result = await adapter.judge(JudgeRequest((parts[at],), questions))
-        return dict(zip(texts, (one.probabilities[0] for one in result.judgements), strict=True)), result
+            result = await adapter.judge(JudgeRequest((parts[at],), tuple(questions)))
+        yes = [one.probabilities[0] for one in result.judgements]
+        of_each = len(yes) // len(told)
+        means = (sum(yes[start : start + of_each]) / of_each for start in range(0, len(yes), of_each))
+        return dict(zip(told, means, strict=True)), result
 
     judged = await all_of([judge(at) for at in range(len(parts))])
 
     def same(first: int, second: int, aspect: int) -> float:
         ways = ((first, second), (second, first))
-        known = [judged[at][0][said[other][aspect]] for at, other in ways if said[other][aspect]]
+        known = [judged[at][0][aspect, said[other][aspect]] for at, other in ways if said[other][aspect]]
         return sum(known) / len(known) if known else UNKNOWN
 
     pairs = tuple(

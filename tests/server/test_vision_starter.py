@@ -5,6 +5,7 @@ import io
 import random
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -257,6 +258,12 @@ def test_the_odd_keyframe_is_found_and_told(starter: openai.OpenAI) -> None:
         assert [one["subject"] for one in reply["descriptions"]] == [article(one.subject) for one in group]
         found.append(not reply["is_consistent"] and reply["odd_image"] and reply["odd_image"]["index"] == odd)
     assert sum(found) >= 5
+    for name in ("weather", "time"):  # All else is the same.
+        other = next(value for value in ATTRIBUTES[name] if value != getattr(group[odd], name))
+        three = [url(encoded(draw(replace(group[odd], **{name: other})))), *[url(encoded(draw(group[odd])))] * 2]
+        reply = starter.post("/scenes/consistency", body={"model": MODEL, "images": three}, cast_to=dict[str, Any])
+        assert reply["odd_image"]["index"] == 0
+        assert [one["aspect"] for one in reply["inconsistencies"]] == [name]
     many: dict[str, Any] = starter.post(
         "/scenes/consistency",
         body={"model": MODEL, "images": images * 8, "aspects": ["subject"]},

@@ -1,6 +1,6 @@
 """POST /v1/videos and /v1/videos/transitions: OpenAI's schema of a create, and ours of a transition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -66,7 +66,10 @@ def parse(body: Mapping[str, Any], reference: Media | None, defaults: Mapping[st
         RequestError: 400, naming the field at fault.
     """
     wire = validate(VideoCreateRequest, body)
-    return replace(shot_of(wire, defaults), keyframes=_keyframes(wire, reference))
+    shot = shot_of(wire, defaults)
+    keyframes = _keyframes(wire, reference)
+    _check_places(keyframes, len(wire.keyframes or ()), shot.num_frames)
+    return replace(shot, keyframes=keyframes)
 
 
 def parse_transition(body: Mapping[str, Any], images: Mapping[str, Media], defaults: Mapping[str, Any]) -> VideoRequest:
@@ -111,6 +114,23 @@ def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyfr
         for i, one in enumerate(wire.keyframes or ())
     )
     return first + others
+
+
+def _check_places(keyframes: Sequence[Keyframe], rows: int, num_frames: int) -> None:
+    """Each at a frame of the video, and no two at one; the last `rows` of them came as `keyframes`."""
+    taken = {0} if len(keyframes) > rows else set[int]()
+    for number, index in enumerate(keyframe.frame_index for keyframe in keyframes[len(keyframes) - rows :]):
+        param = f"keyframes[{number}].frame_index"
+        if not -num_frames <= index < num_frames:
+            raise RequestError(
+                f"Invalid '{param}': the video has {num_frames} frames, {-num_frames} to {num_frames - 1}.",
+                param=param,
+                code="invalid_value",
+            )
+        place = index % num_frames
+        if place in taken:
+            raise RequestError(f"Invalid '{param}': frame {place} has a picture already.", param=param)
+        taken.add(place)
 
 
 def _image(name: str, body: Mapping[str, Any], images: Mapping[str, Media]) -> Media:

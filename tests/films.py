@@ -11,6 +11,8 @@ import av
 import numpy as np
 import openai
 
+from adapters.base import GeneratedVideo, Step, VideoAdapter, VideoRequest
+
 SIZE = "1280x720"  # one of the four that the SDK's strict mode knows
 
 
@@ -19,6 +21,20 @@ def frames_of(mp4: Path) -> tuple[int, int, int]:
     with av.open(str(mp4), format="mp4") as container:
         stream = container.streams.video[0]
         return stream.width, stream.height, sum(1 for _ in container.decode(stream))
+
+
+def pixels_of(video: GeneratedVideo) -> np.ndarray:
+    """uint8 [frames, height, width, 3] of what a model made."""
+    with av.open(io.BytesIO(video.video.data)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+async def generated(model: VideoAdapter, request: VideoRequest) -> GeneratedVideo:
+    """What a model makes of a request, each of its steps told on the way."""
+    *steps, video = [event async for event in model.generate(request)]
+    assert steps == [Step(number, len(steps)) for number in range(1, len(steps) + 1)]
+    assert isinstance(video, GeneratedVideo)
+    return video
 
 
 def probed(mp4: Path) -> tuple[int, str]:

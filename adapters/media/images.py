@@ -71,13 +71,7 @@ def open_image(
     """
     with _refusing(param):
         data = _read(media, max_bytes)
-        header = _header(data)
-        if header.animated:
-            raise InvalidMedia("The picture is an animation. Send a single picture.")
-        if not 0 < header.width * header.height <= max_pixels:
-            raise InvalidMedia(
-                f"The picture has {header.width} x {header.height} pixels; at most {max_pixels:,} in all are accepted."
-            )
+        header = _accepted(data, max_pixels)
         with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
             if image.size != (header.width, header.height):
                 raise InvalidMedia("The picture is damaged: it contradicts itself about its size.")
@@ -85,6 +79,12 @@ def open_image(
             upright = image.transpose(_UPRIGHT[turn]) if (turn := _orientation(image)) in _UPRIGHT else image.copy()
         upright.info = {key: value for key, value in upright.info.items() if key == "transparency"}
         return upright
+
+
+def check_image(media: Media, *, param: str = "image") -> None:
+    """Refuses what `open_image` refuses by a picture's first bytes; nothing is decoded. Arguments and errors as there."""
+    with _refusing(param):
+        _accepted(_read(media, MAX_BYTES), MAX_PIXELS)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -149,6 +149,18 @@ def _read(media: Media, limit: int) -> bytes:
     if len(media.data) > limit:
         raise InvalidMedia(f"The picture's file is larger than {limit:,} bytes.")
     return media.data
+
+
+def _accepted(data: bytes, max_pixels: int) -> _Header:
+    """What a picture says of itself, if such pictures are accepted."""
+    header = _header(data)
+    if header.animated:
+        raise InvalidMedia("The picture is an animation. Send a single picture.")
+    if not 0 < header.width * header.height <= max_pixels:
+        raise InvalidMedia(
+            f"The picture has {header.width} x {header.height} pixels; at most {max_pixels:,} in all are accepted."
+        )
+    return header
 
 
 def _header(data: bytes) -> _Header:

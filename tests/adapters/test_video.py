@@ -7,9 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+from films import generated, pixels_of
 from PIL import Image
 
 from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, Step, VideoRequest
@@ -37,15 +37,7 @@ async def model() -> AsyncIterator[DiffusersVideo]:
 
 
 async def filmed(model: DiffusersVideo, **changes: object) -> GeneratedVideo:
-    *steps, video = [event async for event in model.generate(replace(REQUEST, **changes))]
-    assert steps == [Step(number, len(steps)) for number in range(1, len(steps) + 1)]
-    assert isinstance(video, GeneratedVideo)
-    return video
-
-
-def frames(video: GeneratedVideo) -> np.ndarray:
-    with av.open(io.BytesIO(video.video.data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return await generated(model, replace(REQUEST, **changes))
 
 
 def test_the_registry_knows_it():
@@ -57,7 +49,7 @@ async def test_text_becomes_a_video_of_moving_noise(model: DiffusersVideo):
     assert (video.width, video.height, video.num_frames, video.fps, video.seed) == (128, 128, 25, 24, 7)
     assert video.video.media_type == "video/mp4"
     assert video.generation_ms > 0
-    pixels = frames(video)
+    pixels = pixels_of(video)
     assert pixels.shape == (25, 128, 128, 3)
     assert pixels.std() > 10
     assert np.abs(pixels[0].astype(int) - pixels[-1]).mean() > 5
@@ -132,7 +124,7 @@ async def test_sizes_and_lengths_are_rounded_to_the_nearest_and_reported(
     width, height, num_frames = asked
     video = await filmed(model, width=width, height=height, num_frames=num_frames, keyframes=(Keyframe(RED, -1),))
     assert (video.width, video.height, video.num_frames) == made
-    assert frames(video).shape == (made[2], made[1], made[0], 3)
+    assert pixels_of(video).shape == (made[2], made[1], made[0], 3)
 
 
 async def test_the_last_frame_asked_for_is_the_last_that_is_made(model: DiffusersVideo):
@@ -217,7 +209,7 @@ async def test_a_long_film_is_encoded_tile_by_tile_as_it_is_decoded(model: Diffu
     model._options = before.model_copy(update={"tile_frames": 16})
     try:
         *steps, video = [event async for event in model.generate(replace(REQUEST, num_frames=41))]
-        assert (video.num_frames, len(frames(video))) == (41, 41)
+        assert (video.num_frames, len(pixels_of(video))) == (41, 41)
         assert steps[:4] == [Step(number, 4) for number in range(1, 5)]
         assert len(steps) > 6  # and one more for each tile: where a reader that goes away is noticed
         async with aclosing(model.generate(replace(REQUEST, num_frames=41))) as events:
@@ -241,12 +233,12 @@ async def test_an_edit_keeps_as_much_of_its_source_as_strength_says(model: Diffu
     plain = await filmed(model, num_inference_steps=8)
     assert made[1.0].video == plain.video
     assert [video.num_frames for video in made.values()] == [25] * 3
-    shown = [frames(video).astype(int) for video in made.values()]
+    shown = [pixels_of(video).astype(int) for video in made.values()]
     again = await filmed(model, source=media, strength=0.2, num_inference_steps=8)
     assert again.video == made[0.2].video
     # Untrained as it is, the less noise there is, the less depends on it.
     other = {
-        strength: frames(await filmed(model, source=media, strength=strength, num_inference_steps=8, seed=8))
+        strength: pixels_of(await filmed(model, source=media, strength=strength, num_inference_steps=8, seed=8))
         for strength in (0.2, 1.0)
     }
     assert np.abs(shown[0] - other[0.2]).mean() < np.abs(shown[2] - other[1.0]).mean()

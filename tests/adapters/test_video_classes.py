@@ -10,6 +10,7 @@ import av
 import pytest
 import tiny_pipelines
 from conftest import serving
+from films import generated
 from PIL import Image
 
 from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, Step, VideoRequest
@@ -31,12 +32,6 @@ async def model(checkpoint: Path) -> AsyncIterator[DiffusersVideo]:
     await adapter.unload()
 
 
-async def filmed(model: DiffusersVideo, request: VideoRequest) -> GeneratedVideo:
-    *_, video = [event async for event in model.generate(request)]
-    assert isinstance(video, GeneratedVideo)
-    return video
-
-
 def png() -> Media:
     out = io.BytesIO()
     Image.new("RGB", (64, 64), "red").save(out, "PNG")
@@ -54,10 +49,10 @@ async def test_wan_films_lengths_and_sizes_of_its_own(model: DiffusersVideo) -> 
 
 
 async def test_wan_films_the_same_for_a_seed_and_heeds_both_prompts(model: DiffusersVideo) -> None:
-    first = await filmed(model, REQUEST)
-    assert (await filmed(model, REQUEST)).video == first.video
+    first = await generated(model, REQUEST)
+    assert (await generated(model, REQUEST)).video == first.video
     for change in ({"seed": 5}, {"prompt": "a blue whale"}, {"negative_prompt": "dark"}, {"guidance_scale": 2.0}):
-        assert (await filmed(model, replace(REQUEST, **change))).video != first.video, change
+        assert (await generated(model, replace(REQUEST, **change))).video != first.video, change
 
 
 @pytest.mark.parametrize(
@@ -70,7 +65,7 @@ async def test_wan_films_the_same_for_a_seed_and_heeds_both_prompts(model: Diffu
 )
 async def test_promise_28_what_wan_lacks_is_named(model: DiffusersVideo, change: dict, param: str) -> None:
     with pytest.raises(UnsupportedOption) as caught:
-        await filmed(model, replace(REQUEST, **change))
+        await generated(model, replace(REQUEST, **change))
     assert caught.value.param == param
 
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
 import numpy as np
 import pytest
 import tiny_pipelines
 from conftest import serving
-from films import narration, tracks_of
+from films import generated, narration, pixels_of, tracks_of
 from PIL import Image
 
 from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, Step, VideoRequest
@@ -45,15 +44,7 @@ async def model(checkpoint: Path) -> AsyncIterator[DiffusersVideo]:
 
 
 async def filmed(model: DiffusersVideo, **changes: Any) -> GeneratedVideo:
-    *steps, video = [event async for event in model.generate(replace(REQUEST, **changes))]
-    assert steps == [Step(number, len(steps)) for number in range(1, len(steps) + 1)]
-    assert isinstance(video, GeneratedVideo)
-    return video
-
-
-def frames(video: GeneratedVideo) -> np.ndarray:
-    with av.open(io.BytesIO(video.video.data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return await generated(model, replace(REQUEST, **changes))
 
 
 def sound(video: GeneratedVideo) -> tuple[int, np.ndarray]:
@@ -86,7 +77,7 @@ async def test_a_film_has_pictures_and_a_sound_as_long(model: DiffusersVideo) ->
     assert type(model._loaded.pipeline).__name__ == "LTX2ConditionPipeline"  # of a checkpoint that names another
     video = await filmed(model, width=70, num_frames=20)
     assert (video.width, video.height, video.num_frames, video.fps) == (64, 64, 17, 24)
-    assert frames(video).shape == (17, 64, 64, 3)
+    assert pixels_of(video).shape == (17, 64, 64, 3)
     rate, samples = sound(video)
     assert (rate, samples.shape[1]) == (24_000, 2)
     assert len(samples) / rate == pytest.approx(17 / 24, abs=0.06)  # a latent of it is 40 ms
@@ -131,7 +122,7 @@ async def test_keyframes_are_at_the_very_frame_that_was_asked_for(model: Diffuse
 
 async def test_a_first_picture_is_the_first_frame_whatever_the_seed(model: DiffusersVideo) -> None:
     def gap(one: GeneratedVideo, two: GeneratedVideo) -> float:
-        return float(np.abs(frames(one)[0].astype(int) - frames(two)[0]).mean())
+        return float(np.abs(pixels_of(one)[0].astype(int) - pixels_of(two)[0]).mean())
 
     shown = [await filmed(model, seed=seed, keyframes=(Keyframe(RED),)) for seed in (1, 2)]
     free = [await filmed(model, seed=seed) for seed in (1, 2)]
@@ -197,7 +188,7 @@ async def test_a_long_film_is_encoded_tile_by_tile_and_sounds_as_ever(model: Dif
     finally:
         model._options = before
     assert len(steps) > 3
-    assert len(frames(tiled)) == 41
+    assert len(pixels_of(tiled)) == 41
     assert tiled.sound == whole.sound
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import av
 import httpx
-import numpy as np
 import pytest
 import tiny_pipelines
 from conftest import serving
+from films import generated, pixels_of
 from PIL import Image
 
-from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, Step, VideoRequest
+from adapters.base import GeneratedVideo, Keyframe, Media, ModelFiles, VideoRequest
 from adapters.errors import UnsupportedOption
 from adapters.media.images import encode_image
 from adapters.video import DiffusersVideo
@@ -54,16 +54,7 @@ def least(model: DiffusersVideo) -> tuple[Keyframe, ...]:
 
 
 async def filmed(model: DiffusersVideo, *keyframes: Keyframe, **changes: Any) -> GeneratedVideo:
-    request = replace(REQUEST, keyframes=keyframes, **changes)
-    *steps, video = [event async for event in model.generate(request)]
-    assert steps == [Step(1, 2), Step(2, 2)]
-    assert isinstance(video, GeneratedVideo)
-    return video
-
-
-def frames(video: GeneratedVideo) -> np.ndarray:
-    with av.open(io.BytesIO(video.video.data)) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    return await generated(model, replace(REQUEST, keyframes=keyframes, **changes))
 
 
 async def test_the_files_say_what_the_pipeline_can(model: DiffusersVideo, home: Path) -> None:
@@ -75,7 +66,7 @@ async def test_the_files_say_what_the_pipeline_can(model: DiffusersVideo, home: 
 async def test_a_picture_becomes_a_film(model: DiffusersVideo) -> None:
     video = await filmed(model, *least(model), width=70, num_frames=8)
     assert (video.width, video.height, video.num_frames, video.sound) == (64, 48, 9, None)
-    assert frames(video).shape == (9, 48, 64, 3)
+    assert pixels_of(video).shape == (9, 48, 64, 3)
     assert (await filmed(model, *least(model), width=70, num_frames=8)).video == video.video
 
 

@@ -16,6 +16,7 @@ from adapters.fake import png
 
 PICTURE = png(16, 16, (1, 2, 3))
 URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+NO_PICTURE = "data:image/png;base64," + base64.b64encode(b"hello").decode()
 UNSUPPORTED, MISSING = "unsupported_parameter", "missing_required_parameter"
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -116,6 +117,48 @@ def test_promise_28_what_wan_lacks_is_refused_at_create(server: Running, path: s
     reply = httpx.post(f"{server.url}/v1/videos{path}", json={"model": "wan", **body})
     assert refused(reply) == (param, UNSUPPORTED)
     assert count(server) == before  # no job was made of it
+
+
+@pytest.mark.parametrize("model", ["fake-video", "ltx", "empty"])
+@pytest.mark.parametrize(
+    ("path", "body", "param", "code"),
+    [
+        ("", {"keyframes": [{"frame_index": 25, "image": URL}]}, "keyframes[0].frame_index", "invalid_value"),
+        ("", {"keyframes": [{"frame_index": -26, "image": URL}]}, "keyframes[0].frame_index", "invalid_value"),
+        (
+            "",
+            {"keyframes": json.dumps([{"index": 0, "image": URL}, {"index": 500, "image": URL}])},
+            "keyframes[1].frame_index",
+            "invalid_value",
+        ),
+        ("", {"keyframes": [{"frame_index": at, "image": URL} for at in (24, -1)]}, "keyframes[1].frame_index", None),
+        (
+            "",
+            {"input_reference": URL, "keyframes": [{"frame_index": -25, "image": URL}]},
+            "keyframes[0].frame_index",
+            None,
+        ),
+        ("", {"input_reference": NO_PICTURE}, "input_reference", "invalid_media"),
+        ("", {"image_reference": {"image_url": NO_PICTURE}}, "image_reference", "invalid_media"),
+        ("", {"keyframes": [{"frame_index": 3, "image": NO_PICTURE}]}, "keyframes", "invalid_media"),
+        ("/transitions", {"start_image": URL, "end_image": NO_PICTURE}, "end_image", "invalid_media"),
+        ("/sequences", {"scenes": scenes(None, NO_PICTURE), "prompt": ...}, "scenes[1].keyframe", "invalid_media"),
+    ],
+)
+def test_promise_28_what_no_model_can_show_is_refused_at_create(
+    server: Running, model: str, path: str, body: dict, param: str, code: str | None
+) -> None:
+    before = count(server)
+    length = {} if path == "/sequences" else {"num_frames": 25}
+    body = {name: value for name, value in {"prompt": "x", **length, **body}.items() if value is not ...}
+    reply = httpx.post(f"{server.url}/v1/videos{path}", json={"model": model, **body})
+    assert refused(reply) == (param, code)
+    assert count(server) == before
+
+
+def test_a_file_that_is_no_picture_is_refused_at_create(server: Running) -> None:
+    reply = post(server, "", {"input_reference": ("a.png", b"hello")}, model="fake-video")
+    assert refused(reply) == ("input_reference", "invalid_media")
 
 
 def test_pictures_and_videos_that_come_as_files_are_refused_alike(server: Running) -> None:

@@ -41,12 +41,14 @@ class Names:
         self._aliases = aliases
         self._fallback = fallback
 
-    def find(self, name: str, adapter: type[Adapter] | None = None) -> Slot:
+    def find(self, name: str, adapter: type[Adapter] | None = None, *, kind: Kind | None = None) -> Slot:
         """The model that a name means: itself, an alias, or the kind's default where fallback is on.
 
         Args:
             name: As the client sent it; "" means the kind's default.
             adapter: What the model must be able to be leased as.
+            kind: The one kind that will do, where models of several can be leased so: a text model need not be loaded to
+                say that it has no eyes.
 
         Raises:
             ModelNotFound: No such model.
@@ -57,7 +59,7 @@ class Names:
             if slot is None:
                 raise ModelNotFound(f"The model {name!r} does not exist; GET /v1/models lists what does.")
             return slot
-        kinds = KINDS[adapter]
+        kinds = (kind,) if kind else KINDS[adapter]
         if slot is None and (self._fallback or not name):
             slot = next((one for kind in kinds for one in self._slots.values() if one.entry.kind == kind), None)
         if slot is None:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from adapters import registry
 from adapters.admission import Admission
-from adapters.base import Adapter, ModelFiles, Report
+from adapters.base import Adapter, Kind, ModelFiles, Report
 from adapters.budget import Place
 from adapters.configuration import ModelEntry, Profile
 from adapters.errors import (
@@ -97,9 +97,9 @@ class Pool:
         """Other names, and what they mean."""
         return self._aliases
 
-    def find(self, name: str, adapter: type[Adapter] | None = None) -> Slot:
+    def find(self, name: str, adapter: type[Adapter] | None = None, *, kind: Kind | None = None) -> Slot:
         """The model that a name means. See `Names.find`."""
-        return self._names.find(name, adapter)
+        return self._names.find(name, adapter, kind=kind)
 
     def lease(self, name: str, adapter: type[A]) -> Lease[A]:
         """The loaded model, for as long as the context lasts; loads it first where that is needed.

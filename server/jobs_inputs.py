@@ -1,10 +1,8 @@
-"""What no model can read, or what the asked one lacks, is refused before there is a job, by the name of its field."""
+"""What a model lacks is refused before a job is made of the request, and names the field that asked for it."""
 
-import asyncio
 from dataclasses import replace
 
 from adapters.base import Keyframe, Media, VideoRequest
-from adapters.media.images import check_image
 from adapters.video_inputs import VideoInputs, lack
 from compat.errors import RequestError
 from compat.video_plans import Fields, Plan, Shot
@@ -12,20 +10,14 @@ from compat.video_plans import Fields, Plan, Shot
 _FRAME = Media("image/png", path="a frame of another shot")
 
 
-async def refuse_damaged(plan: Plan, fields: Fields) -> None:
-    """Lets through a plan whose pictures say that they are some, by their first bytes; the model decodes them.
-
-    Raises:
-        InvalidMedia: One does not, or is too large; names its field.
-    """
-
-    def look() -> None:
-        for number, shot in enumerate(plan.shots):
-            if shot.request is not None:
-                for keyframe, name in zip(shot.request.keyframes, fields.pictures[number], strict=True):
-                    check_image(keyframe.image, param=name)
-
-    await asyncio.to_thread(look)
+def pictures_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
+    """The keyframes of all shots, each with the name of its field."""
+    return [
+        (keyframe.image, name)
+        for number, shot in enumerate(plan.shots)
+        if shot.request is not None
+        for keyframe, name in zip(shot.request.keyframes, fields.pictures[number], strict=True)
+    ]
 
 
 def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:

@@ -12,9 +12,10 @@ from compat.video_plans import Fields, Plan, headline, single
 from compat.video_replies import VideoState
 from server.forms import Form
 from server.jobs_files import FILM, HEARD, SOUND, SOURCE, THUMBNAIL, clip, clip_sound
-from server.jobs_inputs import refuse_damaged, refuse_lack
+from server.jobs_inputs import pictures_of, refuse_lack
 from server.jobs_receipts import receipt_of
 from server.jobs_uploads import Parts, parts_of, sound_of, video_of
+from server.pictures import look_at
 from server.services import AnyRequest, Services, owner_of
 
 
@@ -60,7 +61,7 @@ async def created(request: AnyRequest, services: Services, read: Reader) -> Vide
             return known
         wanted = await read(services, owner, form)
         if wanted.plan.remixed_from is None:  # whose pictures are another job's, and were looked at then
-            await refuse_damaged(wanted.plan, wanted.fields)
+            await look_at(pictures_of(wanted.plan, wanted.fields))
         # What is not here yet, or cannot be read, is not judged: the model itself will refuse, once it is loaded.
         if (can := await services.store.video_inputs(wanted.model)) is not None:
             refuse_lack(wanted.plan, wanted.fields, can)

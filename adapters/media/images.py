@@ -82,7 +82,7 @@ def open_image(
 
 
 def check_image(media: Media, *, param: str = "image") -> None:
-    """Refuses what `open_image` refuses by a picture's first bytes; nothing is decoded. Arguments and errors as there."""
+    """Refuses what `open_image` refuses by a picture's first bytes, as it does; nothing is decoded."""
     with _refusing(param):
         _accepted(_read(media, MAX_BYTES), MAX_PIXELS)
 

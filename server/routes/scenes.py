@@ -9,6 +9,7 @@ from compat.errors import RequestError
 from compat.wire import flatten
 from server import replies
 from server.forms import MAX_PICTURE_BYTES, Form
+from server.pictures import look_at
 from server.services import AnyRequest, Services, owner_of
 from server.streaming import until_disconnect
 
@@ -19,7 +20,7 @@ async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
     async with services.intake.form(request) as form:
         files = _files(form, "image", 1)
         call = scenes.parse(flatten(form.fields) if form.json is None else form.json, files[0] if files else None)
-        slot = services.pool.find(call.model, TextAdapter)
+        slot = services.pool.find(call.model, TextAdapter, kind="vision")
         work = _validated(services, owner_of(request), slot.name, call, SceneDefaults.of(slot.entry.defaults))
         return replies.json(scenes.render(await until_disconnect(request, work), slot.name))
 
@@ -30,7 +31,7 @@ async def compare(request: AnyRequest, services: Services) -> Response[bytes]:
     async with services.intake.form(request) as form:
         files = _files(form, "images", scenes.MAX_IMAGES)
         call = scenes.parse_consistency(flatten(form.fields) if form.json is None else form.json, files)
-        slot = services.pool.find(call.model, TextAdapter)
+        slot = services.pool.find(call.model, TextAdapter, kind="vision")
         work = _compared(services, owner_of(request), slot.name, call, SceneDefaults.of(slot.entry.defaults))
         return replies.json(scenes.render_consistency(await until_disconnect(request, work), slot.name))
 
@@ -39,6 +40,7 @@ async def _validated(
     services: Services, owner: str, model: str, call: scenes.SceneCall, defaults: SceneDefaults
 ) -> SceneValidation:
     (image,) = await services.references.media(owner, [call.image])
+    await look_at([(image, "image")])
     threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
         parts = await services.decompositions.of(adapter, model, call.description, defaults.decomposition)
@@ -49,6 +51,7 @@ async def _compared(
     services: Services, owner: str, model: str, call: scenes.ConsistencyCall, defaults: SceneDefaults
 ) -> SceneConsistency:
     images = await services.references.media(owner, call.images)
+    await look_at((image, f"images[{at}]") for at, image in enumerate(images))
     threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
         aspects, comparison = call.aspects or defaults.aspects, defaults.comparison

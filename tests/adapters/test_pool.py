@@ -80,6 +80,14 @@ async def test_names_aliases_and_kinds(pool: Pool) -> None:
         pool.find("pictures", TextAdapter)
 
 
+async def test_what_needs_eyes_finds_none_but_vision_models(pool: Pool, fetches: Fetches) -> None:
+    assert pool.find("", TextAdapter, kind="vision").name == "eyes"
+    for name, kind in (("words", "text"), ("pictures", "image")):
+        with pytest.raises(WrongModelKind, match=f"is of kind {kind}; this needs vision"):
+            pool.find(name, TextAdapter, kind="vision")
+    assert fetches.names == []  # nothing was loaded for it
+
+
 async def test_with_fallback_an_unknown_name_reaches_the_kinds_first_model(fetches: Fetches) -> None:
     models = {"a": ModelEntry(kind="vision", backend="fake-text"), "b": ModelEntry(kind="text", backend="fake-text")}
     pool = Pool(models, Profile(models=("a", "b")), fetches, fallback=True)

@@ -15,6 +15,7 @@ from adapters.fake import png
 
 PICTURE = png(16, 16, (1, 2, 3))
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
+NO_PICTURE = "data:image/png;base64," + base64.b64encode(b"hello").decode()
 DESCRIPTION = "A dark, mysterious forest at twilight with fog"
 
 
@@ -54,6 +55,7 @@ def test_a_file_and_an_object_mean_the_same(fake_server: Running) -> None:
         ({"description": "x" * 9000}, "description"),
         ({"threshold": 1.1}, "threshold"),
         ({"model": "fake-text"}, "model"),
+        ({"image": NO_PICTURE}, "image"),
         ({"aspects": []}, "aspects"),
     ],
 )
@@ -108,6 +110,7 @@ def test_keyframes_may_come_as_files_or_by_their_ids(fake_server: Running, clien
         ({"images": [DATA_URL, "http://127.0.0.1/x.png"]}, "images[1]"),
         ({"images": [DATA_URL, {"file_id": "x", "image_url": DATA_URL}]}, "images[1]"),
         ({"images": [DATA_URL, {}]}, "images[1]"),
+        ({"images": [DATA_URL, NO_PICTURE]}, "images[1]"),
         ({"aspects": []}, "aspects"),
         ({"aspects": ["a", "a "]}, "aspects"),
         ({"aspects": [" "]}, "aspects"),

@@ -47,8 +47,8 @@ class Names:
         Args:
             name: As the client sent it; "" means the kind's default.
             adapter: What the model must be able to be leased as.
-            kind: The one kind that will do, where models of several can be leased so: a text model need not be loaded to
-                say that it has no eyes.
+            kind: The one kind that will do, where models of several can be leased so: a text model need not be loaded
+                to say that it has no eyes.
 
         Raises:
             ModelNotFound: No such model.

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from adapters.base import Media
-from adapters.media.images import check_image
+from adapters.media.image_headers import check_image
 
 
 async def look_at(pictures: Iterable[tuple[Media, str]]) -> None:

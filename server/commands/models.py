@@ -74,15 +74,19 @@ def run_list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return _json(rows)
     from rich.console import Console
+    from rich.measure import measure_renderables
     from rich.table import Table
 
+    console = Console()
     table = Table("model", "kind", "licence", "files", "last used", box=None)
     for row in rows:
         place = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
-        place = "cannot be loaded here" if row["unusable"] else place
+        place = "cannot be served" if row["unusable"] else place
         name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
         table.add_row(name, row["kind"] or "?", row["license"] or "", place, _day(row["last_accessed_at"]))
-    Console().print(table, "", f"* served by the profile; the cache is {cache_dir}", soft_wrap=True)
+    if not console.is_terminal:  # A line per model, for grep.
+        console.width = measure_renderables(console, console.options.update(max_width=1000), [table]).maximum
+    console.print(table, "", f"* served by the profile; the cache is {cache_dir}", soft_wrap=True)
     return 0
 
 

@@ -76,7 +76,10 @@ def command(hub: Hub, tmp_path: Path) -> Command:
 def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None:
     listed = command.run("list")[0]
     assert "tiny *" in listed
-    assert "cannot be loaded here" in listed
+    assert "cannot be served" in listed
+    rows = [line for line in listed.splitlines() if " Apache-2.0 " in line]
+    assert all(line.split()[0] in {row["id"] for row in command.json("list")} for line in rows)  # None is wrapped.
+    assert len(rows) == sum(row["license"] == "Apache-2.0" for row in command.json("list"))
     out, bars = command.run("pull", "tiny")
     assert out == f"tiny: {command.home / 'cache' / 'models' / 'tiny'}\n"
     assert "tiny: downloading" in bars

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Running
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 LITELLM = "litellm==1.106.2"
 PROGRAM = """

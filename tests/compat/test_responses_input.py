@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.base import ImagePart, TextPart
-from adapters.fake import png
+from adapters.fake.pictures import png
 from compat import responses
 from compat.errors import RequestError
 from compat.responses_conversation import conversation, cuts, shortened

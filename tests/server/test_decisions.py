@@ -9,7 +9,7 @@ import openai
 import pytest
 from conftest import Running
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 from compat.decisions import MAX_QUESTIONS
 from compat.decisions_questions import MAX_CHOICES, MAX_LEVELS
 

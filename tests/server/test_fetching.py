@@ -12,7 +12,7 @@ import pytest
 from conftest import Running, serving
 
 from adapters.base import Media
-from adapters.fake import png
+from adapters.fake.pictures import png
 from compat.errors import RequestError
 from server import fetching
 from server.fetching import MAX_HOPS, Fetcher, is_public

@@ -18,7 +18,7 @@ import pytest
 from conftest import Running, serving
 from films import SIZE, film, folders, frames_of, wait
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = png(64, 64, (1, 2, 3))
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()

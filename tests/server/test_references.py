@@ -8,7 +8,7 @@ import openai
 import pytest
 from conftest import Running, serving
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = png(16, 16, (1, 2, 3))
 KEY, OTHER = "sk-first-secret", "sk-second-secret"

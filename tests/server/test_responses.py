@@ -11,7 +11,7 @@ import pytest
 from conftest import Running
 from pydantic import BaseModel
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PIXEL = "data:image/png;base64," + base64.b64encode(png(2, 2, (1, 2, 3))).decode()
 WEATHER = {

@@ -11,7 +11,7 @@ import pytest
 from conftest import Running, serving
 
 from adapters.configuration import ConfigurationError, load_catalog
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = png(16, 16, (1, 2, 3))
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()

@@ -12,7 +12,7 @@ import pytest
 from conftest import Running, serving
 from films import clip
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = png(16, 16, (1, 2, 3))
 URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()

@@ -14,7 +14,7 @@ from conftest import Running, serving
 from films import SIZE, clip, folders, frames_of, narration, tracks_of, wait
 from PIL import Image
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = png(64, 48, (1, 2, 3))
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import Running, serving
 from films import folders, frames_of, probed, wait
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 SIZE = (64, 48)
 PICTURES = [png(*SIZE, colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]

@@ -12,7 +12,7 @@ from conftest import Running, serving
 from films import clip, folders, frames_of, narration
 from inbox import Inbox
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 PICTURE = "data:image/png;base64," + base64.b64encode(png(64, 48, (1, 2, 3))).decode()
 FRAMES = {"shot": 25, "narrated": 25, "sequence": 12 + 17 + 6, "transition": 9, "extension": 10 + 8, "edit": 10}

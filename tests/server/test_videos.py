@@ -9,7 +9,7 @@ import openai
 import pytest
 from conftest import Running
 
-from adapters.fake import png
+from adapters.fake.pictures import png
 
 SIZE = "1280x720"  # one of the four that the SDK's strict mode knows
 PICTURE = png(16, 16, (1, 2, 3))

@@ -1,0 +1,13 @@
+"""A deterministic, instant fake of every kind: for tests, for trying clients, and as the smallest example of a backend.
+
+It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
+two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,
+`[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`;
+in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]` for a model that will not answer.
+
+models.py has the adapters; script.py what can be scripted; words.py, sounds.py, pictures.py and film.py what they make.
+"""
+
+from adapters.fake.models import FakeEmbedding, FakeImage, FakeOptions, FakeSpeech, FakeText, FakeVideo, FakeVoice
+
+__all__ = ["FakeEmbedding", "FakeImage", "FakeOptions", "FakeSpeech", "FakeText", "FakeVideo", "FakeVoice"]

@@ -1,0 +1,221 @@
+"""The fakes, one of every kind, and what they have in common: the script."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, Self
+
+from adapters.base import (
+    Adapter,
+    EmbeddingAdapter,
+    EmbeddingRequest,
+    EmbeddingResult,
+    ImageAdapter,
+    ImageEvent,
+    ImagePart,
+    ImageRequest,
+    JudgeRequest,
+    JudgeResult,
+    LanguageDetection,
+    Media,
+    ModelFiles,
+    Outlet,
+    Report,
+    SpeechAdapter,
+    SpeechEvent,
+    SynthesisRequest,
+    TextAdapter,
+    TextEvent,
+    TextRequest,
+    TranscriptionRequest,
+    Usage,
+    VideoAdapter,
+    VideoEvent,
+    VideoRequest,
+    VoiceAdapter,
+    VoiceEvent,
+)
+from adapters.errors import ContextLengthExceeded, GenerationFailed, ModelLoadFailed, UnsupportedOption
+from adapters.fake.pictures import image_events, video_events
+from adapters.fake.script import DIRECTIVE
+from adapters.fake.sounds import PITCHES, speech_events, voice_events, wav_seconds
+from adapters.fake.words import WIDTH, direction, judgement, past, shown, text_events, text_of
+
+CONTEXT = 4096
+"""Words that the fake language model can read and write together."""
+VOCABULARY = 100_000
+"""Token ids that the fake embedding model knows."""
+
+
+class FakeOptions(Adapter.Options):
+    """The script for all requests of one fake model."""
+
+    delay_ms: int = 0
+    """Before each event."""
+    fail_after: int | None = None
+    """Raise `GenerationFailed` after so many events."""
+    load_delay_ms: int = 0
+    fail_load: bool = False
+    can_sleep: bool = False
+    sees: bool = True
+    """Of a language model: whether it takes images."""
+    max_images: int = 32
+    """Of a language model: in one request."""
+
+
+class _Fake(Adapter):
+    """What all fakes share: loading, and a script."""
+
+    Options = FakeOptions
+
+    def __init__(self, options: FakeOptions) -> None:
+        self._options = options
+        self.loaded = True
+        self.running = 0
+        """Calls in progress, for tests of cancelling."""
+
+    @classmethod
+    async def load(cls, model: ModelFiles, report: Report) -> Self:
+        options = FakeOptions.model_validate(model.options)
+        await asyncio.sleep(options.load_delay_ms / 1000)
+        if options.fail_load:
+            raise ModelLoadFailed(f"The model {model.name!r} was told to fail.")
+        return cls(options)
+
+    async def unload(self) -> None:
+        self.loaded = False
+
+    async def sleep(self) -> bool:
+        self.loaded = not self._options.can_sleep
+        return self._options.can_sleep
+
+    async def wake(self) -> None:
+        self.loaded = True
+
+    async def _pace(self, events: Iterator[Any], script: str = "") -> AsyncGenerator[Any]:
+        """The events, delayed and broken off as scripted."""
+        said = {name: int(value) for name, value in DIRECTIVE.findall(script)}
+        delay_s = said.get("delay_ms", self._options.delay_ms) / 1000
+        left = said.get("fail_after", self._options.fail_after)
+        if not self.loaded:
+            raise GenerationFailed("The model is not loaded.")
+        self.running += 1
+        try:
+            for event in events:
+                if left == 0:
+                    raise GenerationFailed("The model was told to fail.")
+                left = None if left is None else left - 1
+                await asyncio.sleep(delay_s)
+                yield event
+        finally:
+            self.running -= 1
+
+
+class FakeText(_Fake, TextAdapter):
+    """Echoes the last message word by word, calls tools when told to, and judges by the words of the question."""
+
+    @property
+    def sees(self) -> bool:
+        """As its options say."""
+        return self._options.sees
+
+    def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
+        """See `TextAdapter.generate`."""
+        said = text_of(request)
+        prompt_tokens = len(said.split())
+        wanted = min(request.max_tokens or CONTEXT, CONTEXT)
+        if prompt_tokens > CONTEXT or (request.max_tokens or 0) > CONTEXT:
+            raise ContextLengthExceeded(
+                f"This model's context is {CONTEXT} tokens; the prompt has {prompt_tokens} and asks for "
+                f"{request.max_tokens or 0} more.",
+                param="messages" if request.messages else "prompt",
+            )
+        if not self.sees and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
+            raise UnsupportedOption("This model cannot see images.", param="messages")
+        return past(outlet, self._pace(text_events(request, said, prompt_tokens, wanted), said), request)
+
+    async def judge(self, request: JudgeRequest) -> JudgeResult:
+        """Probabilities from a hash of content and question: arbitrary, but the same every time."""
+        images = sum(isinstance(part, ImagePart) for part in request.content)
+        if not self.sees and images:
+            raise UnsupportedOption("This model cannot see images.", param="input")
+        content = b"".join(shown(part) for part in request.content)
+        words = len(content.split()) if not images else 0
+        if images > self._options.max_images or words > CONTEXT:
+            raise ContextLengthExceeded(
+                f"This model takes at most {self._options.max_images} images and {CONTEXT} words.", param="input"
+            )
+        judgements = [
+            judgement(b"".join((content, q.text.encode(), *map(shown, q.content))), q) for q in request.questions
+        ]
+        return JudgeResult(tuple(judgements), Usage(len(content.split()), len(judgements)), 0.0)
+
+
+class FakeEmbedding(_Fake, EmbeddingAdapter):
+    """Adds up a direction for each word, so texts that share words are near each other."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """See `EmbeddingAdapter.embed`. It can give any dimensions up to `WIDTH`."""
+        if not 1 <= (request.dimensions or WIDTH) <= WIDTH:
+            raise UnsupportedOption(f"The fake's vectors have 1 to {WIDTH} dimensions.", param="dimensions")
+        read = [one.split() if isinstance(one, str) else one for one in request.inputs]
+        for index, words in enumerate(read):
+            if len(words) > CONTEXT:
+                raise ContextLengthExceeded(
+                    f"This model reads at most {CONTEXT} tokens at once; input {index} has {len(words)}.",
+                    param="input",
+                )
+            if wrong := [word for word in words if isinstance(word, int) and not 0 <= word < VOCABULARY]:
+                raise UnsupportedOption(f"The token id {wrong[0]} is not below {VOCABULARY}.", param="input")
+        script = next((one for one in request.inputs if isinstance(one, str)), "")
+        vectors = (direction(words, request.dimensions or WIDTH) for words in read)
+        made = tuple([vector async for vector in self._pace(iter(vectors), script)])
+        return EmbeddingResult(made, Usage(sum(map(len, read))), 1.0)
+
+
+class FakeSpeech(_Fake, SpeechAdapter):
+    """Hears one word a second in any WAV file: "one two three ..."."""
+
+    def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
+        """See `SpeechAdapter.transcribe`."""
+        return self._pace(speech_events(request), request.prompt)
+
+    async def detect_language(self, audio: Media) -> LanguageDetection:
+        """English, always."""
+        wav_seconds(audio)
+        return LanguageDetection("en", 0.75, (("en", 0.75), ("de", 0.25)))
+
+
+class FakeVoice(_Fake, VoiceAdapter):
+    """Hums: a quarter of a second for each word, at a pitch that is the voice's."""
+
+    def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
+        """See `VoiceAdapter.speak`."""
+        if request.voice not in (None, *PITCHES):
+            raise UnsupportedOption(f"The fake has the voices {', '.join(PITCHES)}.", param="voice")
+        return self._pace(voice_events(request), request.text)
+
+
+class FakeImage(_Fake, ImageAdapter):
+    """Draws one flat colour, chosen by prompt and seed, or by the picture that it is to draw anew; PNG only."""
+
+    def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
+        """See `ImageAdapter.generate`."""
+        for param, given in (
+            ("output_format", request.media_type != "image/png"),
+            ("output_compression", request.quality is not None),
+            ("scheduler", bool(request.scheduler)),
+            ("lora", bool(request.loras)),
+            ("refiner", bool(request.refiner_steps)),
+            ("true_cfg_scale", request.true_cfg_scale is not None),
+        ):
+            if given:
+                raise UnsupportedOption(f"The fake has no {param}.", param=param)
+        return self._pace(image_events(request), request.prompt)
+
+
+class FakeVideo(_Fake, VideoAdapter):
+    """Films a still of one colour, with the request as a comment in the file."""
+
+    def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
+        """See `VideoAdapter.generate`."""
+        return self._pace(video_events(request), request.prompt)

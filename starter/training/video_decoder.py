@@ -14,15 +14,13 @@ from torch import Tensor, nn
 from starter.training.image_vae import picture_loss
 from starter.training.loop import Stage, averaged
 from starter.training.pictures import drawn, random_scenes
-from starter.training.video_vae import CHANGE_WEIGHT, filmed
+from starter.training.video_vae import CHANGE_WEIGHT, SQUARE_WEIGHT, filmed
 from starter.video import vae
 
 STILLS, FILMS = 8, 1
 """A batch: of single pictures, or of films."""
 STILL_EVERY = 4
 """How often a batch is of single pictures."""
-SQUARE_WEIGHT = 12.0
-"""Of the squared distance: what peak signal-to-noise ratios count."""
 ENDS_WEIGHT = 1.0
 """Of a film's first and last frame, counted once more: keyframes are there, and they are what people compare."""
 

@@ -24,7 +24,7 @@ BATCH = 8
 COUNT = 1_040
 """Films."""
 SEED = 18870607
-SPACE, TIME = 16, 8
+SPACE, TIME = 16, 4
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
 """Of `adapters.video`: noise on keyframes while they guide."""

@@ -1,4 +1,4 @@
-"""The video model's autoencoder: films to latents of a 32nd of each side and an eighth of the frames, and back."""
+"""The video model's autoencoder: films to latents of a 16th of each side and a quarter of the frames, and back."""
 
 import random
 from collections.abc import Mapping
@@ -8,22 +8,28 @@ import torch
 from diffusers import AutoencoderKLLTXVideo
 from torch import Tensor, nn
 
-from starter.films import MOTIONS, film_of, frames
+from starter.films import FRAMES, MOTIONS, film_of, frame, frames
 from starter.training.image_vae import picture_loss
 from starter.training.loop import Stage
 from starter.training.pictures import drawn, random_scenes, to_tensor
 from starter.video import vae
 from starter.world import SIZE
 
-STILLS, FILMS = 32, 4
-"""Crops a batch: of single pictures, and of films."""
+STILLS, PIECES, FILMS = 16, 8, 4
+"""Crops a batch: of single pictures, of pieces of films, and of whole ones."""
 CROP = 64
 """Their side. All norms here are of one place, so a crop teaches what the whole would."""
-STILL_UNTIL, STILL_EVERY = 0.55, 3
+PIECE = 9
+"""Frames of a piece: more films for the same work, and more ends, which keyframes are."""
+STILL_UNTIL, STILL_EVERY = 0.4, 4
 """For which part of the steps it sees single pictures only, which cost little; and how often a batch is of them later:
 keyframes are latents of one picture."""
+WHOLE_FROM = 0.8
+"""After which part of the steps films are whole."""
 KL_WEIGHT = 1e-5
 CHANGE_WEIGHT = 1.0
+SQUARE_WEIGHT = 12.0
+"""Of the squared distance: what peak signal-to-noise ratios count."""
 
 
 def filmed(count: int, rng: random.Random) -> Tensor:
@@ -32,12 +38,23 @@ def filmed(count: int, rng: random.Random) -> Tensor:
     return torch.stack([to_tensor(film).transpose(0, 1) for film in made])
 
 
+def pieces(count: int, rng: random.Random) -> Tensor:
+    """Pieces of films by chance: float32 [pieces, 3, 9, 128, 128], -1..1."""
+    made: list[Tensor] = []
+    for scene in random_scenes(count, rng):
+        film, begin = film_of(scene, rng.choice(MOTIONS)), rng.randint(0, FRAMES - PIECE)
+        shown = [frame(film, index / (FRAMES - 1)) for index in range(begin, begin + PIECE)]
+        made.append(to_tensor(shown).transpose(0, 1))
+    return torch.stack(made)
+
+
 class VideoVae(Stage):
     """Trains on films and single pictures that are drawn as they are needed."""
 
     name = "video_vae"
     seed = 18800504
-    steps = 8000
+    steps = 12_000
+    matrix_rate = 0.03
 
     def __init__(self, runs: Path) -> None:
         """Fresh weights; other runs are not needed."""
@@ -53,16 +70,23 @@ class VideoVae(Stage):
         """See `Stage.parts`."""
         return {"vae": self.vae}
 
+    def matrices(self) -> Mapping[str, bool]:
+        """See `Stage.matrices`. The ends are Muon's here: they make 768 numbers of a patch one place, and back."""
+        return {"": True}
+
     def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
         """See `Stage.loss`."""
         still = step < STILL_UNTIL * self.steps or step % STILL_EVERY == 0
-        true = drawn(random_scenes(STILLS, rng))[:, :, None] if still else filmed(FILMS, rng)
+        if still:
+            true = drawn(random_scenes(STILLS, rng))[:, :, None]
+        else:
+            true = filmed(FILMS, rng) if step >= WHOLE_FROM * self.steps else pieces(PIECES, rng)
         left, top = rng.randint(0, SIZE - CROP), rng.randint(0, SIZE - CROP)
         true = true[..., top : top + CROP, left : left + CROP].to(self.vae.device)
         with torch.autocast(true.device.type, torch.bfloat16):
             found = self.vae.encode(true).latent_dist
             made = self.vae.decode(found.sample()).sample.float()
-        loss = picture_loss(made, true)
+        loss = picture_loss(made, true) + SQUARE_WEIGHT * (made - true).square().mean()
         if not still:  # What moves is little of the picture, and all of the film.
             loss = loss + CHANGE_WEIGHT * (made.diff(dim=2) - true.diff(dim=2)).abs().mean()
         # LTX writes one logarithm of the variance for all channels, so the spread is counted by hand.

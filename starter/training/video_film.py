@@ -102,10 +102,12 @@ class VideoFilm(Stage):
         self.transformer, self.text = transformer(), text_encoder(self._tokenizer)
 
     def warm(self, checkpoints: Path) -> None:
-        """See `Stage.warm`."""
+        """See `Stage.warm`. Weights of other shapes, as those of another autoencoder's latents, stay fresh."""
         folder = str(checkpoints / "video")
         loaded = LTXVideoTransformer3DModel.from_pretrained(folder, subfolder="transformer")
-        self.transformer.load_state_dict(loaded.state_dict())
+        mine = self.transformer.state_dict()
+        fitting = {name: one for name, one in loaded.state_dict().items() if one.shape == mine[name].shape}
+        self.transformer.load_state_dict({**mine, **fitting})
         self.text.load_state_dict(T5EncoderModel.from_pretrained(folder, subfolder="text_encoder").state_dict())
 
     def parts(self) -> Mapping[str, nn.Module]:

@@ -21,7 +21,7 @@ from starter.words import t5_tokenizer
 from starter.world import scenes
 
 BATCH = 8
-COUNT = 1_040
+COUNT = 2_080
 """Films."""
 SEED = 18870607
 SPACE, TIME = 16, 4
@@ -91,7 +91,7 @@ class VideoFilm(Stage):
 
     name = "video_film"
     seed = 18870606
-    steps = 7700
+    steps = 4500
 
     def __init__(self, runs: Path, count: int = COUNT) -> None:
         """Fresh weights, on the latents of the autoencoder that was trained before."""

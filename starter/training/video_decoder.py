@@ -30,7 +30,7 @@ class VideoDecoder(Stage):
 
     name = "video_decoder"
     seed = 18800505
-    steps = 2400
+    steps = 3000
     rate = 2e-4
     matrix_rate = 0.004
     """A fifth of what a stage begins with that has everything to learn: the full rates threw its pictures back to where

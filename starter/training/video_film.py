@@ -91,7 +91,7 @@ class VideoFilm(Stage):
 
     name = "video_film"
     seed = 18870606
-    steps = 4500
+    steps = 3200
 
     def __init__(self, runs: Path, count: int = COUNT) -> None:
         """Fresh weights, on the latents of the autoencoder that was trained before."""

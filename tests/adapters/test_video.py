@@ -113,8 +113,8 @@ async def test_keyframes_are_cropped_and_not_squeezed(model: DiffusersVideo):
     ("asked", "made"),
     [
         ((128, 128, 24), (128, 128, 25)),
-        ((150, 100, 28), (160, 96, 25)),
-        ((143, 144, 29), (128, 160, 33)),
+        ((150, 100, 26), (160, 96, 25)),
+        ((143, 144, 31), (128, 160, 33)),
         ((8, 8, 1), (32, 32, 1)),
     ],
 )
@@ -128,7 +128,7 @@ async def test_sizes_and_lengths_are_rounded_to_the_nearest_and_reported(
 
 
 async def test_the_last_frame_asked_for_is_the_last_that_is_made(model: DiffusersVideo):
-    for asked, made in ((28, 25), (30, 33)):
+    for asked, made in ((26, 25), (28, 29)):
         here = await filmed(model, num_frames=asked, keyframes=(Keyframe(RED, asked - 1),))
         assert here.num_frames == made
         assert here.video == (await filmed(model, num_frames=made, keyframes=(Keyframe(RED, made - 1),))).video

@@ -144,8 +144,8 @@ def export_video(runs: Path, folder: Path) -> None:
     pipeline = video.assemble(denoiser, autoencoder, text)
     limits = (
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Keyframes are kept,\n"
-        "and softened. The transformer and the text encoder began with those of an earlier model, which had learnt 7,700\n"
-        "steps on latents of another kind (`--warm 0`; its ends, of another width, began anew)."
+        "and softened. The transformer and the text encoder began with those of an earlier model, after 7,700 steps\n"
+        "on latents of another kind (`--warm 0`; its ends, of another width, began anew)."
     )
     done = _done(runs, "video_vae", "video_decoder", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))

@@ -28,8 +28,8 @@ SPACE, TIME = 16, 4
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
 """Of `adapters.video`: noise on keyframes while they guide."""
-MODES = ("text", "first", "both", "both")
-"""Which keyframes a batch has; most films begin with one."""
+MODES = ("text", "first", "first", "both")
+"""Which keyframes a batch has; most films begin with one, and words decide how they go on."""
 
 
 def training_films(count: int = COUNT) -> list[Film]:
@@ -91,7 +91,7 @@ class VideoFilm(Stage):
 
     name = "video_film"
     seed = 18870606
-    steps = 3200
+    steps = 12_000
 
     def __init__(self, runs: Path, count: int = COUNT) -> None:
         """Fresh weights, on the latents of the autoencoder that was trained before."""

@@ -145,8 +145,9 @@ def export_video(runs: Path, folder: Path) -> None:
     limits = (
         "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Far from keyframes\n"
         "whatever moves is soft. The transformer and the text encoder began with those of an earlier model, after\n"
-        "7,700 steps on latents of another kind (`--warm 0`; its ends, of another width, began anew). Their schedule was of\n"
-        "3,200 steps, then of 7,500, then of 12,000, and until step 3,404 half of all batches ended with a picture too."
+        "7,700 steps on latents of another kind (`--warm 0`; its ends, of another width, began anew). Their schedule\n"
+        "was of 3,200 steps, then of 7,500, then of 12,000, and until step 3,404 half of all batches ended with a\n"
+        "picture too."
     )
     done = _done(runs, "video_vae", "video_decoder", "video_film")
     video.save(pipeline, folder, card("video", "LTXConditionPipeline", video.sizes(pipeline), done, limits))

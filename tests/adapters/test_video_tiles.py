@@ -31,7 +31,7 @@ def test_ltx_2s_tiles_are_diffusers_own_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize("space", [False, True])
 def test_tiles_are_diffusers_own_frames(vae: AutoencoderKLLTXVideo, tile: int, frames: int, space: bool) -> None:
     assert can_tile(vae)
-    latents = torch.randn(1, vae.config.latent_channels, (frames - 1) // 8 + 1, 2, 2)
+    latents = torch.randn(1, vae.config.latent_channels, (frames - 1) // vae.temporal_compression_ratio + 1, 2, 2)
     temb = torch.tensor([0.05]) if vae.config.timestep_conditioning else None
     vae.use_tiling = space
     vae.tile_sample_min_height = vae.tile_sample_min_width = 48

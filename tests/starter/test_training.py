@@ -37,9 +37,10 @@ from starter.training.oracle import Oracle, OracleStage, load_oracle
 from starter.training.packing import NOTHING, Sample, image_features, logits, pack
 from starter.training.pictures import drawn, random_scenes
 from starter.training.video_decoder import VideoDecoder
-from starter.training.video_film import VideoFilm, coordinates, packed
+from starter.training.video_film import SPACE, TIME, VideoFilm, coordinates, packed
 from starter.training.video_vae import VideoVae
 from starter.training.vision import BATCH, SETS, Vision, comparisons, questions
+from starter.video import vae
 from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, SIZE, held_out
 
@@ -262,11 +263,14 @@ def test_the_video_model_is_exported_and_films(runs: Path, tmp_path: Path):
 def test_tokens_of_films_lie_where_the_pipeline_lays_them():
     from diffusers import LTXConditionPipeline
 
+    autoencoder = vae()
+    assert (autoencoder.spatial_compression_ratio, autoencoder.temporal_compression_ratio) == (SPACE, TIME)
     latents = torch.randn(2, 5, 4, 4, 4)
     assert torch.equal(packed(latents), LTXConditionPipeline._pack_latents(latents))
     for count, first in ((4, 0), (1, 24)):
         ids = LTXConditionPipeline._prepare_video_ids(1, count, 8, 8)
-        assert torch.equal(coordinates(count, 8, first), LTXConditionPipeline._scale_video_ids(ids, 16, 8, first)[0])
+        scaled = LTXConditionPipeline._scale_video_ids(ids, SPACE, TIME, first)[0]
+        assert torch.equal(coordinates(count, 8, first), scaled)
 
 
 def test_the_oracle_in_git_reads_drawn_scenes():

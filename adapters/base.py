@@ -33,6 +33,12 @@ class Media:
     """An absolute path that the server made up, for uploads that were streamed to disk. Never a user's text."""
 
 
+REFINER = "refiner"
+"""The refiner's name in `ModelFiles.parts`."""
+LORA = "lora:"
+"""What precedes a LoRA's name in `ModelFiles.parts`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
     """A model to load: files that are already on this machine, and how to run them."""

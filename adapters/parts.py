@@ -6,15 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from adapters import memory, weights
-from adapters.base import Report
+from adapters.base import LORA, REFINER, Report
 from adapters.configuration import ModelEntry
 from adapters.errors import ModelLoadFailed
 from adapters.headers import safetensors_problems
 from adapters.sources import LocalSource, Source
 
-REFINER = "refiner"
-LORA = "lora:"
-"""Before a LoRA's name, in `ModelFiles.parts`."""
 SHARED = ("vae", "text_encoder_2")
 """Parts that the published refiner of Stable Diffusion XL has in common with its base, to the byte."""
 

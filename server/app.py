@@ -24,12 +24,14 @@ from server.downloads import Downloads
 from server.errors import to_response
 from server.fetching import Fetcher
 from server.files import Files
+from server.http.drain import DrainGate, Lifecycle
 from server.jobs import VideoJobs
 from server.jobs_events import JobEvents
 from server.jobs_files import JobFiles
 from server.jobs_queue import JobQueue
+from server.jobs_requests import VideoCreator
 from server.jobs_store import JobStore
-from server.lifecycle import DrainGate, Lifecycle, running
+from server.lifecycle import running
 from server.metrics import Metrics, RequestLog
 from server.origins import OriginGate
 from server.references import References
@@ -189,23 +191,27 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         max_owner_bytes=settings.max_file_bytes_per_key,
     )
     references = References(uploaded, Fetcher() if settings.fetch_images else None)
+    intake = Intake(
+        settings.data_dir / "uploads",
+        max_json_bytes=settings.max_json_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        timeout_s=settings.body_timeout_s,
+    )
+    jobs = create_jobs(settings, pool, database)
+    store = Store(settings.cache_dir / "models", pool)
     services = Services(
         settings=settings,
         pool=pool,
-        intake=Intake(
-            settings.data_dir / "uploads",
-            max_json_bytes=settings.max_json_bytes,
-            max_upload_bytes=settings.max_upload_bytes,
-            timeout_s=settings.body_timeout_s,
-        ),
+        intake=intake,
         artifacts=artifacts,
-        jobs=create_jobs(settings, pool, database),
+        jobs=jobs,
+        video_creator=VideoCreator(pool, intake, jobs, store),
         responses=Responses(
             pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
         ),
         database=database,
         metrics=metrics,
-        store=Store(settings.cache_dir / "models", pool),
+        store=store,
         downloads=Downloads(),
         files=uploaded,
         references=references,

@@ -11,8 +11,8 @@ from compat.errors import RequestError
 from compat.wire import flatten
 from compat.wire_columns import gather_columns
 from server.forms import Form
+from server.http.request import AnyRequest
 from server.jobs_live import Receipt
-from server.services import AnyRequest
 
 MAX_KEY = 255
 

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from compat.errors import RequestError, wire_error
 from server.errors import error_body
-from server.lifecycle import Lifecycle
+from server.http.drain import Lifecycle
 from server.settings import Settings
 from server.streaming import CONNECTION
 

@@ -1,10 +1,6 @@
 """What routes need beside the request: one object, handed to them by Litestar's dependency injection."""
 
 from dataclasses import dataclass
-from typing import Any, cast
-
-from litestar import Request
-from litestar.types import Scope
 
 from adapters.pool import Pool
 from adapters.vision import Decompositions
@@ -14,13 +10,12 @@ from server.database import Database
 from server.downloads import Downloads
 from server.files import Files
 from server.jobs import VideoJobs
+from server.jobs_requests import VideoCreator
 from server.metrics import Metrics
 from server.references import References
 from server.responses import Responses
 from server.settings import Settings
 from server.store import Store
-
-AnyRequest = Request[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +27,7 @@ class Services:
     intake: Intake
     artifacts: Artifacts
     jobs: VideoJobs
+    video_creator: VideoCreator
     responses: Responses
     database: Database
     metrics: Metrics
@@ -47,13 +43,3 @@ class Services:
         """Whether a URL's rest is a served name or an alias, as it stands."""
         name = name.strip("/")
         return name in self.pool.aliases or any(slot.name == name for slot in self.pool.slots)
-
-
-def services_of(scope: Scope) -> Services:
-    """The parts of the server that got this request, for handlers without dependency injection."""
-    return cast(Any, scope)["litestar_app"].state.services
-
-
-def owner_of(request: AnyRequest) -> str:
-    """Whose request it is, as `server/auth.py` found."""
-    return request.scope["state"]["owner"]

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from adapters.base import ModelFiles
+from adapters.base import LORA, ModelFiles
 from adapters.errors import ModelLoadFailed
 from adapters.image.plans import ImageOptions
-from adapters.parts import LORA
 
 
 def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:

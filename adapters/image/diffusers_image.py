@@ -9,6 +9,8 @@ from typing import Any, Self
 from PIL import Image
 
 from adapters.base import (
+    LORA,
+    REFINER,
     GeneratedImage,
     ImageAdapter,
     ImageEvent,
@@ -33,7 +35,6 @@ from adapters.image.refiner import CLASS, load_refiner
 from adapters.image.schedulers import Schedulers
 from adapters.image.sources import keep_rest, read_sources
 from adapters.media.images import encode_image
-from adapters.parts import LORA, REFINER
 from adapters.pipelines import Loaded, load_pipeline, validated
 from adapters.threads import Emit
 

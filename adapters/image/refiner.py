@@ -6,10 +6,10 @@ See section 2.5 of arXiv 2307.01952.
 from pathlib import Path
 from typing import Any
 
-from adapters.base import ModelFiles
+from adapters.base import REFINER, ModelFiles
 from adapters.errors import ModelLoadFailed, UnsupportedOption
 from adapters.image.plans import ImageOptions
-from adapters.parts import REFINER, SHARED, same_files
+from adapters.parts import SHARED, same_files
 from adapters.pipelines import load_pipeline
 
 CLASS = "StableDiffusionXLImg2ImgPipeline"

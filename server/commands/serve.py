@@ -47,7 +47,7 @@ async def serve(settings: "Settings") -> None:
     """
     from adapters.configuration import ConfigurationError, load_catalog
     from server.app import create_app, create_pool
-    from server.lifecycle import Lifecycle
+    from server.http.drain import Lifecycle
     from server.listening import bind, listen
     from server.metrics import log
 

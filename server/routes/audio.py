@@ -9,7 +9,8 @@ from compat import audio, audio_languages, audio_stream
 from compat.errors import RequestError
 from server import replies
 from server.forms import Form
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 from server.streaming import collect, event_stream, until_disconnect
 
 

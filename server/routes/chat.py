@@ -10,7 +10,8 @@ from compat import chat, plain_chat
 from server import replies
 from server.bodies import INLINE_BYTES, decoded
 from server.counting import counted
-from server.services import AnyRequest, owner_of, services_of
+from server.http.request import AnyRequest, owner_of, services_of
+from server.services import Services
 from server.streaming import collect, event_stream
 
 
@@ -24,7 +25,7 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
     request: AnyRequest = Request(scope, receive, send)  # pyright: ignore[reportArgumentType] - there are no sockets here
     if request.method != "POST":
         raise MethodNotAllowedException
-    services = services_of(scope)
+    services: Services = services_of(scope)
     body = await services.intake.body(request)
     call = plain_chat.parse(body) if len(body) < INLINE_BYTES else None
     call = call or chat.parse(await decoded(body))

@@ -8,8 +8,9 @@ from adapters.base import Outlet, TextAdapter
 from compat import completions
 from server import replies
 from server.counting import counted
+from server.http.request import AnyRequest
 from server.merging import generating, side_by_side
-from server.services import AnyRequest, Services
+from server.services import Services
 from server.streaming import collect, event_stream
 
 

@@ -14,7 +14,8 @@ from adapters.validation import ConfigurationValidation, validate_config
 from compat import configurations
 from compat.errors import RequestError
 from server import replies
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 
 
 @get("/v1/configurations/{kind:str}")

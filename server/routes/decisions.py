@@ -5,7 +5,8 @@ from litestar import Response, post
 from adapters.base import JudgeRequest, JudgeResult, TextAdapter
 from compat import decisions
 from server import replies
-from server.services import AnyRequest, Services, owner_of
+from server.http.request import AnyRequest, owner_of
+from server.services import Services
 from server.streaming import until_disconnect
 
 

@@ -8,7 +8,8 @@ from litestar import Response, post
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult
 from compat import embeddings
 from server import replies
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 from server.streaming import collect
 
 

@@ -10,7 +10,8 @@ from compat.errors import RequestError
 from compat.wire import flatten
 from server import replies
 from server.forms import Form, Upload
-from server.services import AnyRequest, Services, owner_of
+from server.http.request import AnyRequest, owner_of
+from server.services import Services
 
 
 @post("/v1/files", status_code=200)

@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from compat.errors import RequestError
 from server import replies
-from server.lifecycle import Lifecycle
+from server.http.drain import Lifecycle
 from server.services import Services
 
 STATES = ("unloaded", "loading", "ready", "draining", "unloading", "failed")

@@ -12,7 +12,8 @@ from compat.wire import flatten
 from compat.wire_columns import gather_columns
 from server import replies
 from server.artifacts import MEDIA_TYPES
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 from server.streaming import collect, event_stream
 
 ParsePictures = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], images.ImageCall]

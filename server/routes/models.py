@@ -11,7 +11,8 @@ from adapters.slots import Slot
 from compat import loading, models
 from server import replies
 from server.auth import require_admin
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 from server.streaming import event_stream, until_disconnect
 
 

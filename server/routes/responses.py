@@ -7,7 +7,8 @@ from litestar.params import Parameter, QueryParameter
 
 from compat import responses, responses_items
 from server import replies
-from server.services import AnyRequest, Services, owner_of
+from server.http.request import AnyRequest, owner_of
+from server.services import Services
 from server.streaming import collect, event_stream, until_disconnect
 
 Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]

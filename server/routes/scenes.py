@@ -9,8 +9,9 @@ from compat.errors import RequestError
 from compat.wire import flatten
 from server import replies
 from server.forms import MAX_PICTURE_BYTES, Form
+from server.http.request import AnyRequest, owner_of
 from server.pictures import look_at
-from server.services import AnyRequest, Services, owner_of
+from server.services import Services
 from server.streaming import until_disconnect
 
 

@@ -7,7 +7,8 @@ from litestar import Response, post
 from adapters.base import VoiceAdapter
 from compat import speech_synthesis
 from server.byte_streams import byte_stream
-from server.services import AnyRequest, Services
+from server.http.request import AnyRequest
+from server.services import Services
 from server.streaming import event_stream
 
 

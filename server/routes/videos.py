@@ -7,9 +7,10 @@ from litestar.params import Parameter
 
 from compat import video_replies as videos
 from compat.errors import RequestError
-from server import jobs_requests, replies
+from server import replies
 from server.artifacts import MEDIA_TYPES
-from server.services import AnyRequest, Services, owner_of
+from server.http.request import AnyRequest, owner_of
+from server.services import Services
 
 POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 
@@ -17,31 +18,31 @@ POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 @post("/v1/videos", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.shot)))
+    return replies.json(videos.render(await services.video_creator.shot(request)))
 
 
 @post("/v1/videos/sequences", status_code=200)
 async def create_sequence(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video of several scenes."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.sequence)))
+    return replies.json(videos.render(await services.video_creator.sequence(request)))
 
 
 @post("/v1/videos/transitions", status_code=200)
 async def create_transition(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video from one picture to another."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.transition)))
+    return replies.json(videos.render(await services.video_creator.transition(request)))
 
 
 @post("/v1/videos/extensions", status_code=200)
 async def create_extension(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video: another, and how it goes on."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.extension)))
+    return replies.json(videos.render(await services.video_creator.extension(request)))
 
 
 @post("/v1/videos/edits", status_code=200)
 async def create_edit(request: AnyRequest, services: Services) -> Response[bytes]:
     """A queued video: another, filmed anew along its own frames."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.edit)))
+    return replies.json(videos.render(await services.video_creator.edit(request)))
 
 
 @post("/v1/videos/characters", status_code=200)
@@ -59,7 +60,7 @@ async def retrieve_character(character_id: str) -> Response[bytes]:
 @post("/v1/videos/{video_id:str}/remix", status_code=200)
 async def create_remix(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
     """A queued video: another once more, with a new prompt."""
-    return replies.json(videos.render(await jobs_requests.created(request, services, jobs_requests.remix(video_id))))
+    return replies.json(videos.render(await services.video_creator.remix(request, video_id)))
 
 
 @get("/v1/videos")

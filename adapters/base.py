@@ -2,7 +2,7 @@
 
 Everything that crosses is a stdlib dataclass of numbers, strings, *encoded bytes with their media type*, and tuples of
 these: never an array, an open file or a wire object. So an adapter can live in this process, in a child
-(`adapters/worker.py`) or on another machine without changing. Defaults are those of the seed's C# interfaces.
+(`adapters/process/client.py`) or on another machine without changing. Defaults are those of the seed's C# interfaces.
 
 No library of any backend is imported here, and nothing here knows HTTP.
 """

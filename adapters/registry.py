@@ -16,23 +16,25 @@ class Backend(NamedTuple):
     target: str
     """"module:Class" of the `Adapter`."""
     process: Literal["server", "child"]
-    """"child": in a process of its own, by `adapters/worker.py`. "server": here (vLLM brings its own processes)."""
+    """"child": in its own process, by `adapters/process/client.py`. "server": in this one (vLLM starts its own)."""
 
 
 BACKENDS: dict[str, Backend] = {
-    "vllm": Backend(("text", "vision"), "adapters.text:VllmText", "server"),
-    "faster-whisper": Backend(("speech",), "adapters.speech:WhisperSpeech", "child"),
-    "transformers-embedding": Backend(("embedding",), "adapters.embedding:TransformersEmbedding", "child"),
-    "vllm-embedding": Backend(("embedding",), "adapters.embedding:VllmEmbedding", "child"),
-    "kokoro": Backend(("voice",), "adapters.voice:KokoroVoice", "child"),
-    "diffusers-image": Backend(("image",), "adapters.image:DiffusersImage", "child"),
-    "diffusers-video": Backend(("video",), "adapters.video:DiffusersVideo", "child"),
-    "fake-text": Backend(("text", "vision"), "adapters.fake:FakeText", "server"),
-    "fake-embedding": Backend(("embedding",), "adapters.fake:FakeEmbedding", "server"),
-    "fake-speech": Backend(("speech",), "adapters.fake:FakeSpeech", "server"),
-    "fake-voice": Backend(("voice",), "adapters.fake:FakeVoice", "server"),
-    "fake-image": Backend(("image",), "adapters.fake:FakeImage", "server"),
-    "fake-video": Backend(("video",), "adapters.fake:FakeVideo", "server"),
+    "vllm": Backend(("text", "vision"), "adapters.text.vllm_text:VllmText", "server"),
+    "faster-whisper": Backend(("speech",), "adapters.speech.whisper:WhisperSpeech", "child"),
+    "transformers-embedding": Backend(
+        ("embedding",), "adapters.embedding.transformers_embedding:TransformersEmbedding", "child"
+    ),
+    "vllm-embedding": Backend(("embedding",), "adapters.embedding.vllm_embedding:VllmEmbedding", "child"),
+    "kokoro": Backend(("voice",), "adapters.voice.kokoro:KokoroVoice", "child"),
+    "diffusers-image": Backend(("image",), "adapters.image.diffusers_image:DiffusersImage", "child"),
+    "diffusers-video": Backend(("video",), "adapters.video.diffusers_video:DiffusersVideo", "child"),
+    "fake-text": Backend(("text", "vision"), "adapters.fake.models:FakeText", "server"),
+    "fake-embedding": Backend(("embedding",), "adapters.fake.models:FakeEmbedding", "server"),
+    "fake-speech": Backend(("speech",), "adapters.fake.models:FakeSpeech", "server"),
+    "fake-voice": Backend(("voice",), "adapters.fake.models:FakeVoice", "server"),
+    "fake-image": Backend(("image",), "adapters.fake.models:FakeImage", "server"),
+    "fake-video": Backend(("video",), "adapters.fake.models:FakeVideo", "server"),
 }
 
 

@@ -99,11 +99,11 @@ def cpu_s(process: psutil.Process) -> float:
 
 async def weights(cache: Path) -> Path:
     """The checkpoint, fetched where it is not here yet."""
-    from adapters import loader
-    from adapters.configuration import load_catalog
+    from adapters.catalog.catalog import load_catalog
+    from adapters.loader import fetch
 
     entry = load_catalog().models[MODEL]
-    return await loader.fetch(MODEL, entry.sources, cache / "models", lambda _: None, backend=entry.backend)
+    return await fetch.fetch(MODEL, entry.sources, cache / "models", lambda _: None, backend=entry.backend)
 
 
 def measure(direct: Direct, port: int, pid: int, texts: list[str], rounds: int) -> dict[str, list[float]]:

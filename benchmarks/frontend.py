@@ -27,8 +27,8 @@ from frontend_parts.sides import MUYBRIDGE, RUST, VLLM, Side, running
 from rich.console import Console
 from rich.table import Table
 
-from adapters import loader
-from adapters.configuration import load_catalog
+from adapters.catalog.catalog import load_catalog
+from adapters.loader import fetch
 
 CACHE = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser()
 CLIENTS = 8
@@ -145,7 +145,7 @@ async def tokenizer_path() -> Path:
     catalog = load_catalog()
     name = next(name for name in catalog.profile("starter").models if catalog.models[name].kind == "text")
     entry = catalog.models[name]
-    return await loader.fetch(name, entry.sources, CACHE / "models", print, backend=entry.backend)
+    return await fetch.fetch(name, entry.sources, CACHE / "models", print, backend=entry.backend)
 
 
 def rust_path(given: str | None) -> str | None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from adapters.base import GeneratedImage, ImageRequest, ModelFiles  # noqa: E402
-from adapters.image import DiffusersImage  # noqa: E402
+from adapters.image.diffusers_image import DiffusersImage  # noqa: E402
 
 GOAL = 1.6
 

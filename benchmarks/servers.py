@@ -26,7 +26,7 @@ SERVERS = ("granian", "uvicorn")
 
 def application(frames: int) -> Any:
     """An ASGI application with a stream of `frames` frames and a small reply."""
-    from server.streaming import EventStream
+    from server.http.streaming import EventStream
 
     async def produce() -> AsyncGenerator[bytes]:
         for _ in range(frames - 1):

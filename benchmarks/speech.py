@@ -42,9 +42,9 @@ from adapters.base import (
     TranscriptionRequest,
     Word,
 )
-from adapters.configuration import CATALOG, load_catalog
-from adapters.loader import fetch
-from adapters.speech import WhisperSpeech
+from adapters.catalog.catalog import CATALOG, load_catalog
+from adapters.loader.fetch import fetch
+from adapters.speech.whisper import WhisperSpeech
 from adapters.voice.kokoro import KokoroVoice
 
 MODEL, VOICE_MODEL = "whisper-base", "kokoro-82m"

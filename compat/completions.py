@@ -10,9 +10,9 @@ from pydantic import Field
 
 from adapters.base import FinishReason, Outlet, TextDone, TextEvent, TextRequest, TokenLogprob, Usage
 from compat import sse
+from compat.chat.sampling import MAX_TOP_LOGPROBS, SamplingFields
 from compat.errors import RequestError
 from compat.logprobs import CompletionLogprobs, render_completion_logprobs
-from compat.sampling import MAX_TOP_LOGPROBS, SamplingFields
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
 

@@ -1,4 +1,4 @@
-"""Media that came inside JSON: data URLs (RFC 2397), and references to what `server/references.py` has to get."""
+"""Media that came inside JSON: data URLs (RFC 2397), and references to what `server/media/references.py` has to get."""
 
 import binascii
 import re

@@ -11,7 +11,7 @@ from adapters.base import Element, Media, SceneConsistency, SceneValidation
 from compat.errors import RequestError
 from compat.media import FileId, Reference, parse_image_url
 from compat.usage import CompletionUsage, render_tokens
-from compat.video_fields import list_of
+from compat.videos.fields import list_of
 from compat.wire import FormRequest, Timings, WireReply, WireRequest, new_id, validate
 
 MAX_DESCRIPTION = 8_000

@@ -2,8 +2,8 @@
 
 
 def main() -> None:
-    """Runs the command (`server/command.py`)."""
-    from server import command
+    """Runs the command (`server/commands/main.py`)."""
+    from server.commands import main as command
 
     command.main()
 

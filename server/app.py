@@ -10,34 +10,29 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from adapters import hardware, loader
+from adapters import hardware
 from adapters.base import Report
-from adapters.configuration import Catalog, ModelEntry
-from adapters.memory import estimate_entry
-from adapters.pool import Pool
-from adapters.vision import Decompositions
-from server.artifacts import Artifacts
-from server.auth import KeyGate
-from server.bodies import Intake
-from server.database import Database, default_url
-from server.downloads import Downloads
-from server.errors import to_response
-from server.fetching import Fetcher
-from server.files import Files
+from adapters.catalog.catalog import Catalog, ModelEntry
+from adapters.loader import fetch as loader
+from adapters.memory.estimate import estimate_entry
+from adapters.pool.pool import Pool
+from adapters.vision.decomposition import Decompositions
+from server.background import running
+from server.http.auth import KeyGate
+from server.http.bodies import Intake
 from server.http.drain import DrainGate, Lifecycle
-from server.jobs import VideoJobs
-from server.jobs_events import JobEvents
-from server.jobs_files import JobFiles
-from server.jobs_queue import JobQueue
-from server.jobs_requests import VideoCreator
-from server.jobs_store import JobStore
-from server.lifecycle import running
-from server.metrics import Metrics, RequestLog
-from server.origins import OriginGate
-from server.references import References
-from server.response_items import ResponseItems
-from server.response_store import ResponseStore
-from server.responses import Responses
+from server.http.errors import to_response
+from server.http.fast_routes import Shortcut
+from server.http.metrics import Metrics, RequestLog
+from server.http.origins import OriginGate
+from server.media.references import References
+from server.models.downloads import Downloads
+from server.models.files import Store
+from server.outbound.image_fetcher import Fetcher
+from server.outbound.webhook_client import Receiver
+from server.responses.items import ResponseItems
+from server.responses.service import Responses
+from server.responses.store import ResponseStore
 from server.routes import (
     audio,
     chat,
@@ -56,10 +51,16 @@ from server.routes import (
 )
 from server.services import Services
 from server.settings import Settings, is_loopback
-from server.shortcut import Shortcut
-from server.store import Store
-from server.webhook_calls import Receiver
-from server.webhooks import Webhooks
+from server.storage.artifacts import Artifacts
+from server.storage.database import Database, default_url
+from server.storage.files import Files
+from server.videos.create import VideoCreator
+from server.videos.events import JobEvents
+from server.videos.files import JobFiles
+from server.videos.queue import JobQueue
+from server.videos.service import VideoJobs
+from server.videos.store import JobStore
+from server.videos.webhooks import Webhooks
 
 ROUTES = [
     health.live,

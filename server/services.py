@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 
-from adapters.pool import Pool
-from adapters.vision import Decompositions
-from server.artifacts import Artifacts
-from server.bodies import Intake
-from server.database import Database
-from server.downloads import Downloads
-from server.files import Files
-from server.jobs import VideoJobs
-from server.jobs_requests import VideoCreator
-from server.metrics import Metrics
-from server.references import References
-from server.responses import Responses
+from adapters.pool.pool import Pool
+from adapters.vision.decomposition import Decompositions
+from server.http.bodies import Intake
+from server.http.metrics import Metrics
+from server.media.references import References
+from server.models.downloads import Downloads
+from server.models.files import Store
+from server.responses.service import Responses
 from server.settings import Settings
-from server.store import Store
+from server.storage.artifacts import Artifacts
+from server.storage.database import Database
+from server.storage.files import Files
+from server.videos.create import VideoCreator
+from server.videos.service import VideoJobs
 
 
 @dataclass(frozen=True, slots=True)

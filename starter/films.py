@@ -38,7 +38,7 @@ class Film:
     """One of `MOTIONS`."""
 
     def text(self, rng: random.Random) -> str:
-        """A caption and a motion hint, joined as `compat.videos` joins a prompt and its `motion_hint`."""
+        """A caption and a motion hint, joined as `compat.videos.create` joins a prompt and its `motion_hint`."""
         hint = rng.choice(HINTS[self.motion])
         told = full_caption(self.scene) if rng.random() < 0.3 else caption(self.scene, rng).text
         return f"{told} {hint}"

@@ -1,6 +1,6 @@
 """Questions about scenes, with their answers: what the vision model learns from and is measured with.
 
-They are put as the adapters put them (`adapters.text.judging`, `adapters.vision`): a model as small as this one knows
+They are put as the adapters put them (`adapters.text.judge.first_token`, `adapters.vision`): a model this small knows
 only what it was asked before.
 """
 
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adapters.base import JudgeRequest, Question, TextPart
-from adapters.text.judging import message
-from adapters.vision import asked_for, elements
+from adapters.text.judge.first_token import message
+from adapters.vision.caption_comparison import asked_for
+from adapters.vision.decomposition import elements
 from starter.captions import PRONE_TO_OMIT, article, caption, full_caption
 from starter.lexicon import named, phrases
 from starter.world import ATTRIBUTES, Scene
@@ -141,7 +142,7 @@ def whole(scene: Scene, rng: random.Random) -> Asked:
 
 
 def tell(scene: Scene, rng: random.Random) -> Asked:
-    """One attribute, in the model's own words, as keyframes are compared by (`adapters.vision.described`)."""
+    """One attribute, in the model's own words, as keyframes are compared by (`adapters.vision.caption_comparison`)."""
     name = rng.choice(sorted(ATTRIBUTES))
     value = str(getattr(scene, name))
     return Asked(asked_for(name), article(value) if name == "subject" else value)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Running
+from support.servers import ROOT, Running
 
 AGENTS = ROOT / "examples" / "agents"
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Running
+from support.servers import ROOT, Running
 
-from adapters.fake.pictures import png
+from adapters.fake.images import png
 
 LITELLM = "litellm==1.106.2"
 PROGRAM = """

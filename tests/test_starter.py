@@ -21,10 +21,10 @@ import openai
 import psutil
 import pytest
 import srt
-from conftest import ROOT, Running, serving
 from PIL import Image, ImageStat
-from raw import JSON
-from words import word_error_rate
+from support.raw import JSON
+from support.servers import ROOT, Running, serving
+from support.words import word_error_rate
 
 NARRATION = ROOT / "examples" / "narration.ogg"
 SAID = "the horse lifted all four feet off the ground nobody had seen that before"
@@ -266,7 +266,7 @@ def test_promise_29_nothing_but_the_public_port_can_be_reached_from_outside(star
     for child in server.children(recursive=True):
         found = listening(child)
         assert {address for address, _ in found} <= {"127.0.0.1", "::1"}
-        assert not found or "adapters.child" not in child.cmdline()
+        assert not found or "adapters.process.child" not in child.cmdline()
 
 
 def listening(process: psutil.Process) -> set[tuple[str, int]]:
@@ -278,7 +278,7 @@ def test_promise_1_a_killed_model_comes_back_and_the_others_never_left(
 ) -> None:
     starter.images.generate(model="gpt-image-1", prompt="a fox")
     server = psutil.Process(starter_server.process.pid)
-    workers = [child for child in server.children(recursive=True) if "adapters.child" in child.cmdline()]
+    workers = [child for child in server.children(recursive=True) if "adapters.process.child" in child.cmdline()]
     assert workers
     for worker in workers:
         worker.kill()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Running
+from support.servers import ROOT, Running
 
 from starter.drawing import draw
 from starter.training.pictures import random_scenes

@@ -1,5 +1,5 @@
-# What server/forms.py uses of the `multipart` package. Type checkers find another module first: python-multipart, which
-# vLLM brings, installs a package of the same name that hands over to this one at run time.
+# What server/http/multipart.py uses of the `multipart` package. Type checkers find another module first:
+# python-multipart, which vLLM brings, installs a package of that name that hands over to this one at run time.
 from collections.abc import Generator
 
 class MultipartError(ValueError): ...

@@ -1,11 +1,8 @@
-"""Texts to vectors, two backends: transformers (torch alone, starts in seconds) and vLLM's pooling engine.
+"""Text to vectors: transformers (torch alone, starts in seconds) and vLLM's pooling engine.
 
-recipe       what the checkpoint says of itself: pooling, length, prompt
-tokens       requests to token ids, within limits; vectors cut to the wanted size
-batching     which sequences are computed together (transformers only: vLLM has its own scheduler)
+batching                Which token sequences are computed together: of all waiting requests, those of like length
+recipe                  How a checkpoint wants to be used: the files that sentence-transformers writes beside the ...
+tokens                  Requests to token ids, within the model's limits, and whole vectors to those of the size ...
+transformers_embedding  Embeddings with transformers and torch alone: an encoder, pooled; batches collected across ...
+vllm_embedding          Embeddings on vLLM's pooling engine, for large models on a GPU; it schedules and batches ...
 """
-
-from adapters.embedding.transformers_embedding import TransformersEmbedding
-from adapters.embedding.vllm_embedding import VllmEmbedding
-
-__all__ = ["TransformersEmbedding", "VllmEmbedding"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from adapters.embedding.tokens import Ids
+from adapters.engines.threads import ModelThread
 from adapters.errors import Interrupted, ModelBusy
-from adapters.threads import ModelThread
 
 MAX_WAITING_TOKENS = 1_000_000
 """Of all requests together; what would come on top is `ModelBusy`."""

@@ -15,8 +15,8 @@ from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, L
 from adapters.embedding.batching import Batcher
 from adapters.embedding.recipe import EmbeddingOptions, Pooling, Recipe, read_recipe, validated
 from adapters.embedding.tokens import Ids, Reader, shortened
+from adapters.engines.threads import ModelThread
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
-from adapters.threads import ModelThread
 
 if TYPE_CHECKING:
     import torch

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
 
-from adapters import lifeline
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
 from adapters.embedding.recipe import EmbeddingOptions, Recipe, read_recipe, validated
 from adapters.embedding.tokens import Ids, Reader, shortened
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
+from adapters.process import parent_death
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -158,7 +158,7 @@ def _start(path: str, recipe: Recipe, options: VllmEmbedding.Options) -> "AsyncL
             "VLLM_NO_USAGE_STATS": "1",
             "VLLM_DO_NOT_TRACK": "1",
             "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-            lifeline.VARIABLE: str(os.getpid()),
+            parent_death.VARIABLE: str(os.getpid()),
         }
     )
     # The engine has connected once it has started, and nobody connects later: the sockets' names can go at once, and
@@ -184,7 +184,7 @@ def _start(path: str, recipe: Recipe, options: VllmEmbedding.Options) -> "AsyncL
 
 
 def _for_cpu(options: VllmEmbedding.Options) -> dict[str, str]:
-    """As adapters/text/engine.py has it, which says why."""
+    """As adapters/engines/vllm.py has it, which says why."""
     threads = options.threads or os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0))
     environment = {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     if options.tensor_parallel_size == 1:

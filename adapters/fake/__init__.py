@@ -7,7 +7,3 @@ in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]
 
 models.py has the adapters; script.py what can be scripted; words.py, sounds.py, pictures.py and film.py what they make.
 """
-
-from adapters.fake.models import FakeEmbedding, FakeImage, FakeOptions, FakeSpeech, FakeText, FakeVideo, FakeVoice
-
-__all__ = ["FakeEmbedding", "FakeImage", "FakeOptions", "FakeSpeech", "FakeText", "FakeVideo", "FakeVoice"]

@@ -35,10 +35,10 @@ from adapters.base import (
     VoiceEvent,
 )
 from adapters.errors import ContextLengthExceeded, GenerationFailed, ModelLoadFailed, UnsupportedOption
-from adapters.fake.pictures import image_events, video_events
+from adapters.fake.audio import PITCHES, speech_events, voice_events, wav_seconds
+from adapters.fake.images import image_events, video_events
 from adapters.fake.script import DIRECTIVE
-from adapters.fake.sounds import PITCHES, speech_events, voice_events, wav_seconds
-from adapters.fake.words import WIDTH, direction, judgement, past, shown, text_events, text_of
+from adapters.fake.text import WIDTH, direction, judgement, past, shown, text_events, text_of
 
 CONTEXT = 4096
 """Words that the fake language model can read and write together."""

@@ -21,22 +21,22 @@ from adapters.base import (
     Report,
     Step,
 )
+from adapters.engines.diffusers import Loaded, load_pipeline, validated
+from adapters.engines.threads import Emit
 from adapters.errors import Interrupted, ModelLoadFailed, UnsupportedOption
+from adapters.image.batch_invariant import EXACT
+from adapters.image.batching import Collector, Ticket
 from adapters.image.capabilities import capabilities, pipeline_class
-from adapters.image.collecting import Collector, Ticket
-from adapters.image.compiling import arrange
-from adapters.image.drawing import SDXL, Parts, Preview, Row, can_preview, draw
-from adapters.image.exact import EXACT
+from adapters.image.compile import arrange
+from adapters.image.denoise import SDXL, Parts, Preview, Row, can_preview, draw
+from adapters.image.init_images import keep_rest, read_sources
 from adapters.image.loras import Loras
-from adapters.image.plans import ImageOptions, Plan, Sources, check, plan, seeds_of
+from adapters.image.options import ImageOptions, Plan, Sources, check, plan, seeds_of
 from adapters.image.previews import moments
 from adapters.image.prompts import Lengths
 from adapters.image.refiner import CLASS, load_refiner
 from adapters.image.schedulers import Schedulers
-from adapters.image.sources import keep_rest, read_sources
-from adapters.media.images import encode_image
-from adapters.pipelines import Loaded, load_pipeline, validated
-from adapters.threads import Emit
+from adapters.media.decode_image import encode_image
 
 BATCH = 4
 """Images at once, where nobody says otherwise: the seed's number."""
@@ -48,7 +48,7 @@ class DiffusersImage(ImageAdapter):
     """A text-to-image checkpoint in diffusers' layout, safetensors only, of the class that its model_index.json names.
 
     A seed's noise is the same on every device and whatever else is drawn with it, and so are the picture's bytes, in
-    whatever company (`adapters/image/exact.py`); on another kind of machine they may differ in roundings.
+    whatever company (`adapters/image/batch_invariant.py`); on another kind of machine they may differ in roundings.
     """
 
     Options = ImageOptions

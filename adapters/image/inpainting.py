@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.image.plans import Sources
-from adapters.pipelines import generator
+from adapters.engines.diffusers import generator
+from adapters.image.options import Sources
 
 SALT = 0x9E3779B9
 """Takes the noise beside the mask from another place than the noise that is drawn from."""

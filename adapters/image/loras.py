@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.base import Lora
+from adapters.engines.diffusers import check_range, translated
 from adapters.errors import GenerationFailed, ModelLoadFailed, UnsupportedOption
-from adapters.pipelines import check_range, translated
 
 MAX_SCALE = 10.0
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from adapters.pipelines import to_bytes
+from adapters.engines.diffusers import to_bytes
 
 PACKED = ("latents", "height", "width", "vae_scale_factor")
 """Arguments of the pipelines that lay two by two latents into one token."""

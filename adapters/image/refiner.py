@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from adapters.base import REFINER, ModelFiles
+from adapters.engines.diffusers import load_pipeline
 from adapters.errors import ModelLoadFailed, UnsupportedOption
-from adapters.image.plans import ImageOptions
-from adapters.parts import SHARED, same_files
-from adapters.pipelines import load_pipeline
+from adapters.image.options import ImageOptions
+from adapters.pool.components import SHARED, same_files
 
 CLASS = "StableDiffusionXLImg2ImgPipeline"
 

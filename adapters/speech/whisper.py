@@ -1,4 +1,4 @@
-"""Speech on faster-whisper: writes it down, names its language. Uploads are decoded in `adapters/media/sounds.py`."""
+"""Speech on faster-whisper: transcribes, detects languages. Uploads are decoded in `adapters/media/decode_audio.py`."""
 
 import asyncio
 import logging
@@ -28,18 +28,18 @@ from adapters.base import (
     TranscriptionInfo,
     TranscriptionRequest,
 )
+from adapters.engines.threads import Emit, ModelThread
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
-from adapters.media.sounds import SAMPLE_RATE, decode_audio
-from adapters.speech import chunks
+from adapters.media.decode_audio import SAMPLE_RATE, decode_audio
+from adapters.speech import vad_chunks
+from adapters.speech.audio_budget import Room
 from adapters.speech.batching import Batcher
-from adapters.speech.boundaries import Envelope, refined
-from adapters.speech.requests import check, options
-from adapters.speech.room import Room
+from adapters.speech.options import check, options
 from adapters.speech.segments import ahead, later, numbered, ours
-from adapters.threads import Emit, ModelThread
+from adapters.speech.word_alignment import Envelope, refined
 
 if TYPE_CHECKING:
-    from adapters.speech.hearing import Session, Whisper
+    from adapters.speech.batched_whisper import Session, Whisper
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class WhisperSpeech(SpeechAdapter):
                 sound,
                 **options(request),
                 vad_filter=request.vad_filter,
-                vad_parameters=chunks.options(request.voice) if request.vad_filter else None,
+                vad_parameters=vad_chunks.options(request.voice) if request.vad_filter else None,
             )
             emit(TranscriptionInfo(info.language, float(info.language_probability), len(sound) / SAMPLE_RATE))
             envelope = Envelope(sound) if request.word_timestamps else None
@@ -160,7 +160,7 @@ class WhisperSpeech(SpeechAdapter):
 
     def _chunked(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
         """The sound in chunks, several side by side; their segments in order."""
-        spans = chunks.spans(sound, request.voice)
+        spans = vad_chunks.spans(sound, request.voice)
         head = sound[slice(*spans[0])] if spans else sound[: round(DETECTION_S * SAMPLE_RATE)]
         if request.language is None:
             language, probability, _ = self._languages(head, self._session(stop, request.languages))
@@ -188,7 +188,7 @@ class WhisperSpeech(SpeechAdapter):
         self, request: TranscriptionRequest, session: "Session", found: Iterable[Any], envelope: Envelope | None
     ) -> Iterator[Segment]:
         """faster-whisper's segments as ours, with what the request wants to know of their words and tokens."""
-        from adapters.speech.hearing import likelihoods
+        from adapters.speech.batched_whisper import likelihoods
 
         window, token, ended = -1, 0, 0.0
         for one in found:
@@ -210,7 +210,7 @@ class WhisperSpeech(SpeechAdapter):
             yield segment if request.word_timestamps else replace(segment, words=())
 
     def _session(self, stop: Event, languages: Iterable[str]) -> "Session":
-        from adapters.speech.hearing import Session
+        from adapters.speech.batched_whisper import Session
 
         short_s = self._options.short_window_s or (15.0 if self._whisper.model.device == "cpu" else 30.0)
         return Session(self._whisper, self._batcher, stop, tuple(languages), short_s=short_s)
@@ -265,7 +265,7 @@ def _missing(directory: Path) -> list[str]:
 
 def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
     with _translated(loading=True):
-        from adapters.speech.hearing import Whisper
+        from adapters.speech.batched_whisper import Whisper
 
         return Whisper(path, device=options.device, compute_type=options.compute_type, cpu_threads=options.cpu_threads)
 

@@ -1,9 +1,11 @@
-"""Language models, with and without eyes, on vLLM.
+"""Language models, with or without images, on vLLM.
 
-engine.py starts and ends vLLM; prompts.py makes tokens of messages; sampling.py makes vLLM's parameters of requests;
-judge.py asks questions, by judging.py and sequences.py; vllm_text.py is the adapter.
+errors     vLLM's exceptions as ours
+judge      Questions answered with the model's own probabilities
+output     From engine output to events
+prompts    From messages to token ids
+sampling   A request of the seam as vLLM's sampling parameters; what vLLM cannot do is refused here, never dropped
+templates  Chat templates for models whose own do not serve them well, and how an option names one
+tools      Tool calls: grammars and parsers
+vllm_text  The adapter over vLLM: generate and judge
 """
-
-from adapters.text.vllm_text import VllmText
-
-__all__ = ["VllmText"]

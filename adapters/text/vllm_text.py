@@ -31,22 +31,23 @@ from adapters.base import (
     TextRequest,
     Usage,
 )
+from adapters.engines.vllm import Engine, VllmOptions, preload
 from adapters.errors import (
     AdapterError,
     ContextLengthExceeded,
     Interrupted,
     ModelLoadFailed,
 )
-from adapters.holdings import held_bytes
-from adapters.text import calling, faults, sampling, templates
-from adapters.text.answers import Answers, finish_reason
-from adapters.text.calling import Calling
-from adapters.text.engine import Engine, VllmOptions, preload
-from adapters.text.judge import Judge
-from adapters.text.likelihoods import Likelihoods
-from adapters.text.prompts import Prompts
-from adapters.text.requests import Requests
-from adapters.text.spelling import Spelling
+from adapters.process.memory_usage import held_bytes
+from adapters.text import errors, sampling, templates
+from adapters.text.judge.judge import Judge
+from adapters.text.output.choices import Answers, finish_reason
+from adapters.text.output.detokenizer import Spelling
+from adapters.text.output.engine_requests import Requests
+from adapters.text.output.logprobs import Likelihoods
+from adapters.text.prompts.builder import Prompts
+from adapters.text.tools import parsers
+from adapters.text.tools.parsers import Calling
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
@@ -57,7 +58,7 @@ class VllmText(TextAdapter):
     """A language model on vLLM, which runs in a process of its own; with eyes, if the checkpoint has them."""
 
     class Options(VllmOptions):
-        """See `adapters.text.engine.VllmOptions`."""
+        """See `adapters.engines.vllm.VllmOptions`."""
 
         judge_temperature: float = Field(1.0, ge=0.05, le=20)
         """By which the logarithms of judged probabilities are divided: above 1, the model is less sure than it says.
@@ -89,7 +90,7 @@ class VllmText(TextAdapter):
         loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
         report(LoadProgress("importing vLLM"))
         await loop.run_in_executor(thread, preload)
-        calling.check_names(options.tool_call_parser, options.reasoning_parser)
+        parsers.check_names(options.tool_call_parser, options.reasoning_parser)
         template = templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
         starting = loop.run_in_executor(thread, Engine.start, model.path, options, model.devices)
@@ -162,7 +163,7 @@ class VllmText(TextAdapter):
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
-        with faults.Translated(lambda: self.alive, faults.suspect(request)):
+        with errors.Translated(lambda: self.alive, errors.suspect(request)):
             self._calling.check(request)
             wanted = await self._prompt(request)
             with self._prompts.undelivered(wanted):
@@ -189,7 +190,7 @@ class VllmText(TextAdapter):
         self, request: TextRequest, wanted: Any, room: int, structure: Any, outlet: Outlet | None
     ) -> AsyncGenerator[TextDelta | Usage]:
         """One answer that is nothing but text, by the shortest way."""
-        from adapters.text import direct
+        from adapters.text.output import direct
 
         llm = self._running()
         # A prompt of token ids may end within a character, which only vLLM's way would complete.
@@ -230,8 +231,8 @@ class VllmText(TextAdapter):
             return await self._prompts.plain(request.prompt)
         parts = [part for message in request.messages for part in message.content]
         pictures = await self._prompts.pictures(parts)
-        arguments = calling.template_arguments(request)
-        return await self._prompts.chat(request.messages, pictures, calling.offered(request), arguments)
+        arguments = parsers.template_arguments(request)
+        return await self._prompts.chat(request.messages, pictures, parsers.offered(request), arguments)
 
     def _echo(self, request: TextRequest, output: "RequestOutput", index: int) -> TextDelta:
         """The prompt as the beginning of an answer."""
@@ -243,7 +244,7 @@ class VllmText(TextAdapter):
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
-        with faults.Translated(lambda: self.alive):
+        with errors.Translated(lambda: self.alive):
             return await self._judge.answer(request, self._run)
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
@@ -256,7 +257,7 @@ class VllmText(TextAdapter):
 
     def _running(self) -> "AsyncLLM":
         if self._engine is None:
-            raise Interrupted(faults.DEAD)
+            raise Interrupted(errors.DEAD)
         return self._engine.llm
 
     async def _warm_up(self) -> None:
@@ -281,6 +282,6 @@ def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> No
 def _grey() -> Media:
     from PIL import Image
 
-    from adapters.media.images import encode_image
+    from adapters.media.decode_image import encode_image
 
     return encode_image(Image.new("RGB", (64, 64), (128, 128, 128)), "image/png")

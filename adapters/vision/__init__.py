@@ -1,26 +1,9 @@
-"""Scene validation and consistency, on any model that judges images. Plain logic on the seam: no engine is known here.
+"""Scene validation and consistency, on any model that judges images. No engine is known here.
 
-elements.py cuts descriptions, scenes.py holds a picture against one, consistency.py holds pictures against each
-other, described.py what the model says of them; defaults.py is what the catalog says of both.
+caption_comparison  Pictures compared by what the model says of each: one at a time is what small models look at best
+consistency         Whether keyframes belong together: judged in pairs and all at once, aspect by aspect; the odd ...
+decomposition       What a description names, one by one: cut by a rule, or by a model under a schema
+defaults            What a vision model's catalog entry says of validation and consistency, under `defaults`
+explanations        What both validators share: numbers as text that stay true, and whom to blame
+validation          Whether a picture shows what a description says, on any model that judges images
 """
-
-from adapters.vision.consistency import ASPECTS, MAX_FRAMES, check_consistency
-from adapters.vision.defaults import SceneDefaults
-from adapters.vision.described import asked_for
-from adapters.vision.elements import MAX_ELEMENTS, Decomposition, Decompositions, decompose, elements
-from adapters.vision.scenes import THRESHOLD, validate_scene
-
-__all__ = [
-    "ASPECTS",
-    "MAX_ELEMENTS",
-    "MAX_FRAMES",
-    "THRESHOLD",
-    "Decomposition",
-    "Decompositions",
-    "SceneDefaults",
-    "asked_for",
-    "check_consistency",
-    "decompose",
-    "elements",
-    "validate_scene",
-]

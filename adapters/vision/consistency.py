@@ -23,8 +23,8 @@ from adapters.base import (
     Usage,
 )
 from adapters.errors import ContextLengthExceeded
-from adapters.vision.described import described
-from adapters.vision.facts import all_of, blaming, check_sees, doubt, shown
+from adapters.vision.caption_comparison import described
+from adapters.vision.explanations import all_of, blaming, check_sees, doubt, shown
 
 Comparison = Literal["pictures", "descriptions"]
 """How pictures are compared: the model looks at several, or at one at a time and at what it said of the others."""
@@ -78,8 +78,8 @@ async def check_consistency(
     An aspect's score is the geometric mean of two probabilities: that of the image that agrees least with those it is
     compared with (the mean over its pairs), and that of all images judged at once. The score of the set is its lowest
     aspect's. Where all images together do not fit the model's context, pairs alone decide, and the result says so; so
-    do they where the model's descriptions are compared (`adapters.vision.described`), which asks more of its time and
-    less of its eyes.
+    do they where the model's descriptions are compared (`adapters.vision.caption_comparison`), which asks more of its
+    time and less of its eyes.
 
     Args:
         adapter: A model with eyes.

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from adapters.vision.consistency import ASPECTS, Comparison
-from adapters.vision.elements import Method
-from adapters.vision.scenes import THRESHOLD
+from adapters.vision.decomposition import Method
+from adapters.vision.validation import THRESHOLD
 
 
 class SceneDefaults(BaseModel):
@@ -31,6 +31,6 @@ class SceneDefaults(BaseModel):
         """Those of a catalog entry.
 
         Raises:
-            ValidationError: One of them is wrong; `adapters/configuration.py` asks when the catalog is read.
+            ValidationError: One of them is wrong; `adapters/catalog/catalog.py` asks when the catalog is read.
         """
         return cls.model_validate(dict(defaults))

@@ -1,5 +1,8 @@
-"""Voices: English text to speech."""
+"""Text to speech: English voices.
 
-from adapters.voice.kokoro import KokoroVoice
-
-__all__ = ["KokoroVoice"]
+g2p_model           How an unknown word is said: a small recurrent network (g2p_en's, Apache-2.0) that reads ...
+kokoro              Kokoro-82M on onnxruntime: speaks English, sentence by sentence
+lexicon             English words to phonemes, in Kokoro's alphabet: misaki's dictionaries, regular endings, and a ...
+number_words        Numbers in English words, as they are said
+text_normalization  A text as it is read aloud in English: words and the punctuation that shapes their melody, ...
+"""

@@ -26,11 +26,11 @@ from adapters.base import (
     VoiceAdapter,
     VoiceEvent,
 )
+from adapters.engines.threads import Emit, ModelThread
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory, UnsupportedOption
-from adapters.media.recordings import SAMPLE_RATE, Recording
-from adapters.media.tempo import change_tempo
-from adapters.threads import Emit, ModelThread
-from adapters.voice import reading
+from adapters.media.encode_audio import SAMPLE_RATE, Recording
+from adapters.media.time_stretch import change_tempo
+from adapters.voice import text_normalization
 from adapters.voice.lexicon import Accent, Lexicon
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class KokoroVoice(VoiceAdapter):
         if accent not in self._lexicons:
             self._lexicons[accent] = Lexicon(self._directory, accent)
         found = False
-        for sentence in reading.sentences(text):
+        for sentence in text_normalization.sentences(text):
             for stretch in stretches(self._lexicons[accent].phonemes(sentence), MAX_PHONEMES):
                 if tokens := [self._letters[sound] for sound in stretch if sound in self._letters]:
                     found = True

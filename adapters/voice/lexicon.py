@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapters.errors import ModelLoadFailed
-from adapters.voice.spelling import Speller
+from adapters.voice.g2p_model import Speller
 
 Accent = Literal["us", "gb"]
 VOWELS = frozenset("AIOQWYaeiouæɐɑɒɔəɚɛɜɨɪʊʌᵊᵻ")
@@ -43,7 +43,7 @@ class Lexicon:
         """A word's phonemes, wherever it stands."""
 
     def phonemes(self, sentence: str) -> str:
-        """A sentence of `adapters/voice/reading.py`, with its punctuation."""
+        """A sentence of `adapters/voice/text_normalization.py`, with its punctuation."""
         tokens = _WORDS.findall(sentence.replace("-", " "))
         said: list[str] = []
         for token in reversed(tokens):  # what an article sounds like, the next word decides

@@ -1,4 +1,4 @@
-"""The subcommands of `muybridge`: every module here is one, and brings a `register(subparsers)`.
+"""The subcommands of `muybridge`. Each of `main.COMMANDS` is a module here with a `register(subparsers)`.
 
 `register` adds a parser and sets `run`, a function of the parsed arguments that returns the exit status. Modules here
 import what is heavy inside that function, so that `muybridge --help` answers at once.
@@ -36,7 +36,7 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
     import yaml
     from pydantic import ValidationError
 
-    from adapters.configuration import ConfigurationError
+    from adapters.catalog.catalog import ConfigurationError
     from server.settings import Settings
 
     config = arguments.config or (Path(value) if (value := os.environ.get("MUYBRIDGE_CONFIG")) else None)

@@ -37,8 +37,8 @@ def register(subparsers: Subparsers) -> None:
 
 def run_init(arguments: argparse.Namespace) -> int:
     """Writes the file; 2 where it would replace one."""
-    from adapters.configuration import ConfigurationError
-    from adapters.modelconfig import default_config, save_config, write_whole
+    from adapters.catalog.catalog import ConfigurationError
+    from adapters.catalog.model_config import default_config, save_config, write_whole
 
     path: Path = arguments.path
     if path.exists() and not arguments.force:
@@ -58,7 +58,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from adapters.configuration import load_catalog
+    from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
@@ -106,7 +106,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 def check_file(path: Path) -> dict[str, Any]:
     """What is wrong with a file: settings, a catalog (it has `models` or `profiles`), or a model's (it has a kind)."""
-    from adapters.located import ConfigurationError, read_located
+    from adapters.catalog.yaml_lines import ConfigurationError, read_located
 
     result: dict[str, Any] = {
         "path": str(path), "what": "unknown", "errors": [], "warnings": [], "recommendations": {},
@@ -126,9 +126,9 @@ def check_file(path: Path) -> dict[str, Any]:
 
 
 def _check_catalog(path: Path) -> dict[str, Any]:
-    from adapters.configuration import load_catalog
-    from adapters.located import read_located
-    from adapters.modelconfig import option_problems
+    from adapters.catalog.catalog import load_catalog
+    from adapters.catalog.model_config import option_problems
+    from adapters.catalog.yaml_lines import read_located
 
     file = read_located(path)
     catalog = load_catalog(path)
@@ -142,10 +142,10 @@ def _check_catalog(path: Path) -> dict[str, Any]:
 
 def _check_model(path: Path) -> dict[str, Any]:
     from adapters import hardware
-    from adapters.configuration import load_catalog
-    from adapters.located import read_located
-    from adapters.modelconfig import load_config
-    from adapters.validation import validate_config
+    from adapters.catalog.catalog import load_catalog
+    from adapters.catalog.model_config import load_config
+    from adapters.catalog.yaml_lines import read_located
+    from adapters.memory.validation import validate_config
 
     config = load_config(path)
     file = read_located(path)
@@ -166,8 +166,8 @@ def _check_model(path: Path) -> dict[str, Any]:
 def _check_settings(path: Path) -> dict[str, Any]:
     from pydantic import ValidationError
 
-    from adapters.configuration import load_catalog
-    from adapters.located import ConfigurationError, read_located
+    from adapters.catalog.catalog import load_catalog
+    from adapters.catalog.yaml_lines import ConfigurationError, read_located
     from server.settings import Settings
 
     class FileSettings(Settings):

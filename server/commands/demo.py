@@ -15,6 +15,6 @@ def register(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Makes the demo's story."""
-    from server.demo import run_demo
+    from server.commands.demo_server import run_demo
 
     return run_demo(arguments.output)

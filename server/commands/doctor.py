@@ -37,9 +37,10 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
     """All that the command reports."""
     from dataclasses import asdict
 
-    from adapters import hardware, memory
-    from adapters.configuration import load_catalog
-    from adapters.sources import LocalSource
+    from adapters import hardware
+    from adapters.catalog.catalog import load_catalog
+    from adapters.catalog.sources import LocalSource
+    from adapters.memory import estimate
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
@@ -50,10 +51,10 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
         profiles = [profile for profile, one in catalog.profiles.items() if name in one.models]
         if not (arguments.all or name in chosen.models):
             continue
-        device = found.main if memory.device_of(entry) == found.main.kind else found.cpu
+        device = found.main if estimate.device_of(entry) == found.main.kind else found.cpu
         local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
         path = local or settings.cache_dir / "models" / name.replace("/", "--")
-        needed = memory.estimate_entry(entry, path, device=device.kind)
+        needed = estimate.estimate_entry(entry, path, device=device.kind)
         fits = needed <= device.total_bytes and not entry.unusable
         models.append(
             {

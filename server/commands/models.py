@@ -13,7 +13,7 @@ from server.commands import Subparsers, add_settings, read_settings
 
 if TYPE_CHECKING:
     from adapters.base import LoadProgress
-    from adapters.configuration import Catalog, ModelEntry
+    from adapters.catalog.catalog import Catalog, ModelEntry
 
 HERE = ("catalog", "profile", "cache-dir")
 """Settings that matter to the files of models."""
@@ -48,7 +48,7 @@ def _add(actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Shows known and cached models."""
-    from adapters.cache import gigabytes, list_cached
+    from adapters.loader.cache import gigabytes, list_cached
 
     catalog, cache_dir, served = _known(arguments)
     cached = {model.name: model for model in list_cached(cache_dir)}
@@ -94,14 +94,14 @@ def run_pull(arguments: argparse.Namespace) -> int:
     """Downloads models."""
     import asyncio
 
-    from adapters import loader
+    from adapters.loader import fetch
 
     catalog, cache_dir, _ = _known(arguments)
     entries = {name: _entry(catalog, name) for name in arguments.names}
     pulled: list[dict[str, Any]] = []
     for name, entry in entries.items():
         with _bars(name, quiet=arguments.json) as report:
-            fetching = loader.fetch(name, entry.sources, cache_dir, report, backend=entry.backend, to_load=False)
+            fetching = fetch.fetch(name, entry.sources, cache_dir, report, backend=entry.backend, to_load=False)
             path = asyncio.run(fetching)
         pulled.append({"id": name, "path": str(path)})
         if not arguments.json:
@@ -115,7 +115,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
     from adapters.base import LoadProgress
     from adapters.errors import ModelNotFound
-    from adapters.verification import verify
+    from adapters.loader.verification import verify
 
     catalog, cache_dir, _ = _known(arguments)
     results: list[dict[str, Any]] = []
@@ -143,7 +143,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
 
 def run_remove(arguments: argparse.Namespace) -> int:
     """Removes the files of models."""
-    from adapters.cache import delete, gigabytes
+    from adapters.loader.cache import delete, gigabytes
 
     _, cache_dir, _ = _known(arguments)
     removed: list[dict[str, Any]] = []
@@ -193,7 +193,7 @@ def _message(body: bytes) -> str:
 
 def _known(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ...]]":
     """The catalog, the cache's directory, and which models the profile serves."""
-    from adapters.configuration import load_catalog
+    from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
@@ -215,8 +215,8 @@ def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
 
 def _located(name: str, entry: "ModelEntry | None", cache_dir: Path) -> Path | None:
     """Where a model's files are; also of one that no catalog knows any more."""
-    from adapters.cache import find_cached
-    from adapters.loader import locate
+    from adapters.loader.cache import find_cached
+    from adapters.loader.fetch import locate
 
     if entry is not None and entry.sources:
         return locate(name, entry.sources, cache_dir)
@@ -233,7 +233,7 @@ def _bars(name: str, *, quiet: bool) -> "Generator[Callable[[LoadProgress], None
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from adapters.cache import gigabytes
+    from adapters.loader.cache import gigabytes
 
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[share]}"), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True)) as bars:

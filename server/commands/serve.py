@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until told to stop."""
     import uvloop
 
-    from adapters.holdings import keep_one_heap
-    from server.metrics import configure_logs
+    from adapters.process.memory_usage import keep_one_heap
+    from server.http.metrics import configure_logs
 
     keep_one_heap()
     gc.set_threshold(COLLECT_AFTER)
@@ -45,11 +45,11 @@ async def serve(settings: "Settings") -> None:
     Raises:
         ConfigurationError: The settings name a port, a folder, a profile or a file that cannot be used.
     """
-    from adapters.configuration import ConfigurationError, load_catalog
+    from adapters.catalog.catalog import ConfigurationError, load_catalog
     from server.app import create_app, create_pool
     from server.http.drain import Lifecycle
-    from server.listening import bind, listen
-    from server.metrics import log
+    from server.http.metrics import log
+    from server.http.server import bind, listen
 
     lifecycle = Lifecycle()
     try:

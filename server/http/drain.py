@@ -3,7 +3,7 @@
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from compat.errors import RequestError
-from server.errors import as_wire, send_error
+from server.http.errors import as_wire, send_error
 
 
 class Lifecycle:

@@ -14,5 +14,5 @@ def services_of(scope: Scope) -> Any:
 
 
 def owner_of(request: AnyRequest) -> str:
-    """The owner of a request: an opaque id of its API key, set by `server/auth.py`."""
+    """The owner of a request: an opaque id of its API key, set by `server/http/auth.py`."""
     return request.scope["state"]["owner"]

@@ -5,24 +5,24 @@ from typing import Any
 from litestar import Response, post
 
 from adapters.base import LanguageDetection, Media, SpeechAdapter
-from compat import audio, audio_languages, audio_stream
+from compat.audio import languages, stream, transcriptions
 from compat.errors import RequestError
-from server import replies
-from server.forms import Form
+from server.http import replies
+from server.http.multipart import Form
 from server.http.request import AnyRequest
+from server.http.streaming import collect, event_stream, until_disconnect
 from server.services import Services
-from server.streaming import collect, event_stream, until_disconnect
 
 
 @post("/v1/audio/transcriptions", status_code=200)
 async def transcribe(request: AnyRequest, services: Services) -> Response[Any]:
     """What is said in a sound, whole or as it is written."""
     async with services.intake.form(request) as form:
-        call = audio.parse(form.fields, _sound(form))
+        call = transcriptions.parse(form.fields, _sound(form))
         events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
         if call.stream:  # the first frame is there before the upload goes: the sound has been read
-            return await event_stream(request, audio_stream.stream(call, events))
-        reply = audio.render(call, await collect(request, events))
+            return await event_stream(request, stream.stream(call, events))
+        reply = transcriptions.render(call, await collect(request, events))
     return replies.raw(reply.body, reply.media_type)
 
 
@@ -30,9 +30,9 @@ async def transcribe(request: AnyRequest, services: Services) -> Response[Any]:
 async def translate(request: AnyRequest, services: Services) -> Response[bytes]:
     """What is said in a sound, in English."""
     async with services.intake.form(request) as form:
-        call = audio.parse_translation(form.fields, _sound(form))
+        call = transcriptions.parse_translation(form.fields, _sound(form))
         events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
-        reply = audio.render(call, await collect(request, events))
+        reply = transcriptions.render(call, await collect(request, events))
     return replies.raw(reply.body, reply.media_type)
 
 
@@ -40,9 +40,9 @@ async def translate(request: AnyRequest, services: Services) -> Response[bytes]:
 async def detect_language(request: AnyRequest, services: Services) -> Response[bytes]:
     """Which language is spoken."""
     async with services.intake.form(request) as form:
-        model, sound = audio_languages.parse(form.fields), _sound(form)
+        model, sound = languages.parse(form.fields), _sound(form)
         found = await until_disconnect(request, _detect(services, model, sound))
-    return replies.json(audio_languages.render(found))
+    return replies.json(languages.render(found))
 
 
 async def _detect(services: Services, model: str, sound: Media) -> LanguageDetection:

@@ -6,13 +6,14 @@ from litestar.exceptions import MethodNotAllowedException
 from litestar.types import Receive, Scope, Send
 
 from adapters.base import Outlet, TextAdapter
-from compat import chat, plain_chat
-from server import replies
-from server.bodies import INLINE_BYTES, decoded
-from server.counting import counted
+from compat.chat import plain
+from compat.chat import request as chat
+from server.http import replies
+from server.http.bodies import INLINE_BYTES, decoded
 from server.http.request import AnyRequest, owner_of, services_of
+from server.http.streaming import collect, event_stream
+from server.http.text_streams import counted
 from server.services import Services
-from server.streaming import collect, event_stream
 
 
 @asgi("/v1/chat/completions", copy_scope=False)
@@ -27,7 +28,7 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
         raise MethodNotAllowedException
     services: Services = services_of(scope)
     body = await services.intake.body(request)
-    call = plain_chat.parse(body) if len(body) < INLINE_BYTES else None
+    call = plain.parse(body) if len(body) < INLINE_BYTES else None
     call = call or chat.parse(await decoded(body))
     model = services.pool.find(call.model, TextAdapter).name
     wanted = await services.references.text(owner_of(request), call.request)

@@ -6,12 +6,11 @@ from litestar import Response, post
 
 from adapters.base import Outlet, TextAdapter
 from compat import completions
-from server import replies
-from server.counting import counted
+from server.http import replies
 from server.http.request import AnyRequest
-from server.merging import generating, side_by_side
+from server.http.streaming import collect, event_stream
+from server.http.text_streams import counted, generating, side_by_side
 from server.services import Services
-from server.streaming import collect, event_stream
 
 
 @post("/v1/completions", status_code=200)

@@ -7,13 +7,13 @@ from litestar import Response, get, post
 from pydantic import ValidationError
 
 from adapters import hardware
-from adapters.configuration import load_catalog
-from adapters.located import ConfigurationError
-from adapters.modelconfig import ModelConfig, default_config
-from adapters.validation import ConfigurationValidation, validate_config
+from adapters.catalog.catalog import load_catalog
+from adapters.catalog.model_config import ModelConfig, default_config
+from adapters.catalog.yaml_lines import ConfigurationError
+from adapters.memory.validation import ConfigurationValidation, validate_config
 from compat import configurations
 from compat.errors import RequestError
-from server import replies
+from server.http import replies
 from server.http.request import AnyRequest
 from server.services import Services
 

@@ -3,11 +3,11 @@
 from litestar import Response, post
 
 from adapters.base import JudgeRequest, JudgeResult, TextAdapter
-from compat import decisions
-from server import replies
+from compat.decisions import request as decisions
+from server.http import replies
 from server.http.request import AnyRequest, owner_of
+from server.http.streaming import until_disconnect
 from server.services import Services
-from server.streaming import until_disconnect
 
 
 @post("/v1/decisions", status_code=200)

@@ -7,10 +7,10 @@ from litestar import Response, post
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult
 from compat import embeddings
-from server import replies
+from server.http import replies
 from server.http.request import AnyRequest
+from server.http.streaming import collect
 from server.services import Services
-from server.streaming import collect
 
 
 @post("/v1/embeddings", status_code=200)

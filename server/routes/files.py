@@ -8,8 +8,8 @@ from litestar.params import Parameter
 from compat import files
 from compat.errors import RequestError
 from compat.wire import flatten
-from server import replies
-from server.forms import Form, Upload
+from server.http import replies
+from server.http.multipart import Form, Upload
 from server.http.request import AnyRequest, owner_of
 from server.services import Services
 

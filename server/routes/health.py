@@ -6,7 +6,7 @@ from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from compat.errors import RequestError
-from server import replies
+from server.http import replies
 from server.http.drain import Lifecycle
 from server.services import Services
 

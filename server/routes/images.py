@@ -6,37 +6,37 @@ from typing import Any
 from litestar import Response, get, post
 
 from adapters.base import ImageAdapter, Media
-from compat import image_edits, image_replies, images
 from compat.errors import RequestError
-from compat.wire import flatten
-from compat.wire_columns import gather_columns
-from server import replies
-from server.artifacts import MEDIA_TYPES
+from compat.images import edits, generations
+from compat.images import replies as image_replies
+from compat.wire import flatten, gather_columns
+from server.http import replies
 from server.http.request import AnyRequest
+from server.http.streaming import collect, event_stream
 from server.services import Services
-from server.streaming import collect, event_stream
+from server.storage.artifacts import MEDIA_TYPES
 
-ParsePictures = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], images.ImageCall]
+ParsePictures = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], generations.ImageCall]
 
 
 @post("/v1/images/generations", status_code=200)
 async def generate(request: AnyRequest, services: Services) -> Response[Any]:
     """Pictures of a text."""
     body = await services.intake.json(request)
-    slot = services.pool.find(images.model_of(body), ImageAdapter)
-    return await _reply(request, services, slot.name, images.parse(body, slot.entry.defaults))
+    slot = services.pool.find(generations.model_of(body), ImageAdapter)
+    return await _reply(request, services, slot.name, generations.parse(body, slot.entry.defaults))
 
 
 @post("/v1/images/edits", status_code=200)
 async def edit(request: AnyRequest, services: Services) -> Response[Any]:
     """Pictures of a text and a picture, anew as a whole or within a mask."""
-    return await _from_pictures(request, services, image_edits.parse_edit)
+    return await _from_pictures(request, services, edits.parse_edit)
 
 
 @post("/v1/images/variations", status_code=200)
 async def vary(request: AnyRequest, services: Services) -> Response[Any]:
     """Pictures like a picture."""
-    return await _from_pictures(request, services, image_edits.parse_variation)
+    return await _from_pictures(request, services, edits.parse_variation)
 
 
 @get("/v1/images/content/{name:str}")
@@ -52,12 +52,12 @@ async def _from_pictures(request: AnyRequest, services: Services, parse: ParsePi
     async with services.intake.form(request) as form:  # the first event comes once the uploads have been read
         body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
         files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
-        pictures = image_edits.pictures_of(body, files)
-        slot = services.pool.find(images.model_of(body), ImageAdapter)
+        pictures = edits.pictures_of(body, files)
+        slot = services.pool.find(generations.model_of(body), ImageAdapter)
         return await _reply(request, services, slot.name, parse(body, pictures, slot.entry.defaults))
 
 
-async def _reply(request: AnyRequest, services: Services, model: str, call: images.ImageCall) -> Response[Any]:
+async def _reply(request: AnyRequest, services: Services, model: str, call: generations.ImageCall) -> Response[Any]:
     events = services.pool.stream(model, ImageAdapter, lambda adapter: adapter.generate(call.request))
     if call.stream:
         return await event_stream(request, image_replies.stream(call, events))

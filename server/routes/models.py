@@ -7,13 +7,13 @@ from typing import Any
 
 from litestar import Response, delete, get, post
 
-from adapters.slots import Slot
-from compat import loading, models
-from server import replies
-from server.auth import require_admin
+from adapters.pool.slot import Slot
+from compat import model_files, models
+from server.http import replies
+from server.http.auth import require_admin
 from server.http.request import AnyRequest
+from server.http.streaming import event_stream, until_disconnect
 from server.services import Services
-from server.streaming import event_stream, until_disconnect
 
 
 @get("/v1/models")
@@ -34,7 +34,7 @@ async def retrieve(request: AnyRequest, services: Services, model: str) -> Respo
     """One served model, by its name or an alias; or the newest download of one."""
     if not services.serves(model) and model.endswith("/download"):
         require_admin(request.scope)
-        name, _ = loading.action_of(model, ("download",))
+        name, _ = model_files.action_of(model, ("download",))
         return replies.json(services.downloads.get(services.pool.find(name).name).render())
     return replies.json(_model(services, services.pool.find(model.strip("/"))))
 
@@ -42,13 +42,13 @@ async def retrieve(request: AnyRequest, services: Services, model: str) -> Respo
 @post("/v1/models/{path:path}", status_code=200)
 async def act(request: AnyRequest, services: Services, path: str) -> Response[Any]:
     """Does with a model what the URL's last segment says."""
-    name, action = loading.action_of(path, ("download", "verify", "load", "unload"))
+    name, action = model_files.action_of(path, ("download", "verify", "load", "unload"))
     require_admin(request.scope)
     slot = services.pool.find(name)
     body = await services.intake.optional_json(request)
     if action == "download":
-        return await _download(request, services, slot, loading.parse_download(body))
-    loading.parse_nothing(body)
+        return await _download(request, services, slot, model_files.parse_download(body))
+    model_files.parse_nothing(body)
     if action == "verify":
         return replies.json(await until_disconnect(request, services.store.verify(slot)))
     work = services.pool.load if action == "load" else services.pool.unload
@@ -57,7 +57,7 @@ async def act(request: AnyRequest, services: Services, path: str) -> Response[An
 
 
 async def _download(
-    request: AnyRequest, services: Services, slot: Slot, wanted: loading.DownloadRequest
+    request: AnyRequest, services: Services, slot: Slot, wanted: model_files.DownloadRequest
 ) -> Response[Any]:
     services.store.require_sources(slot)
     job = services.downloads.start(slot.name, lambda report: services.store.fetch(slot, report))
@@ -71,7 +71,7 @@ async def remove(request: AnyRequest, services: Services, model: str) -> Respons
     """Removes a model's files; or stops its download."""
     require_admin(request.scope)
     if not services.serves(model) and model.endswith("/download"):
-        name, _ = loading.action_of(model, ("download",))
+        name, _ = model_files.action_of(model, ("download",))
         return replies.json((await services.downloads.cancel(services.pool.find(name).name)).render())
     return replies.json(await services.store.remove(model.strip("/")))
 

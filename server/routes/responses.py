@@ -5,11 +5,12 @@ from typing import Annotated, Any, Literal
 from litestar import Response, delete, get, post
 from litestar.params import Parameter, QueryParameter
 
-from compat import responses, responses_items
-from server import replies
+from compat.responses import queries
+from compat.responses import request as responses
+from server.http import replies
 from server.http.request import AnyRequest, owner_of
+from server.http.streaming import collect, event_stream, until_disconnect
 from server.services import Services
-from server.streaming import collect, event_stream, until_disconnect
 
 Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]
 
@@ -34,7 +35,7 @@ async def count(request: AnyRequest, services: Services) -> Response[bytes]:
     """How many tokens a model would read."""
     call = responses.parse_count(await services.intake.json(request))
     tokens = await until_disconnect(request, services.responses.count(owner_of(request), call))
-    return replies.json(responses_items.render_count(tokens))
+    return replies.json(queries.render_count(tokens))
 
 
 @get("/v1/responses/{response_id:str}")
@@ -48,12 +49,12 @@ async def retrieve(
     include_obfuscation: bool = False,
 ) -> Response[Any]:
     """A response as it is now, or its stream again."""
-    responses_items.check_query(include, stream, starting_after, include_obfuscation)
+    queries.check_query(include, stream, starting_after, include_obfuscation)
     if stream:
         following = services.responses.follow(owner_of(request), response_id, starting_after)
         return await event_stream(request, await until_disconnect(request, following))
     found = await services.responses.get(owner_of(request), response_id)
-    responses_items.check_included(found, include)
+    queries.check_included(found, include)
     return replies.json(found)
 
 
@@ -61,7 +62,7 @@ async def retrieve(
 async def remove(request: AnyRequest, services: Services, response_id: str) -> Response[bytes]:
     """Removes a response; one in the background is stopped."""
     await services.responses.delete(owner_of(request), response_id)
-    return replies.json(responses_items.render_deleted(response_id))
+    return replies.json(queries.render_deleted(response_id))
 
 
 @post("/v1/responses/{response_id:str}/cancel", status_code=200)
@@ -81,8 +82,8 @@ async def input_items(
     include: Includes = None,
 ) -> Response[bytes]:
     """A page of what a response was asked."""
-    shown = responses_items.parse_include(include)
+    shown = queries.parse_include(include)
     found, more = await services.responses.input_items(
         owner_of(request), response_id, after=after, limit=limit, newest_first=order == "desc"
     )
-    return replies.json(responses_items.render_page(found, has_more=more, include=shown))
+    return replies.json(queries.render_page(found, has_more=more, include=shown))

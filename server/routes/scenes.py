@@ -3,16 +3,18 @@
 from litestar import Response, post
 
 from adapters.base import Media, SceneConsistency, SceneValidation, TextAdapter
-from adapters.vision import SceneDefaults, check_consistency, validate_scene
+from adapters.vision.consistency import check_consistency
+from adapters.vision.defaults import SceneDefaults
+from adapters.vision.validation import validate_scene
 from compat import scenes
 from compat.errors import RequestError
 from compat.wire import flatten
-from server import replies
-from server.forms import MAX_PICTURE_BYTES, Form
+from server.http import replies
+from server.http.multipart import MAX_PICTURE_BYTES, Form
 from server.http.request import AnyRequest, owner_of
-from server.pictures import look_at
+from server.http.streaming import until_disconnect
+from server.media.check import look_at
 from server.services import Services
-from server.streaming import until_disconnect
 
 
 @post("/v1/scenes/validations", status_code=200)

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from litestar import Response, delete, get, post
 from litestar.params import Parameter
 
-from compat import video_replies as videos
 from compat.errors import RequestError
-from server import replies
-from server.artifacts import MEDIA_TYPES
+from compat.videos import replies as videos
+from server.http import replies
 from server.http.request import AnyRequest, owner_of
 from server.services import Services
+from server.storage.artifacts import MEDIA_TYPES
 
 POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
 

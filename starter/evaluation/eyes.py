@@ -28,8 +28,8 @@ from adapters.base import (
     Usage,
 )
 from adapters.errors import UnsupportedOption
-from adapters.media.images import open_image, to_rgb
-from adapters.text.judging import answer_tokens, judgement
+from adapters.media.decode_image import open_image, to_rgb
+from adapters.text.judge.first_token import answer_tokens, judgement
 from starter.questions import Asked, judged
 from starter.training.packing import Sample, image_features, logits, pack
 from starter.training.pictures import to_tensor

@@ -9,8 +9,10 @@ from pathlib import Path
 from PIL import Image
 
 from adapters.base import ImagePart, JudgeRequest, Media, Question
-from adapters.configuration import load_catalog
-from adapters.vision import SceneDefaults, check_consistency, validate_scene
+from adapters.catalog.catalog import load_catalog
+from adapters.vision.consistency import check_consistency
+from adapters.vision.defaults import SceneDefaults
+from adapters.vision.validation import validate_scene
 from starter.captions import caption
 from starter.drawing import draw
 from starter.evaluation.eyes import Eyes
@@ -32,7 +34,7 @@ def media(picture: Image.Image) -> Media:
 
 
 def question_of(text: str, options: tuple[str, ...]) -> Question:
-    """The question that `adapters.text.judging` put into a turn's text."""
+    """The question that `adapters.text.judge.first_token` put into a turn's text."""
     return Question(text.rpartition("Question: ")[2], options)
 
 

@@ -27,7 +27,7 @@ SEED = 18870607
 SPACE, TIME = 16, 4
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
-"""Of `adapters.video`: noise on keyframes while they guide."""
+"""Of `adapters.video.diffusers_video`: noise on keyframes while they guide."""
 MODES = ("text", "first", "first", "both")
 """Which keyframes a batch has; most films begin with one, and words decide how they go on."""
 

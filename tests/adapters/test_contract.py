@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import ROOT, model_path
 from pydantic import ValidationError
+from support.servers import ROOT, model_path
 
 from adapters import registry
 from adapters.base import (
@@ -52,7 +52,7 @@ from adapters.base import (
     VoiceAdapter,
 )
 from adapters.errors import AdapterError, ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
-from adapters.worker import PROXIES
+from adapters.process.client import PROXIES
 
 NARRATION = ROOT / "examples" / "narration.ogg"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import has_gpu
+from support.servers import has_gpu
 
 from adapters import hardware
 

@@ -8,9 +8,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from conftest import Running, serving
 from frontend_parts import load
 from frontend_parts.load import Reply
+from support.servers import Running, serving
 
 
 @pytest.fixture(scope="module")

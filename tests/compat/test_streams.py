@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 import pytest
 
 from adapters.base import TextDelta, TextEvent
-from compat import chat, completions
+from compat import completions
+from compat.chat import request
 
 CHAT = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
 
@@ -23,7 +24,7 @@ async def test_promise_10_closing_a_stream_has_closed_its_events(route: str) -> 
 
     held = events()  # so that the garbage collector closes nothing
     if route == "chat":
-        frames = chat.stream(chat.parse(CHAT), "m", held)
+        frames = request.stream(request.parse(CHAT), "m", held)
     else:
         frames = completions.stream(completions.parse({"model": "m", "stream": True, "prompt": "x"}), "m", held)
     assert (await anext(frames)).startswith(b"data: ")

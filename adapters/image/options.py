@@ -1,0 +1,173 @@
+"""A request as it will be drawn: checked against what the model can, with every choice made that it left open."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+from pydantic import Field
+
+from adapters.base import ImageRequest, Lora
+from adapters.engines.diffusers import PipelineOptions, check_range, first_seed
+from adapters.errors import UnsupportedOption
+from adapters.image.capabilities import Capabilities
+from adapters.image.schedulers import Schedulers
+
+MIN_SIDE = 64
+"""Pixels. Below, the lowest level of a UNet has no room."""
+MAX_PARTIAL_IMAGES = 3
+"""As OpenAI has it."""
+
+
+class ImageOptions(PipelineOptions):
+    """What the operator may set for a model that draws."""
+
+    max_images: int = Field(10, ge=1)
+    """The most images of one request."""
+    batch_size: int | None = Field(None, ge=1, le=32)
+    """How many images are denoised at once, of one request or of several; None: 4, or 1 where a batch is not exact."""
+    exact_batches: bool = True
+    """Pictures of a batch have the bytes that they have alone; what that costs: docs/images.md."""
+    channels_last: bool = False
+    """Convolutions keep the channels of a pixel together, which suits tensor cores. Not measured on a GPU."""
+    compile: Literal["none", "regional", "full"] = "none"
+    """Compile the denoiser: its repeated blocks, each once, or as one graph. Without batches unless `batch_size` asks
+    for them. Not measured on a GPU."""
+    collect_ms: float = Field(20, ge=0, le=1000)
+    """A request waits so long for others that can share its batch; 0: not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is drawn alike for all images of a batch."""
+
+    width: int
+    height: int
+    steps: int
+    guidance: float | None
+    """Of classifier-free guidance, by the argument that the pipeline has for it; None: it has none."""
+    true_cfg: float | None
+    scheduler: str
+    loras: tuple[Lora, ...]
+    refiner_steps: int
+    strength: float | None
+    """None: nothing is drawn anew."""
+    guided: bool
+    """Whether there is a negative prompt."""
+    lengths: tuple[int, ...]
+    """See `Lengths.key`."""
+    source: int = 0
+    """Tells apart requests that draw a picture anew: they share no batch with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The pictures of a request, decoded, in the size that is drawn."""
+
+    image: Image.Image
+    mask: Image.Image | None = None
+    """Grey: white where the picture is drawn anew."""
+
+
+def check(request: ImageRequest, can: Capabilities, schedulers: Schedulers, options: ImageOptions) -> None:
+    """Refuses what the model cannot do.
+
+    Raises:
+        UnsupportedOption: Naming the field.
+    """
+    check_range("n", request.n, 1, options.max_images)
+    for name, steps in (("num_inference_steps", request.num_inference_steps), ("refiner", request.refiner_steps)):
+        if steps is not None:
+            check_range(name, steps, 0 if name == "refiner" else 1, options.max_steps)
+    check_range("partial_images", request.partial_images, 0, MAX_PARTIAL_IMAGES)
+    first_seed(request.seed or 0)
+    _check_guidance(request, can)
+    schedulers.check(request.scheduler)
+    if request.quality is not None:
+        check_range("output_compression", request.quality, 0, 100)
+        if request.media_type == "image/png":
+            raise UnsupportedOption("PNG loses nothing: it has no quality to choose.", param="output_compression")
+    if request.width is not None and request.height is not None:
+        check_size(request.width, request.height, can.side, options.max_pixels)
+    if request.source is None:
+        if request.width is None or request.height is None:
+            raise UnsupportedOption("Only what is drawn from a picture may have that picture's size.", param="size")
+        if request.mask is not None:
+            raise UnsupportedOption("A mask needs a picture.", param="mask")
+        return
+    check_range("strength", request.strength, 0.01, 1)
+    if can.edit is None:
+        raise UnsupportedOption("This model draws from text alone; it takes no picture.", param="image")
+    if request.mask is not None and can.inpaint is None:
+        raise UnsupportedOption("This model cannot draw within a mask.", param="mask")
+    if request.refiner_steps:
+        raise UnsupportedOption("The refiner finishes what is drawn from text alone.", param="refiner")
+
+
+def check_size(width: int, height: int, side: int, max_pixels: int) -> None:
+    """Raises `UnsupportedOption` for a size that the model cannot draw."""
+    if width % side or height % side or min(width, height) < MIN_SIDE:
+        raise UnsupportedOption(f"Width and height must be multiples of {side}, and at least {MIN_SIDE}.", param="size")
+    if width * height > max_pixels:
+        raise UnsupportedOption(f"The size must not exceed {max_pixels:,} pixels.", param="size")
+
+
+def _check_guidance(request: ImageRequest, can: Capabilities) -> None:
+    for name, value, possible in (
+        ("guidance_scale", request.guidance_scale, can.guidance is not None),
+        ("true_cfg_scale", request.true_cfg_scale, can.true_cfg),
+    ):
+        if value is not None:
+            check_range(name, value, 0, 50)
+            if not possible:
+                raise UnsupportedOption(f"This model has no {name}.", param=name)
+    if request.negative_prompt:
+        if not can.negative_prompt:
+            raise UnsupportedOption("This model knows no negative prompts.", param="negative_prompt")
+        scale, name = (
+            (request.true_cfg_scale or 0, "true_cfg_scale")
+            if can.true_cfg
+            else (can.default_guidance if request.guidance_scale is None else request.guidance_scale, "guidance_scale")
+        )
+        if scale <= 1:
+            raise UnsupportedOption(f"negative_prompt has no effect unless {name} is above 1.", param="negative_prompt")
+
+
+def plan(request: ImageRequest, can: Capabilities, lengths: tuple[int, ...], size: tuple[int, int]) -> Plan:
+    """What is common to the request's images, and what others must have in common with them to be drawn together."""
+    guidance = request.guidance_scale
+    if can.guidance is None:
+        guidance = None
+    elif guidance is None:
+        guidance = can.default_guidance
+    return Plan(
+        width=size[0],
+        height=size[1],
+        steps=request.num_inference_steps or can.default_steps,
+        guidance=guidance,
+        true_cfg=request.true_cfg_scale,
+        scheduler=request.scheduler,
+        loras=request.loras,
+        refiner_steps=request.refiner_steps,
+        strength=request.strength if request.source is not None else None,
+        guided=bool(request.negative_prompt),
+        lengths=lengths,
+        source=id(request) if request.source is not None else 0,
+    )
+
+
+def seeds_of(request: ImageRequest) -> list[int]:
+    """One for each image."""
+    first = first_seed(request.seed)
+    return [(first + index) % 2**32 for index in range(request.n)]
+
+
+def fitting(image: Any, side: int, max_pixels: int) -> tuple[int, int]:
+    """The size nearest to a picture's that a model can draw."""
+    scale = min(1.0, (max_pixels / (image.width * image.height)) ** 0.5)
+    width, height = (max(MIN_SIDE, round(length * scale / side) * side) for length in (image.width, image.height))
+    while width * height > max_pixels:
+        if width >= height:
+            width -= side
+        else:
+            height -= side
+    return max(width, -(-MIN_SIDE // side) * side), max(height, -(-MIN_SIDE // side) * side)

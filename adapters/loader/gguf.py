@@ -1,0 +1,95 @@
+"""GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR`, in a process of its own.
+
+vLLM serves dense safetensors on CPU and GPU alike, so a quantized GGUF is unpacked once, when its model is fetched.
+Reading one runs nothing that it contains: the weights are numbers, the tokenizer is a table, and its chat template
+is only copied. Lines `progress STAGE FRACTION` go to stdout, for `adapters/loader/fetch.py`.
+
+Here lives the conversion only; what is fetched and where it goes is decided in `adapters/loader/fetch.py`.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+CHAT_END = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
+"""Tokens that end a turn or a text, beside the tokenizer's own end-of-sequence token: any of them stops the model."""
+
+
+def progress(stage: str, fraction: float) -> None:
+    """Tells the parent process how far the conversion is.
+
+    Args:
+        stage: One word.
+        fraction: 0..1 of the whole conversion.
+    """
+    print(f"progress {stage} {fraction:.3f}", flush=True)
+
+
+def convert(source: Path, target: Path) -> None:
+    """Writes `source` as a directory that transformers and vLLM load: bf16 safetensors, config, tokenizer, template.
+
+    Args:
+        source: A GGUF file of a language model.
+        target: A directory that does not exist yet, or is empty. It is complete only when this returns; the caller
+            renames it into place.
+
+    Raises:
+        ValueError: The architecture is unknown to transformers, or the file holds no tokenizer.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # A language model needs neither eyes nor ears, and PyPI's CUDA builds of these fail beside a CPU torch.
+    for unwanted in ("torchvision", "torchaudio", "torchcodec"):
+        sys.modules.setdefault(unwanted, None)  # pyright: ignore[reportArgumentType] - None: "there is no such module"
+    import gguf
+    import torch
+    from tokenizers.normalizers import NFC
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    # transformers opens the file once each for tokenizer, config and weights, and its tables take five seconds to read.
+    gguf.GGUFReader = cache(gguf.GGUFReader)  # pyright: ignore[reportAttributeAccessIssue]
+    progress("tokenizer", 0.02)
+    tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
+    progress("weights", 0.1)
+    model = AutoModelForCausalLM.from_pretrained(
+        str(source.parent),
+        gguf_file=source.name,
+        dtype=torch.bfloat16,
+        quantization_config=GgufConfig(dequantize=True),
+        trust_remote_code=False,
+    )
+    progress("saving", 0.8)
+    ends = [tokenizer.eos_token_id, *(_known(tokenizer, CHAT_END))]
+    model.generation_config.eos_token_id = list(dict.fromkeys(e for e in ends if e is not None))
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    if model.config.model_type.startswith("qwen"):
+        # Qwen's own tokenizer.json composes characters (NFC); GGUF has no field for that, so it was lost.
+        tokenizer.backend_tokenizer.normalizer = NFC()
+    model.save_pretrained(str(target), safe_serialization=True)
+    tokenizer.save_pretrained(str(target))
+    progress("done", 1.0)
+
+
+def _known(tokenizer: Any, tokens: tuple[str, ...]) -> Iterator[int]:
+    """Ids of those tokens that the vocabulary really has."""
+    vocabulary = tokenizer.get_vocab()
+    return (vocabulary[token] for token in tokens if token in vocabulary)
+
+
+def end_with_parent() -> None:
+    """Ends this process when its standard input does: the parent holds the other end and never writes."""
+
+    def wait() -> None:
+        os.read(0, 1)  # Not sys.stdin: its lock would be held when the interpreter ends.
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+if __name__ == "__main__":
+    if "--with-parent" in sys.argv:
+        end_with_parent()
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

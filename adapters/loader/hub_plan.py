@@ -1,0 +1,199 @@
+"""What to download from a model hub: which files of a repository, at which commit, and what each must be.
+
+The answer is kept beside the download, so that whoever continues it asks for the same commit.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adapters.catalog.sources import HubSource
+from adapters.errors import ModelLoadFailed
+from adapters.loader.verification import refused_suffix, unsafe_name
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+PROBE_S = 2.0
+"""How long a hub may take to answer before the next source is tried."""
+PATIENCE_S = 30.0
+"""How long it may take where there is no other source."""
+
+PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+"""What is taken from a repository; `*.model` are SentencePiece's vocabularies. Pickles and code stay there."""
+
+BACKEND_PATTERNS = {
+    "faster-whisper": ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
+}
+"""CTranslate2 calls its weights `model.bin`; they are plain numbers (see `adapters/loader/verification.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the hub announces it; one of the two sums is set."""
+
+    name: str
+    size_bytes: int
+    sha256: str | None
+    blob_id: str | None
+    """Of small files: the SHA-1 of git's blob."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is to be downloaded: some files of a repository at one commit."""
+
+    source: str
+    """As the configuration writes it."""
+    repo: str
+    commit: str
+    files: tuple[HubFile, ...]
+
+
+async def planned(source: HubSource, work: Path, backend: str, endpoint: str | None, probe_s: float) -> Snapshot:
+    """What to download: what an earlier attempt had begun in `work`, or else what the source means now.
+
+    Arguments as `adapters.loader.hub.fetch_hub`.
+
+    Raises:
+        ModelLoadFailed: The hub does not answer in time, has no such model, or none that may be loaded.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    before = await asyncio.to_thread(_read_plan, work, str(source))
+    try:
+        if before is not None:
+            try:
+                plan = await _resolve(source, before.commit, backend, endpoint, probe_s)
+            except (RepositoryNotFoundError, RevisionNotFoundError):
+                before, plan = None, await _resolve(source, source.revision, backend, endpoint, probe_s)
+        else:
+            plan = await _resolve(source, source.revision, backend, endpoint, probe_s)
+    except ModelLoadFailed:
+        raise
+    except Exception as error:  # Its errors are many and change: whatever it is, the next source is tried.
+        logger.info("%s: %r", source, error)
+        raise ModelLoadFailed(_why(error)) from error
+    await asyncio.to_thread(_write_plan, work, plan, before)
+    return plan
+
+
+def _why(error: Exception) -> str:
+    """A hub's refusal in words."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "its licence must be accepted at the hub first; then set HF_TOKEN to a token of that account"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the repository has no such revision"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the model hub does not have it, or needs a token (HF_TOKEN) to show it"
+    return "the model hub cannot be reached, or does not have it"
+
+
+async def _resolve(
+    source: HubSource, revision: str | None, backend: str, endpoint: str | None, probe_s: float
+) -> Snapshot:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint)
+    info = await _within(probe_s, lambda: api.model_info(source.repo, revision=revision, files_metadata=True))
+    if not info.sha or not info.sha.isalnum():
+        raise ModelLoadFailed("the hub does not say which commit it has")
+    wanted = _wanted(info.siblings or [], source, backend)
+    return Snapshot(str(source), source.repo, info.sha, tuple(map(_announced, wanted)))
+
+
+def _wanted(files: list[Any], source: HubSource, backend: str) -> list[Any]:
+    patterns = (source.file,) if source.file else BACKEND_PATTERNS.get(backend, PATTERNS)
+    wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
+    if not source.file:
+        names = {file.rfilename for file in wanted}
+        wanted = [file for file in wanted if not _superfluous(file.rfilename, names, backend)]
+    if not any(is_weights(file.rfilename) for file in wanted):
+        raise ModelLoadFailed("the repository holds no file that may be loaded (safetensors, CTranslate2 or GGUF)")
+    return wanted
+
+
+def _superfluous(name: str, names: set[str], backend: str) -> bool:
+    """Whether a repository has a file for someone else: its weights in other formats and precisions."""
+    if backend.endswith("embedding") and name.endswith("_Pooling/config.json") and name.count("/") == 1:
+        return False  # How sentence-transformers says what a text's vector is; `modules.json` names the folder.
+    if not backend.startswith("diffusers"):  # Others keep theirs in folders: "original/consolidated.safetensors".
+        return "/" in name or name.startswith("consolidated")
+    if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its parts.
+        return any("/" in other and is_weights(other) for other in names)
+    return ".fp16." in name and name.replace(".fp16.", ".") in names
+
+
+def is_weights(name: str) -> bool:
+    """Whether a file of that name holds weights."""
+    return name.endswith((".safetensors", ".gguf")) or name == "model.bin"
+
+
+def _announced(file: Any) -> HubFile:
+    """A file of the hub's list.
+
+    Raises:
+        ModelLoadFailed: Its name leads elsewhere, it is never loaded, or the hub does not say what it must be.
+    """
+    name = str(file.rfilename)
+    sha256 = file.lfs.sha256 if file.lfs is not None else None
+    if unsafe_name(name):
+        raise ModelLoadFailed(f"it holds a file of a name that may lead elsewhere: {name[:80]!r}")
+    if name != "model.bin" and (why := refused_suffix(name)) is not None:
+        raise ModelLoadFailed(f"{name} is {why}")
+    if not isinstance(file.size, int) or file.size < 0 or not (sha256 or file.blob_id):
+        raise ModelLoadFailed(f"the hub does not say what {name} must be")
+    return HubFile(name, file.size, sha256, None if sha256 else file.blob_id)
+
+
+def _read_plan(work: Path, source: str) -> Snapshot | None:
+    try:
+        plan = json.loads((work / "plan.json").read_text("utf-8"))
+        found = Snapshot(plan["source"], plan["repo"], plan["commit"], tuple(HubFile(**file) for file in plan["files"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found.source == source else None
+
+
+def _write_plan(work: Path, plan: Snapshot, before: Snapshot | None) -> None:
+    if plan != before:  # Of another commit: nothing of it is of use.
+        shutil.rmtree(work, ignore_errors=True)
+    (work / "files").mkdir(parents=True, exist_ok=True)
+    for path in (work / "files").rglob("*"):  # What a later stage may have added.
+        name = path.relative_to(work / "files").as_posix().removesuffix(".part")
+        if not path.is_dir() and all(file.name != name for file in plan.files):
+            path.unlink()
+    temporary = work / "plan.json.new"
+    temporary.write_text(json.dumps(asdict(plan)), "utf-8")
+    temporary.replace(work / "plan.json")
+
+
+async def _within(seconds: float, call: Callable[[], T]) -> T:
+    """What the call returns, if it does so in time. Else it is left behind: a name server can hang for a minute."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if not future.done():
+            future.set_exception(error) if error is not None else future.set_result(result)  # pyright: ignore
+
+    def work() -> None:
+        try:
+            outcome = call(), None
+        except Exception as error:
+            outcome = None, error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, *outcome)
+
+    threading.Thread(target=work, name="hub-probe", daemon=True).start()
+    return await asyncio.wait_for(future, seconds)

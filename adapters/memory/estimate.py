@@ -1,0 +1,307 @@
+"""How much memory a model will take, estimated from its config files alone: before a download, and without a GPU.
+
+    total = weights + KV cache + activations + overhead
+
+*Weights*: parameters, counted exactly (`adapters/memory/parameters.py`), times the bits of their format; where the
+files are there, what their headers say (`adapters/memory/weight_files.py`). *KV cache* (arXiv 2309.06180) and
+*activations*: the largest set of tensors that live at once (`adapters/memory/activations.py`). *Overhead*: what a
+process holds before its model, and what torch's caching allocator holds beside live tensors. docs/memory.md tells how
+far these were checked, against what.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from adapters import hardware
+from adapters.base import Kind
+from adapters.catalog.catalog import ModelEntry
+from adapters.catalog.sources import HubSource
+from adapters.memory import activations, weight_files
+from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
+
+DeviceKind = Literal["cuda", "cpu"]
+Configs = Mapping[str, Any]
+"""Parsed JSON files of a model by relative path: "config.json", "unet/config.json"."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes at the peak of the work that was described, on all GPUs that share the model together."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    activations_bytes: int
+    overhead_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.kv_cache_bytes + self.activations_bytes + self.overhead_bytes
+
+
+PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
+    # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
+    "cuda": dict.fromkeys(("text", "vision", "embedding", "speech", "voice", "image", "video"), 500_000_000),
+    # Resident bytes of the processes beside weights and caches, measured with the starter models (docs/memory.md).
+    "cpu": {
+        "text": 1_300_000_000,
+        "vision": 1_300_000_000,
+        "embedding": 510_000_000,
+        "speech": 70_000_000,
+        "voice": 200_000_000,
+        "image": 580_000_000,
+        "video": 580_000_000,
+    },
+}
+"""What a model's processes take before the model."""
+
+VLLM_CHILD_BYTES = 1_400_000_000
+"""The same of an embedding model on vLLM: its child process, and the engine's below that."""
+
+CACHING = 0.8
+"""What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
+
+The allocations of diffusers' UNet, transformer and autoencoders, replayed through the allocator's rules (blocks are
+split and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.7 to 1.9
+times the peak of live tensors on a card that has room. One that has not gives segments back and makes do with less.
+"""
+
+
+def estimate(
+    kind: Kind,
+    configs: Configs,
+    *,
+    dtype: str | None = None,
+    quantization: str | None = None,
+    context: int | None = None,
+    sequences: int = 1,
+    kv_cache_bytes: int | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    frames: int | None = None,
+    batch: int = 1,
+    device: DeviceKind = "cuda",
+    weights_bytes: int | None = None,
+    step_tokens: int | None = None,
+    gpus: int = 1,
+    process_bytes: int | None = None,
+) -> MemoryEstimate:
+    """The memory of a model at work.
+
+    Args:
+        kind: Of the model.
+        configs: Its config files. All models among them are counted, each once: give those of two pipelines together
+            for the two together.
+        dtype: Of weights and activations: "float16", "bfloat16", "float32". None: as published, or 16 bit.
+        quantization: A row of `FORMATS` for the weights instead; None: what the config itself names.
+        context: Tokens of one sequence, prompt and answer; None: the model's whole context. For speech, of the answer.
+        sequences: Sequences at once; for speech, beams.
+        kv_cache_bytes: The cache's size on each GPU, where the engine takes a fixed one.
+        width: Pixels; None: the native width. For images and videos.
+        height: Pixels; None: the native height.
+        frames: Of a video; None: 121.
+        batch: Images, videos or sounds at once.
+        device: Where it runs.
+        weights_bytes: What the weights weigh, where somebody read it from the files.
+        step_tokens: Tokens that the engine works on at once, for text and embeddings; None: what vLLM does.
+        process_bytes: What a process takes before the model; None: `PROCESS_BYTES`.
+        gpus: That share the model: its weights are split, each computes and has a process of its own.
+
+    Raises:
+        UnknownArchitecture: The configs are of no model that is known here.
+        ValueError: There is no such dtype or quantisation.
+    """
+    models = {path: config for path, config in configs.items() if path.endswith("config.json") and class_of(config)}
+    if not models:
+        raise UnknownArchitecture("there is no config file that names a model's class")
+    main = models.get("config.json") or next(iter(models.values()))
+    dtype = dtype or _published(main)
+    if dtype not in ("float32", "float16", "bfloat16"):
+        raise ValueError(f"there is no dtype {dtype!r}")
+    size = 4 if dtype == "float32" else 2
+    weighed = weights_bytes if weights_bytes is not None else weigh(models, _format(main, dtype, quantization))
+    cache = 0
+    if kind in ("text", "vision"):
+        cache = gpus * kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
+        live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
+    elif kind == "embedding":
+        cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders keep none
+        live = activations.embedding_activations(main, size, step_tokens or activations.STEP_TOKENS)
+    elif kind == "speech":
+        cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
+        live = batch * activations.whisper_activations(main, size)
+    else:
+        shape = (batch, frames or 121, *_pixels(kind, width, height))
+        live = max(activations.network_activations(config, size, *shape) for config in models.values())
+    caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
+    process_bytes = PROCESS_BYTES[device][kind] if process_bytes is None else process_bytes
+    return MemoryEstimate(weighed, cache, gpus * live, gpus * (process_bytes + caching))
+
+
+def weigh(models: Configs, format: WeightFormat) -> int:
+    """Bytes of all models' weights; two with the same config are one, shared."""
+    distinct = {repr(sorted(config.items())): config for config in models.values()}
+    # Where diffusers decodes in 32 bit (`force_upcast`), the autoencoder's weights grow with it.
+    wide = [c for c in distinct.values() if class_of(c) == "AutoencoderKL" and c.get("force_upcast")]
+    narrow = [c for c in distinct.values() if c not in wide]
+    return sum(format.bytes_of(count(c)) for c in narrow) + sum(4 * count(c).total for c in wide)
+
+
+def _pixels(kind: Kind, width: int | None, height: int | None) -> tuple[int, int]:
+    native = (1024, 1024) if kind == "image" else (768, 512)
+    return width or native[0], height or native[1]
+
+
+def _published(config: Config) -> str:
+    named = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
+    return named if named in ("float32", "float16", "bfloat16") else "float16"
+
+
+def _format(config: Config, dtype: str, quantization: str | None) -> WeightFormat:
+    own: Mapping[str, Any] = config.get("quantization_config") or {}
+    name = quantization or own.get("quant_method") or dtype
+    if name not in FORMATS:
+        raise ValueError(f"there is no quantisation {name!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+KNOWN = Path(__file__).with_name("known")
+"""Config files of models that the catalog names, to estimate them before any download; README.md in it says whence."""
+
+
+def known_configs(entry: ModelEntry) -> Configs | None:
+    """The config files of a catalog's model that came with this package, by its repository's name."""
+    for source in entry.sources:
+        if isinstance(source, HubSource) and source.file is None:
+            path = KNOWN / f"{source.repo.replace('/', '--')}.json"
+            if path.is_file():
+                return json.loads(path.read_text("utf-8"))
+    return None
+
+
+def read_configs(directory: Path) -> Configs:
+    """The config files in a model's directory.
+
+    Raises:
+        BadWeights: A Whisper model's binary, which holds its shapes, is damaged.
+        ValueError: One is no JSON.
+    """
+    paths = [*sorted(directory.glob("*config.json")), *sorted(directory.glob("*/config.json"))]
+    configs = {str(path.relative_to(directory)): json.loads(path.read_text("utf-8")) for path in paths}
+    if (directory / "model.bin").is_file():
+        configs["config.json"] = weight_files.whisper_shape(directory / "model.bin")
+    return configs
+
+
+def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | None = None) -> MemoryEstimate:
+    """The memory of a model whose files are here, run as its entry says; weights by their files' headers.
+
+    Args:
+        path: The checkpoint's directory.
+        entry: Its kind, backend, options and defaults.
+        device: Where it runs; None: where its options say, or on a GPU if there is one.
+
+    Raises:
+        UnknownArchitecture: It cannot be estimated: its class is unknown, or its files are damaged.
+    """
+    try:
+        configs = read_configs(path)
+        device = device or device_of(entry)
+        described = run_as(entry, device)
+        # CTranslate2 and the quantisations that vLLM applies while it loads change what lies in the files.
+        if entry.backend != "faster-whisper" and not entry.options.get("quantization"):
+            described["weights_bytes"] = _weigh_files(path, configs, described.get("dtype")) or None
+        return estimate(entry.kind, configs, device=device, **described)
+    except (OSError, ValueError, weight_files.BadWeights) as error:
+        raise UnknownArchitecture(f"the model's files cannot be read: {error}") from error
+
+
+def _weigh_files(path: Path, configs: Configs, dtype: str | None) -> int:
+    """Bytes of the weights in a model's directory, and in those of its components; see `weigh` for what grows."""
+    total = weight_files.weigh_files(path, dtype)
+    for name, config in configs.items():
+        if "/" in name:
+            upcast = class_of(config) == "AutoencoderKL" and config.get("force_upcast")
+            total += weight_files.weigh_files(path / Path(name).parent, "float32" if upcast else dtype)
+    return total
+
+
+def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: DeviceKind | None = None) -> int:
+    """Bytes that a model will take at work: what its entry declares, or its files tell, or its known configs; else 0.
+
+    Args:
+        entry: The catalog's.
+        path: Where its files are; None: not here yet.
+        device: See `estimate_directory`.
+    """
+    if entry.memory_bytes is not None:
+        return entry.memory_bytes
+    device = device or device_of(entry)
+    try:
+        if path is not None and path.is_dir() and entry.sources:
+            return estimate_directory(path, entry, device=device).total_bytes
+    except UnknownArchitecture:
+        pass
+    try:
+        known = known_configs(entry)
+        return estimate(entry.kind, known, device=device, **run_as(entry, device)).total_bytes if known else 0
+    except (UnknownArchitecture, ValueError):
+        return 0
+
+
+def device_of(entry: ModelEntry) -> DeviceKind:
+    """Where a model runs by its options, "auto" and vLLM being a GPU where there is one."""
+    chosen = entry.options.get("device", "auto")
+    if chosen in ("cpu", "cuda"):
+        return chosen
+    return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
+
+
+def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """Arguments of `estimate` for how a backend runs a model: its options, and what it does where they are silent."""
+    options, defaults = entry.options, entry.defaults
+    if entry.backend == "faster-whisper":
+        compute = str(options.get("compute_type", "auto"))
+        if compute in ("auto", "default"):
+            compute = "float16" if device == "cuda" else "int8_float32"
+        weighed, _, computed = compute.partition("_")
+        computed = computed or {"int8": "float32", "int16": "float32"}.get(weighed, weighed)
+        return {"dtype": computed, "quantization": {"int16": "float16"}.get(weighed, weighed), "sequences": 5}
+    if entry.backend.startswith("diffusers"):
+        dtype = options.get("dtype", "auto")
+        if dtype == "auto":
+            half = "float16" if entry.kind == "image" else "bfloat16"
+            dtype = half if device == "cuda" else "float32"
+        batch = (options.get("batch_size") or 4) if entry.kind == "image" else 1
+        sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
+        return {"dtype": dtype, "batch": batch, **sizes}
+    if entry.kind == "embedding":
+        return _embedding_as(options, device, vllm=entry.backend == "vllm-embedding")
+    dtype = options.get("dtype", "auto")
+    return {
+        "dtype": None if dtype == "auto" else dtype,
+        "quantization": options.get("quantization"),
+        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "sequences": options.get("max_num_seqs", 32),
+        "step_tokens": options.get("max_num_batched_tokens"),
+        "gpus": options.get("tensor_parallel_size", 1),
+    }
+
+
+def _embedding_as(options: Mapping[str, Any], device: DeviceKind, *, vllm: bool) -> dict[str, Any]:
+    dtype = options.get("dtype", "auto")
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "float16"
+    if not vllm:
+        return {"dtype": dtype, "step_tokens": options.get("max_batch_tokens") or (2048 if device == "cpu" else 32_768)}
+    return {
+        "dtype": dtype,
+        "quantization": options.get("quantization"),
+        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "step_tokens": options.get("max_num_batched_tokens"),
+        "gpus": options.get("tensor_parallel_size", 1),
+        "process_bytes": VLLM_CHILD_BYTES if device == "cpu" else None,
+    }

@@ -1,0 +1,119 @@
+"""Parameters of diffusers' networks, counted from their configs. See `adapters/memory/parameters.py`."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+Config = Mapping[str, Any]
+
+
+def _linear(into: int, out: int, *, bias: bool = True) -> int:
+    return into * out + (out if bias else 0)
+
+
+def _conv(into: int, out: int, side: int = 3, dimensions: int = 2) -> int:
+    return into * out * side**dimensions + out
+
+
+def _resnet(into: int, out: int, time: int = 0) -> int:
+    """`ResnetBlock2D`: two norms, two convolutions, perhaps the time step, a shortcut where widths differ."""
+    shortcut = _conv(into, out, 1) if into != out else 0
+    return 2 * into + _conv(into, out) + (_linear(time, out) if time else 0) + 2 * out + _conv(out, out) + shortcut
+
+
+def _transformer_2d(channels: int, layers: int, cross: int) -> int:
+    """`Transformer2DModel` with linear projections: self-attention, cross-attention, gated feed-forward."""
+    attention = 3 * channels * channels + _linear(channels, channels)
+    crossed = channels * channels + 2 * cross * channels + _linear(channels, channels)
+    feed = _linear(channels, 8 * channels) + _linear(4 * channels, channels)
+    return 2 * channels + 2 * _linear(channels, channels) + layers * (attention + crossed + feed + 6 * channels)
+
+
+def unet(config: Config) -> int:
+    """`UNet2DConditionModel` as Stable Diffusion XL uses it (arXiv 2307.01952)."""
+    if not config["use_linear_projection"] or config["addition_embed_type"] != "text_time":
+        raise ValueError("use_linear_projection or addition_embed_type: this is no SDXL")
+    channels, cross, per_block = config["block_out_channels"], config["cross_attention_dim"], config["layers_per_block"]
+    depth = config["transformer_layers_per_block"]
+    depths = [depth] * len(channels) if isinstance(depth, int) else list(depth)
+    if not all(isinstance(one, int) for one in depths):
+        raise ValueError("transformer_layers_per_block: only whole numbers can be counted")
+    first = channels[0]
+    time = 4 * first
+    total = _conv(config["in_channels"], first) + _linear(first, time) + _linear(time, time)
+    total += _linear(config["projection_class_embeddings_input_dim"], time) + _linear(time, time)
+    previous, skips = first, [first]
+    for level, (kind, out) in enumerate(zip(config["down_block_types"], channels, strict=True)):
+        for _ in range(per_block):
+            total += _resnet(previous, out, time)
+            total += _transformer_2d(out, depths[level], cross) if kind.startswith("CrossAttn") else 0
+            previous = out
+            skips.append(out)
+        if level < len(channels) - 1:
+            total += _conv(out, out)
+            skips.append(out)
+    last = channels[-1]
+    total += 2 * _resnet(last, last, time) + _transformer_2d(last, depths[-1], cross)
+    for level, (kind, out) in enumerate(zip(config["up_block_types"], reversed(channels), strict=True)):
+        for _ in range(per_block + 1):
+            total += _resnet(previous + skips.pop(), out, time)
+            total += _transformer_2d(out, depths[::-1][level], cross) if kind.startswith("CrossAttn") else 0
+            previous = out
+        total += _conv(out, out) if level < len(channels) - 1 else 0
+    return total + 2 * first + _conv(first, config["out_channels"])
+
+
+def autoencoder(config: Config) -> int:
+    """`AutoencoderKL`: the encoder, the decoder, and the two convolutions between them."""
+    channels, per_block, latent = config["block_out_channels"], config["layers_per_block"], config["latent_channels"]
+    first, last = channels[0], channels[-1]
+    middle = 2 * _resnet(last, last) + 2 * last + 4 * _linear(last, last)
+    encoder = _conv(config["in_channels"], first) + middle + 2 * last + _conv(last, 2 * latent)
+    for level, (into, out) in enumerate(pairwise([first, *channels])):
+        encoder += _resnet(into, out) + (per_block - 1) * _resnet(out, out)
+        encoder += _conv(out, out) if level < len(channels) - 1 else 0
+    decoder = _conv(latent, last) + middle + 2 * first + _conv(first, config["out_channels"])
+    for level, (into, out) in enumerate(pairwise([last, *reversed(channels)])):
+        decoder += _resnet(into, out) + per_block * _resnet(out, out)
+        decoder += _conv(out, out) if level < len(channels) - 1 else 0
+    return encoder + decoder + _conv(2 * latent, 2 * latent, 1) + _conv(latent, latent, 1)
+
+
+def ltx_transformer(config: Config) -> int:
+    """`LTXVideoTransformer3DModel` (arXiv 2501.00103)."""
+    inner = config["num_attention_heads"] * config["attention_head_dim"]
+    cross = config["cross_attention_dim"]
+    attention = 4 * _linear(inner, inner) + 2 * inner  # and the norms of queries and keys
+    crossed = 2 * _linear(inner, inner) + 2 * _linear(cross, inner) + 2 * inner
+    block = attention + crossed + _linear(inner, 4 * inner) + _linear(4 * inner, inner) + 6 * inner
+    time = _linear(256, inner) + _linear(inner, inner) + _linear(inner, 6 * inner)
+    caption = _linear(config["caption_channels"], inner) + _linear(inner, inner)
+    ends = _linear(config["in_channels"], inner) + _linear(inner, config["out_channels"]) + 2 * inner
+    return ends + time + caption + config["num_layers"] * block
+
+
+def _resnet_3d(into: int, out: int) -> int:
+    """`LTXVideoResnetBlock3d`: norms without weights; a shortcut with a norm of its own where widths differ."""
+    shortcut = 2 * into + _conv(into, out, 1, 3) if into != out else 0
+    return _conv(into, out, 3, 3) + _conv(out, out, 3, 3) + shortcut
+
+
+def ltx_autoencoder(config: Config) -> int:
+    """`AutoencoderKLLTXVideo` of LTX-Video 0.9; later ones add noise and time steps, and are read from their files."""
+    if config.get("timestep_conditioning") or config.get("decoder_block_out_channels"):
+        raise ValueError("timestep_conditioning: only LTX-Video 0.9 can be counted")
+    channels, per_block, latent = config["block_out_channels"], config["layers_per_block"], config["latent_channels"]
+    scaled, pixels = config["spatio_temporal_scaling"], config["patch_size"] ** 2
+    last = channels[-1]
+    middle = per_block[-1] * _resnet_3d(last, last)
+    encoder = _conv(config["in_channels"] * pixels, channels[0], 3, 3) + middle + _conv(last, latent + 1, 3, 3)
+    for level, (into, out) in enumerate(pairwise([*channels, last])):
+        encoder += per_block[level] * _resnet_3d(into, into)
+        encoder += _conv(into, into, 3, 3) if scaled[level] else 0
+        encoder += _resnet_3d(into, out) if into != out else 0
+    decoder = _conv(latent, last, 3, 3) + middle + _conv(channels[0], config["out_channels"] * pixels, 3, 3)
+    for level, (into, out) in enumerate(pairwise([last, *reversed(channels)])):
+        decoder += _resnet_3d(into, out) if into != out else 0
+        decoder += _conv(out, 8 * out, 3, 3) if scaled[::-1][level] else 0
+        decoder += per_block[::-1][level + 1] * _resnet_3d(out, out)
+    return encoder + decoder

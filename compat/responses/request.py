@@ -1,0 +1,278 @@
+"""POST /v1/responses: the request, parsed; and what of a response is known before any work.
+
+Items are in `responses_input.py`, the conversation that they make in `responses_conversation.py`, tools and formats in
+`responses_tools.py`, replies in `responses_reply.py`, the stream in `responses_writer.py`.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from adapters.base import TextRequest
+from adapters.errors import AdapterError
+from compat.errors import RequestError
+from compat.responses.input import Item, ResponseInput, parse_input
+from compat.responses.reply import Response
+from compat.responses.tools import (
+    MAX_TOOLS,
+    FunctionTool,
+    JsonSchemaFormat,
+    TextConfig,
+    ToolChoice,
+    parse_tools,
+    shown_choice,
+    shown_format,
+    shown_tool,
+)
+from compat.wire import WireRequest, new_id, validate
+
+MAX_LABEL = 512
+"""Characters of a label of the caller's own."""
+LOGPROBS = "message.output_text.logprobs"
+IMAGE_URLS = "message.input_image.image_url"
+Includable = Literal["message.output_text.logprobs", "message.input_image.image_url"]
+"""What a reply can carry besides; the others of OpenAI's belong to tools of its own, or need its keys."""
+
+
+def _few(value: Any) -> Any:
+    """Pydantic would look at all of a million entries before it counts them."""
+    if isinstance(value, dict) and len(value) > 16:  # pyright: ignore[reportUnknownArgumentType] - JSON
+        raise ValueError("at most 16 entries")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+
+
+Label = Annotated[str, Field(max_length=MAX_LABEL)]
+Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Label], BeforeValidator(_few)]
+
+
+class Reasoning(WireRequest):
+    """How a model that thinks first is to think."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    context: Literal["auto"] | None = None
+    mode: Literal["standard"] | None = None
+    summary: None = None
+    """Thoughts are shown as they are; nobody sums them up."""
+    generate_summary: None = None
+
+
+class ResponseStreamOptions(WireRequest):
+    """What else a stream carries."""
+
+    include_obfuscation: bool | None = None
+
+
+class PromptFields(WireRequest):
+    """What the model gets to read: the fields that creating and counting share."""
+
+    model: Annotated[str, Field(max_length=256)]
+    conversation: None = None
+    input: ResponseInput | None = None
+    instructions: str | None = None
+    parallel_tool_calls: bool | None = None
+    previous_response_id: Annotated[str, Field(max_length=256)] | None = None
+    reasoning: Reasoning | None = None
+    text: TextConfig | None = None
+    tool_choice: ToolChoice | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+
+
+class InputTokenCountRequest(PromptFields):
+    """The body of POST /v1/responses/input_tokens."""
+
+    personality: None = None
+
+
+class ResponseCreateRequest(PromptFields):
+    """The body of POST /v1/responses, as far as this server honours it."""
+
+    access_programs: None = None
+    background: bool | None = None
+    background_options: None = None
+    context_management: None = None
+    image: None = None
+    include: Annotated[list[Includable], Field(max_length=16)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
+    """Of OpenAI's built-in tools; here are none, so none are called."""
+    metadata: Metadata | None = None
+    moderation: None = None
+    prompt: None = None
+    prompt_cache_key: Label | None = None
+    """The caller's own label; every prompt's prefix is cached anyway."""
+    prompt_cache_options: None = None
+    prompt_cache_retention: Literal["in_memory"] | None = None
+    safety_identifier: Label | None = None
+    """The caller's own label; nothing depends on it."""
+    service_tier: Literal["auto", "default"] | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: ResponseStreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    user: Label | None = None
+    """The caller's own label; nothing depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCall:
+    """A parsed request. Its conversation is yet to be put together, because parts of it may be stored."""
+
+    model: str
+    items: tuple[Item, ...]
+    previous_response_id: str | None
+    instructions: str | None
+    request: TextRequest
+    """Without messages."""
+    truncate: bool
+    stream: bool = False
+    background: bool = False
+    store: bool = False
+    obfuscate: bool = False
+    shown: Mapping[str, Any] | None = None
+    """The fields of `Response` that repeat the request."""
+
+
+def parse(body: Mapping[str, Any]) -> ResponseCall:
+    """The response that a JSON body asks for.
+
+    Raises:
+        RequestError: 400, naming the field at fault.
+    """
+    wire = validate(ResponseCreateRequest, body)
+    store = wire.store is not False
+    if wire.background and not store:
+        raise RequestError("A background response must be stored, or nobody could fetch it.", param="store")
+    if wire.stream_options is not None and not wire.stream:
+        raise RequestError("stream_options needs stream: true.", param="stream_options")
+    request = TextRequest(
+        max_tokens=wire.max_output_tokens,
+        temperature=1.0 if wire.temperature is None else wire.temperature,
+        top_p=1.0 if wire.top_p is None else wire.top_p,
+        logprobs=_logprobs(wire),
+        **_prompt(wire),
+    )
+    return ResponseCall(
+        model=wire.model,
+        items=_items(wire),
+        previous_response_id=wire.previous_response_id,
+        instructions=wire.instructions,
+        request=request,
+        truncate=wire.truncation == "auto",
+        stream=bool(wire.stream),
+        background=bool(wire.background),
+        store=store,
+        obfuscate=wire.stream_options is not None and bool(wire.stream_options.include_obfuscation),
+        shown=_shown(wire, request),
+    )
+
+
+def parse_count(body: Mapping[str, Any]) -> ResponseCall:
+    """The prompt whose tokens a JSON body wants counted. Raises as `parse`."""
+    wire = validate(InputTokenCountRequest, body)
+    fields: dict[str, Any] = {**_prompt(wire), "output": "text", "schema": None}
+    request = TextRequest(max_tokens=1, temperature=0.0, top_p=1.0, **fields)
+    return ResponseCall(
+        model=wire.model,
+        items=_items(wire),
+        previous_response_id=wire.previous_response_id,
+        instructions=wire.instructions,
+        request=request,
+        truncate=wire.truncation == "auto",
+    )
+
+
+def _items(wire: PromptFields) -> tuple[Item, ...]:
+    items = parse_input(wire.input)
+    if not items and wire.previous_response_id is None:
+        raise RequestError("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+    return items
+
+
+def _prompt(wire: PromptFields) -> dict[str, Any]:
+    """The shared fields as arguments of `TextRequest`."""
+    tools, choice = parse_tools(wire.tools or (), wire.tool_choice)
+    form = None if wire.text is None else wire.text.format
+    return {
+        "tools": tools,
+        "tool_choice": choice,
+        "parallel_tool_calls": wire.parallel_tool_calls is not False,
+        "output": "text" if form is None else form.type,
+        "schema": form.schema_ if isinstance(form, JsonSchemaFormat) else None,
+        "reasoning_effort": None if wire.reasoning is None else wire.reasoning.effort,
+    }
+
+
+def _logprobs(wire: ResponseCreateRequest) -> int | None:
+    if wire.top_logprobs or LOGPROBS in (wire.include or ()):
+        return wire.top_logprobs or 0
+    return None
+
+
+def _shown(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]:
+    effort = None if wire.reasoning is None else wire.reasoning.effort
+    return {
+        "background": bool(wire.background),
+        "store": wire.store is not False,
+        "instructions": wire.instructions,
+        "previous_response_id": wire.previous_response_id,
+        "max_output_tokens": wire.max_output_tokens,
+        "max_tool_calls": wire.max_tool_calls,
+        "metadata": wire.metadata or {},
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "prompt_cache_key": wire.prompt_cache_key,
+        "reasoning": {"effort": effort, "summary": None},
+        "safety_identifier": wire.safety_identifier,
+        "temperature": request.temperature,
+        "text": shown_format(wire.text),
+        "tool_choice": shown_choice(wire.tool_choice),
+        "tools": [shown_tool(tool) for tool in wire.tools or ()],
+        "top_logprobs": wire.top_logprobs or 0,
+        "top_p": request.top_p,
+        "truncation": "auto" if wire.truncation == "auto" else "disabled",
+        "user": wire.user,
+    }
+
+
+def begin(call: ResponseCall, model: str) -> Response:
+    """The response before any work, queued where it runs in the background."""
+    return Response(
+        id=new_id("resp_"),
+        created_at=int(time.time()),
+        status="queued" if call.background else "in_progress",
+        model=model,
+        output=[],
+        **(call.shown or {}),
+    )
+
+
+def is_id(text: str) -> bool:
+    """Whether a text could be a response's id; what could not be is never looked up."""
+    return _ID.fullmatch(text) is not None
+
+
+_ID = re.compile(r"resp_[0-9a-f]{30}")
+
+PARAMS = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "logprobs": "top_logprobs",
+    "response_format": "text.format",
+    "schema": "text.format.schema",
+    "reasoning_effort": "reasoning.effort",
+}
+"""What the fields that adapters complain of are called here, where chat calls them otherwise."""
+
+
+def own_param(error: AdapterError) -> AdapterError:
+    """The same error, naming its field as this route does."""
+    name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
+    if name in PARAMS:  # what follows counts messages or nests otherwise than this route's fields
+        error.param = PARAMS[name]
+    return error

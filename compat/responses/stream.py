@@ -1,0 +1,254 @@
+"""From the events of the seam to a response that grows, and to the frames of its stream, in the order of OpenAI's.
+
+    created, (queued,) in_progress
+      for each output item: output_item.added
+          thoughts:  content_part.added, reasoning_text.delta ..., reasoning_text.done, content_part.done
+          text:      content_part.added, output_text.delta ...,    output_text.done,    content_part.done
+          a call:    function_call_arguments.delta ...,            function_call_arguments.done
+      output_item.done
+    completed | incomplete | failed
+
+One item is open at a time. No `[DONE]` follows: the last of these events is the end, and a stream without it broke off.
+"""
+
+import secrets
+import time
+from typing import Any
+
+from adapters.base import TextDelta, TextDone, TextEvent, TokenLogprob, ToolCall
+from compat import sse
+from compat.errors import WireError
+from compat.responses.reply import (
+    IncompleteDetails,
+    ItemStatus,
+    OutputItem,
+    ReasoningTextPart,
+    Response,
+    ResponseContentPartEvent,
+    ResponseDeltaEvent,
+    ResponseEvent,
+    ResponseFunctionCallArgumentsDoneEvent,
+    ResponseFunctionToolCall,
+    ResponseLifecycleEvent,
+    ResponseOutputItemEvent,
+    ResponseOutputMessage,
+    ResponseOutputText,
+    ResponseReasoningItem,
+    ResponseReasoningTextDoneEvent,
+    ResponseTextDoneEvent,
+    render_error,
+    render_logprobs,
+    render_usage,
+)
+from compat.usage import render_timings
+from compat.wire import new_id
+
+OBFUSCATED_LENGTH = 16
+"""Deltas are padded to multiples of so many characters."""
+
+
+class ResponseWriter:
+    """Writes one response. Each method returns the frames that its call adds to the stream."""
+
+    def __init__(self, response: Response, *, streams: bool, obfuscate: bool = False) -> None:
+        """Begins with an empty response.
+
+        Args:
+            response: What is known before any work; it grows with each event.
+            streams: Whether anybody wants frames; without, none are made.
+            obfuscate: Whether deltas are padded.
+        """
+        self.response = response
+        self.finished = False
+        """Whether the last event of the stream has been written."""
+        self._streams = streams
+        self._obfuscate = obfuscate
+        self._sequence = 0
+        self._frames: list[bytes] = []
+        self._item: OutputItem | None = None
+        self._pieces: list[str] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._call_index = -1
+
+    def created(self) -> list[bytes]:
+        """The response exists, queued or in progress."""
+        self._lifecycle("response.created")
+        if self.response.status == "queued":
+            self._lifecycle("response.queued")
+        return self._taken()
+
+    def began(self) -> list[bytes]:
+        """The model has begun."""
+        self.response.status = "in_progress"
+        self._lifecycle("response.in_progress")
+        return self._taken()
+
+    def add(self, event: TextEvent) -> list[bytes]:
+        """The next event of `TextAdapter.generate`."""
+        if isinstance(event, TextDone):
+            self._complete(event)
+        else:
+            self._grow(event)
+        return self._taken()
+
+    def fail(self, error: WireError) -> list[bytes]:
+        """The work broke off; what was written until then stays, marked as incomplete."""
+        self.response.error = render_error(error)
+        return self._break_off("failed")
+
+    def cancel(self) -> list[bytes]:
+        """The client wants no more. OpenAI has no event of that name: `response.failed` tells with its status."""
+        return self._break_off("cancelled")
+
+    def ended(self, first: int) -> list[bytes]:
+        """The stream of a response that has ended, where nothing but the response is known any more.
+
+        Args:
+            first: The sequence number that is due; 0: the stream is read from its beginning.
+        """
+        self._sequence = first
+        if first == 0:
+            self._lifecycle("response.created")
+        self._lifecycle("response.failed")
+        return self._taken()
+
+    def _break_off(self, status: Any) -> list[bytes]:
+        item = self._item
+        if item is not None:
+            self._fill(item, "incomplete")
+            self.response.output.append(item)
+            self._item = None
+        self.response.status = status
+        self._finish("response.failed")
+        return self._taken()
+
+    def _complete(self, done: TextDone) -> None:
+        reason = self.response.incomplete_details
+        if self._item is None and not self.response.output and reason is None:
+            self._open_message()
+        self._close("completed" if reason is None else "incomplete")
+        self.response.usage = render_usage(done)
+        self.response.timings = render_timings(done)
+        self.response.status = "completed" if reason is None else "incomplete"
+        self._finish(f"response.{self.response.status}")
+
+    def _grow(self, delta: TextDelta) -> None:
+        if delta.reasoning:
+            if not isinstance(self._item, ResponseReasoningItem):
+                self._close()
+                self._open_reasoning()
+            self._piece("response.reasoning_text.delta", delta.reasoning)
+        if delta.text or (delta.logprobs and isinstance(self._item, ResponseOutputMessage)):
+            if not isinstance(self._item, ResponseOutputMessage):
+                self._close()
+                self._open_message()
+            self._logprobs += delta.logprobs
+            self._piece("response.output_text.delta", delta.text, delta.logprobs)
+        for call in delta.tool_calls:
+            if not isinstance(self._item, ResponseFunctionToolCall) or call.index != self._call_index:
+                self._close()
+                self._open_call(call)
+            if call.arguments:
+                self._piece("response.function_call_arguments.delta", call.arguments)
+        if delta.finish_reason in ("length", "content_filter"):
+            reason = "max_output_tokens" if delta.finish_reason == "length" else "content_filter"
+            self.response.incomplete_details = IncompleteDetails(reason)
+
+    def _open_reasoning(self) -> None:
+        item = ResponseReasoningItem(id=new_id("rs_"), status="in_progress", content=[], summary=[])
+        self._open(item)
+        self._part("added", ReasoningTextPart(""))
+
+    def _open_message(self) -> None:
+        self._open(ResponseOutputMessage(id=new_id("msg_"), status="in_progress", content=[]))
+        self._part("added", ResponseOutputText("", [], []))
+
+    def _open_call(self, call: ToolCall) -> None:
+        self._call_index = call.index
+        call_id = call.id or new_id("call_")
+        if any(isinstance(one, ResponseFunctionToolCall) and one.call_id == call_id for one in self.response.output):
+            call_id = new_id("call_")
+        self._open(ResponseFunctionToolCall(new_id("fc_"), call_id, call.name, "", status="in_progress"))
+
+    def _open(self, item: OutputItem) -> None:
+        self._item, self._pieces, self._logprobs = item, [], []
+        self._emit(
+            ResponseOutputItemEvent, "response.output_item.added", output_index=len(self.response.output), item=item
+        )
+
+    def _piece(self, kind: str, delta: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
+        self._pieces.append(delta)
+        if not self._streams:
+            return
+        fields: dict[str, Any] = {"delta": delta}
+        if not isinstance(self._item, ResponseFunctionToolCall):
+            fields["content_index"] = 0
+        if isinstance(self._item, ResponseOutputMessage):
+            fields["logprobs"] = render_logprobs(logprobs)
+        if self._obfuscate:
+            fields["obfuscation"] = secrets.token_urlsafe(OBFUSCATED_LENGTH)[: -len(delta) % OBFUSCATED_LENGTH]
+        self._emit(ResponseDeltaEvent, kind, **self._place(), **fields)
+
+    def _close(self, status: ItemStatus = "completed") -> None:
+        item = self._item
+        if item is None:
+            return
+        self._fill(item, status)
+        text = "".join(self._pieces)
+        if isinstance(item, ResponseFunctionToolCall):
+            done = "response.function_call_arguments.done"
+            self._emit(
+                ResponseFunctionCallArgumentsDoneEvent, done, **self._place(), name=item.name, arguments=item.arguments
+            )
+        elif isinstance(item, ResponseReasoningItem):
+            done = "response.reasoning_text.done"
+            self._emit(ResponseReasoningTextDoneEvent, done, **self._place(), content_index=0, text=text)
+            self._part("done", item.content[0])
+        else:
+            part = item.content[0]
+            done = "response.output_text.done"
+            self._emit(ResponseTextDoneEvent, done, **self._place(), content_index=0, text=text, logprobs=part.logprobs)
+            self._part("done", part)
+        index = len(self.response.output)
+        self._emit(ResponseOutputItemEvent, "response.output_item.done", output_index=index, item=item)
+        self.response.output.append(item)
+        self._item = None
+
+    def _fill(self, item: OutputItem, status: ItemStatus) -> None:
+        """Puts what was collected into the open item."""
+        text, item.status = "".join(self._pieces), status
+        if isinstance(item, ResponseFunctionToolCall):
+            item.arguments = text
+        elif isinstance(item, ResponseReasoningItem):
+            item.content = [ReasoningTextPart(text)]
+        else:
+            item.content = [ResponseOutputText(text, render_logprobs(tuple(self._logprobs)), [])]
+
+    def _place(self) -> dict[str, Any]:
+        assert self._item is not None
+        return {"item_id": self._item.id, "output_index": len(self.response.output)}
+
+    def _part(self, what: str, part: ResponseOutputText | ReasoningTextPart) -> None:
+        self._emit(
+            ResponseContentPartEvent, f"response.content_part.{what}", **self._place(), content_index=0, part=part
+        )
+
+    def _lifecycle(self, kind: str) -> None:
+        self._emit(ResponseLifecycleEvent, kind, response=self.response)
+
+    def _finish(self, kind: str) -> None:
+        self.finished = True
+        if self.response.status == "completed":
+            self.response.completed_at = int(time.time())
+        self._lifecycle(kind)
+
+    def _emit(self, event: type[ResponseEvent], kind: str, **fields: Any) -> None:
+        """Encoded at once: what the event shows goes on growing."""
+        if self._streams:
+            made = event(type=kind, sequence_number=self._sequence, **fields)
+            self._frames.append(sse.frame(made, event=kind))
+        self._sequence += 1
+
+    def _taken(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        return frames

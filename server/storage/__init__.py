@@ -1,0 +1,6 @@
+"""What is kept: the database, generated artifacts, uploaded files.
+
+artifacts  Finished files: written aside, flushed, renamed into place; served only whole; swept when they expire
+database   The database: SQLite in the data directory by default, PostgreSQL by URL. Engine, schema, transactions, ...
+files      Uploaded files: bytes in a directory of ours, rows in the database; limits for each key, and an end for ...
+"""

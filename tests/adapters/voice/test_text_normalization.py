@@ -1,0 +1,113 @@
+"""Text as it is read aloud: numbers, abbreviations, signs, and everything that a keyboard can send."""
+
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.errors import UnsupportedOption
+from adapters.voice import number_words
+from adapters.voice.kokoro import stretches
+from adapters.voice.text_normalization import sentences
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("It costs $12.50, or £3.", "It costs twelve dollars and fifty cents, or three pounds."),
+        ("$1 and $0.05 and $3.5 million", "one dollar and five cents and three point five million dollars."),
+        ("At 10:05 a.m., in 1984", "At ten oh five ay em, in nineteen eighty-four."),
+        ("from 1905 to 2007, the 1990s and the 80s", "from nineteen oh five to two thousand seven, the nineteen nineties and the eighties."),
+        ("3 pm or 12:00 or 7:00 PM", "three pea em or twelve o'clock or seven pea em."),
+        ("the 21st of 1,234,567 parts", "the twenty-first of one million two hundred thirty-four thousand five hundred sixty-seven parts."),
+        ("-5 °C is 50% of x & y", "minus five degrees C is fifty percent of x and y."),
+        ("pi is 3.14, agent 007", "pi is three point one four, agent zero zero seven."),
+        ("5 km, 1 kg and 60 km/h", "five kilometers, one kilogram and sixty kilometers per hour."),
+        ("pages 10-20", "pages ten to twenty."),
+        ("12345678901234567890", "one two three four five six seven eight nine zero one two three four five six seven eight nine zero."),
+        ("Mail me@example.com or https://www.example.com/a", "Mail me at example dot com or example dot com slash a."),
+        ("e.g. the U.S.A., i.e. home", "for example, the USA, that is, home."),
+        ("“Crème brûlée” – naïve", "Creme brulee — naive."),
+        ("١٢ and ½", "twelve and one slash two."),
+    ],
+)  # fmt: skip
+def test_what_is_written_is_said(text: str, said: str) -> None:
+    assert " ".join(sentences(text)) == said
+
+
+def test_sentences_end_where_they_end() -> None:
+    text = "Dr. Smith met J. R. Jones etc. in St. Ives. Why? They talked... No. 5 won!\nA new line"
+    assert sentences(text) == [
+        "doctor Smith met J R Jones etcetera in saint Ives.",
+        "Why?",
+        "They talked…",
+        "number five won!",
+        "A new line.",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "   \n\t", "😀🎉", "...!?", "\u200b\ufeff", "—", '"', "\x00\x07"])
+def test_where_nothing_can_be_said_it_says_so(text: str) -> None:
+    with pytest.raises(UnsupportedOption) as error:
+        sentences(text)
+    assert error.value.param == "input"
+
+
+@pytest.mark.parametrize("text", ["Привет", "hello 世界", "مرحبا", "שלום", "hi नमस्ते", "αβγ"])
+def test_another_script_is_refused_and_not_passed_over(text: str) -> None:
+    with pytest.raises(UnsupportedOption, match="Latin letters") as error:
+        sentences(text)
+    assert error.value.param == "input"
+
+
+def test_pictographs_and_controls_are_passed_over() -> None:
+    assert sentences("Well 😀 done\x07 \u200dmy\u00a0friend 👩‍👩‍👧") == ["Well done my friend."]
+
+
+@given(st.text(max_size=300))
+def test_whatever_comes_the_rest_is_letters_and_pauses(text: str) -> None:
+    try:
+        found = sentences(text)
+    except UnsupportedOption:
+        return
+    assert found
+    for sentence in found:
+        assert set(sentence) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ' -,.;:!?—…")
+        assert any(letter.isalpha() for letter in sentence)
+
+
+@pytest.mark.parametrize(
+    "unit", [",", " ", ".", "a.", "1,111", "1", "-", "$1", "a ,", "e.g.", "1:11", "!? ", "(", "A.\n"]
+)
+def test_no_text_takes_longer_than_its_length_allows(unit: str) -> None:
+    text = (unit * 4096)[:4095] + "x"
+    begun = time.process_time()
+    sentences(text)
+    assert time.process_time() - begun < 1
+
+
+def test_mixed_nonsense_of_full_length_is_read_in_time() -> None:
+    chance = random.Random(6)
+    for _ in range(20):
+        text = "x" + "".join(chance.choices("aA1.,:;-!?$%&/() '\n€", k=4095))
+        begun = time.process_time()
+        sentences(text)
+        assert time.process_time() - begun < 2
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_every_number_has_words(number: int) -> None:
+    words = number_words.cardinal(number)
+    assert words
+    assert not words.startswith((" ", "-"))
+    assert "  " not in words
+    assert number_words.ordinal(number).endswith(("st", "nd", "rd", "th"))
+
+
+@given(st.text(alphabet="ab ,.;", max_size=400), st.integers(5, 60))
+def test_a_long_sentence_is_cut_and_nothing_of_it_lost(text: str, limit: int) -> None:
+    parts = list(stretches(text, limit))
+    assert all(0 < len(part) <= limit + 1 for part in parts)
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")

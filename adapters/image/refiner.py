@@ -8,9 +8,9 @@ from typing import Any
 
 from adapters.base import REFINER, ModelFiles
 from adapters.engines.diffusers import load_pipeline
+from adapters.engines.shared_components import shared_components
 from adapters.errors import ModelLoadFailed, UnsupportedOption
 from adapters.image.options import ImageOptions
-from adapters.pool.components import SHARED, same_files
 
 CLASS = "StableDiffusionXLImg2ImgPipeline"
 
@@ -27,7 +27,7 @@ def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
     )
 
     path = model.parts[REFINER]
-    shared = {name: base.components[name] for name in SHARED if same_files(Path(model.path) / name, Path(path) / name)}
+    shared = {name: base.components[name] for name in shared_components(Path(model.path), Path(path))}
     files = ModelFiles(f"{model.name}'s refiner", model.backend, path, model.options, model.devices)
     refiner = load_pipeline(
         StableDiffusionXLImg2ImgPipeline, files, options, "float16", add_watermarker=False, **shared

@@ -1,19 +1,16 @@
 """What a model's entry names beside the model: its refiner, and its LoRAs. Brought and counted with it."""
 
 import asyncio
-import filecmp
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from adapters.base import LORA, REFINER, Report
 from adapters.catalog.catalog import ModelEntry
 from adapters.catalog.sources import LocalSource, Source
+from adapters.engines.shared_components import shared_components
 from adapters.errors import ModelLoadFailed
 from adapters.loader.weight_headers import safetensors_problems
 from adapters.memory import estimate, weight_files
-
-SHARED = ("vae", "text_encoder_2")
-"""Parts that the published refiner of Stable Diffusion XL has in common with its base, to the byte."""
 
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 
@@ -83,21 +80,10 @@ def parts_bytes(entry: ModelEntry, path: Path, parts: Mapping[str, str]) -> int:
             if name.startswith(LORA):
                 total += Path(place).stat().st_size
                 continue
+            shared = shared_components(path, Path(place))
             for component in sorted(Path(place).iterdir()):
-                if component.is_dir() and not (
-                    component.name in SHARED and same_files(component, path / component.name)
-                ):
+                if component.is_dir() and component.name not in shared:
                     total += weight_files.weigh_files(component, dtype)
     except (OSError, weight_files.BadWeights):
         return total  # loading will say what is wrong with them
     return total
-
-
-def same_files(one: Path, other: Path) -> bool:
-    """Whether two directories have the same files with the same bytes."""
-    if not one.is_dir() or not other.is_dir():
-        return False
-    names = {path.name for path in one.iterdir()}
-    if names != {path.name for path in other.iterdir()}:
-        return False
-    return not any(filecmp.cmpfiles(one, other, names, shallow=False)[1:])

@@ -36,7 +36,7 @@ def give_back() -> None:
     came to be while a vocabulary filled a hundred arenas, one here, one there; and an arena, a megabyte, is returned
     only when nothing is left in it. What is forgotten here is found anew at the next look.
     """
-    sys._clear_type_cache()
+    sys._clear_type_cache()  # pyright: ignore[reportPrivateUsage]
     for _ in range(COLLECTIONS):
         gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
@@ -105,7 +105,7 @@ def _gpu_bytes(pids: Collection[int]) -> int:
 def _nvml() -> Any:
     """NVIDIA's management library, or None where there is no GPU."""
     try:
-        import pynvml
+        import pynvml  # pyright: ignore[reportMissingTypeStubs]
 
         pynvml.nvmlInit()
     except Exception:  # not installed, no driver, no rights: all mean the same here

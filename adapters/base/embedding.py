@@ -1,0 +1,45 @@
+"""Embedding models: texts to vectors."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adapters.base.adapter import Adapter, Kind
+from adapters.base.content import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to place in the model's space."""
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    """Each a text, or its token ids."""
+    dimensions: int | None = None
+    """Keep so many of each vector's first numbers and normalise again, for models trained for that; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """One vector per input, in order."""
+
+    vectors: tuple[bytes, ...]
+    """Each float32 [dimensions], little-endian, of length one."""
+    usage: Usage
+    generation_ms: float
+
+
+class EmbeddingAdapter(Adapter):
+    """A model that turns texts into vectors."""
+
+    kind: ClassVar[Kind] = "embedding"
+
+    @abstractmethod
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """The vectors of all inputs.
+
+        Raises:
+            ContextLengthExceeded: An input is longer than the model reads.
+            UnsupportedOption: `dimensions` that the model cannot give; ids that are no tokens.
+            GenerationFailed: The backend failed.
+            Interrupted: The model's process died.
+        """

@@ -34,10 +34,10 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.base import (
+    AudioChunk,
     Media,
     ModelFiles,
     Segment,
-    SpokenPiece,
     SynthesisRequest,
     TranscriptionRequest,
     Word,
@@ -109,7 +109,7 @@ class Speaker:
     async def _spoken(self, text: str, voice: str, pace: int) -> bytes:
         assert self._kokoro is not None
         request = SynthesisRequest(text=text, voice=voice, media_type="audio/wav", speed=pace / 150)
-        return b"".join([event.data async for event in self._kokoro.speak(request) if isinstance(event, SpokenPiece)])
+        return b"".join([event.data async for event in self._kokoro.speak(request) if isinstance(event, AudioChunk)])
 
 
 def espoken(text: str, voice: str, pace: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adapters.base import Likelihood, TokenLogprob
+from adapters.base import CandidateToken, TokenLogprob
 from compat.wire import WireReply
 
 IMPOSSIBLE = -9999.0
@@ -82,5 +82,5 @@ def render_completion_logprobs(positions: Sequence[TokenLogprob], offset: int) -
     )
 
 
-def _finite(one: Likelihood) -> float:
+def _finite(one: CandidateToken) -> float:
     return IMPOSSIBLE if one.logprob is None else one.logprob

@@ -53,8 +53,8 @@ from adapters.base.speech import (
     Word,
 )
 from adapters.base.text import (
+    CandidateToken,
     FinishReason,
-    Likelihood,
     Outlet,
     TextAdapter,
     TextDelta,
@@ -64,13 +64,15 @@ from adapters.base.text import (
     TokenLogprob,
 )
 from adapters.base.video import GeneratedVideo, Keyframe, VideoAdapter, VideoEvent, VideoRequest
-from adapters.base.voice import SpokenPiece, SynthesisDone, SynthesisRequest, VoiceAdapter, VoiceEvent
+from adapters.base.voice import AudioChunk, SynthesisDone, SynthesisRequest, VoiceAdapter, VoiceEvent
 
 __all__ = [
     "LORA",
     "REFINER",
     "Adapter",
     "AspectConsistency",
+    "AudioChunk",
+    "CandidateToken",
     "Element",
     "EmbeddingAdapter",
     "EmbeddingRequest",
@@ -90,7 +92,6 @@ __all__ = [
     "Keyframe",
     "Kind",
     "LanguageDetection",
-    "Likelihood",
     "LoadProgress",
     "Lora",
     "Media",
@@ -108,7 +109,6 @@ __all__ = [
     "Segment",
     "SpeechAdapter",
     "SpeechEvent",
-    "SpokenPiece",
     "Step",
     "SynthesisDone",
     "SynthesisRequest",

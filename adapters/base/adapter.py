@@ -13,11 +13,11 @@ Kind = Literal["text", "vision", "embedding", "speech", "voice", "image", "video
 
 
 REFINER = "refiner"
-"""The refiner's name in `ModelFiles.parts`."""
+"""The refiner's name in `ModelFiles.components`."""
 
 
 LORA = "lora:"
-"""What precedes a LoRA's name in `ModelFiles.parts`."""
+"""What precedes a LoRA's name in `ModelFiles.components`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ModelFiles:
     """Validated by the backend's own `Options`."""
     devices: tuple[int, ...] | None = None
     """GPUs that it has been given, as nvidia-smi numbers them; empty: it is to run on the CPU; None: it may choose."""
-    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    components: Mapping[str, str] = field(default_factory=dict[str, str])
     """Absolute paths of what its entry names beside it: "refiner", a directory, and "lora:NAME", a safetensors file."""
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from adapters.base.adapter import Adapter, Kind
 from adapters.base.content import Media
-from adapters.base.text import Likelihood
+from adapters.base.text import CandidateToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Segment:
     compression_ratio: float
     no_speech_prob: float
     words: tuple[Word, ...] = ()
-    logprobs: tuple[Likelihood, ...] = ()
+    logprobs: tuple[CandidateToken, ...] = ()
     """Of the text's tokens, where they were asked for."""
 
 

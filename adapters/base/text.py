@@ -49,7 +49,7 @@ class TextRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Likelihood:
+class CandidateToken:
     """A token that could stand in one place, and how likely it is there."""
 
     token: str
@@ -64,8 +64,8 @@ class Likelihood:
 class TokenLogprob:
     """A written token with its likelihood, and the likeliest tokens of its place."""
 
-    chosen: Likelihood
-    top: tuple[Likelihood, ...] = ()
+    chosen: CandidateToken
+    top: tuple[CandidateToken, ...] = ()
     """As many as were asked for, likeliest first."""
 
 
@@ -119,13 +119,13 @@ class Outlet:
 
 
 class TextAdapter(Adapter):
-    """A language model, with eyes where `sees` is true (kind "vision")."""
+    """A language model, with image input where `supports_images` is true (kind "vision")."""
 
     kind: ClassVar[Kind] = "text"
 
     @property
     @abstractmethod
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         """Whether image parts are understood."""
 
     @abstractmethod

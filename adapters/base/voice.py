@@ -23,7 +23,7 @@ class SynthesisRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SpokenPiece:
+class AudioChunk:
     """The next bytes of the sound; all pieces together are one file of the media type that was asked for."""
 
     data: bytes
@@ -40,7 +40,7 @@ class SynthesisDone:
     """Units of writing that the model read, and units of sound that it made; how large one is, the model says."""
 
 
-VoiceEvent = SpokenPiece | SynthesisDone
+VoiceEvent = AudioChunk | SynthesisDone
 
 
 class VoiceAdapter(Adapter):

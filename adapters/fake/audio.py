@@ -5,11 +5,11 @@ import wave
 from collections.abc import Iterator
 
 from adapters.base import (
-    Likelihood,
+    AudioChunk,
+    CandidateToken,
     Media,
     Segment,
     SpeechEvent,
-    SpokenPiece,
     SynthesisDone,
     SynthesisRequest,
     TranscriptionDone,
@@ -57,7 +57,7 @@ def speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
             compression_ratio=1.0,
             no_speech_prob=0.01,
             words=words if request.word_timestamps else (),
-            logprobs=tuple(Likelihood(word.text, word.text.encode(), -0.1) for word in words if request.logprobs),
+            logprobs=tuple(CandidateToken(word.text, word.text.encode(), -0.1) for word in words if request.logprobs),
         )
     yield TranscriptionDone(1.0)
 
@@ -74,6 +74,6 @@ def voice_events(request: SynthesisRequest) -> Iterator[VoiceEvent]:
     for number in range(len(words)):
         times = np.arange(number * length, (number + 1) * length) / SAMPLE_RATE
         pitch = PITCHES[request.voice or "alloy"]
-        yield SpokenPiece(recording.add((0.3 * np.sin(2 * np.pi * pitch * times)).astype(np.float32)))
-    yield SpokenPiece(recording.close())
+        yield AudioChunk(recording.add((0.3 * np.sin(2 * np.pi * pitch * times)).astype(np.float32)))
+    yield AudioChunk(recording.close())
     yield SynthesisDone(recording.duration_s, 1.0, Usage(len(words), len(words)))

@@ -56,7 +56,7 @@ class FakeOptions(Adapter.Options):
     load_delay_ms: int = 0
     fail_load: bool = False
     can_sleep: bool = False
-    sees: bool = True
+    supports_images: bool = True
     """Of a language model: whether it takes images."""
     max_images: int = 32
     """Of a language model: in one request."""
@@ -114,9 +114,9 @@ class FakeText(_Fake, TextAdapter):
     """Echoes the last message word by word, calls tools when told to, and judges by the words of the question."""
 
     @property
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         """As its options say."""
-        return self._options.sees
+        return self._options.supports_images
 
     def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""
@@ -129,14 +129,14 @@ class FakeText(_Fake, TextAdapter):
                 f"{request.max_tokens or 0} more.",
                 param="messages" if request.messages else "prompt",
             )
-        if not self.sees and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
+        if not self.supports_images and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
             raise UnsupportedOption("This model cannot see images.", param="messages")
         return past(outlet, self._pace(text_events(request, said, prompt_tokens, wanted), said), request)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Probabilities from a hash of content and question: arbitrary, but the same every time."""
         images = sum(isinstance(part, ImagePart) for part in request.content)
-        if not self.sees and images:
+        if not self.supports_images and images:
             raise UnsupportedOption("This model cannot see images.", param="input")
         content = b"".join(shown(part) for part in request.content)
         words = len(content.split()) if not images else 0

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from adapters.base import (
+    CandidateToken,
     Judgement,
-    Likelihood,
     Outlet,
     Part,
     Question,
@@ -92,8 +92,10 @@ def _likelihoods(piece: str, wanted: int | None) -> tuple[TokenLogprob, ...]:
     """One token, half as likely as can be; and so many others, each half as likely as the one before."""
     if wanted is None:
         return ()
-    likely = [Likelihood(piece + "'" * n, (piece + "'" * n).encode(), -math.log(2) * (n + 1)) for n in range(wanted)]
-    return (TokenLogprob(Likelihood(piece, piece.encode(), -math.log(2)), tuple(likely)),)
+    likely = [
+        CandidateToken(piece + "'" * n, (piece + "'" * n).encode(), -math.log(2) * (n + 1)) for n in range(wanted)
+    ]
+    return (TokenLogprob(CandidateToken(piece, piece.encode(), -math.log(2)), tuple(likely)),)
 
 
 def shown(part: Part) -> bytes:

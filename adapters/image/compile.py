@@ -26,7 +26,7 @@ def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
             network.to(memory_format=torch.channels_last)
     if options.compile == "none":
         return
-    if any(part.startswith(LORA) for part in model.parts):
+    if any(part.startswith(LORA) for part in model.components):
         raise ModelLoadFailed(f"The model {model.name} has LoRAs, which change what would be compiled: choose one.")
     if options.compile == "full":
         denoiser.compile()

@@ -146,11 +146,11 @@ def _load(model: ModelFiles, options: ImageOptions) -> Parts:
     pipeline = load_pipeline(cls, model, options, half, **extra)
     can = capabilities(pipeline)
     refiner = None
-    if REFINER in model.parts:
+    if REFINER in model.components:
         if not can.refiner:
             raise ModelLoadFailed(f"The model {model.name} is a {cls.__name__}, which cannot hand over to a {CLASS}.")
         refiner = load_refiner(pipeline, model, options)
-    paths = {name.removeprefix(LORA): path for name, path in model.parts.items() if name.startswith(LORA)}
+    paths = {name.removeprefix(LORA): path for name, path in model.components.items() if name.startswith(LORA)}
     if paths and not can.loras:
         raise ModelLoadFailed(f"The model {model.name} is a {cls.__name__}, which takes no LoRAs.")
     arrange(pipeline, model, options)

@@ -26,7 +26,7 @@ def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
         StableDiffusionXLImg2ImgPipeline,
     )
 
-    path = model.parts[REFINER]
+    path = model.components[REFINER]
     shared = {name: base.components[name] for name in shared_components(Path(model.path), Path(path))}
     files = ModelFiles(f"{model.name}'s refiner", model.backend, path, model.options, model.devices)
     refiner = load_pipeline(

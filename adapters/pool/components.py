@@ -18,7 +18,7 @@ Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 async def fetch_parts(
     name: str, entry: ModelEntry, models: Mapping[str, ModelEntry], fetch: Fetch, report: Report
 ) -> dict[str, str]:
-    """Where the parts are, as `ModelFiles.parts` has them.
+    """Where the parts are, as `ModelFiles.components` has them.
 
     Args:
         name: The model's.

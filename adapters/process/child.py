@@ -77,7 +77,7 @@ class Host:
             loop.call_soon_threadsafe(self._writer.write, sent)
 
         self._adapter = await registry.implementation(model.backend).load(model, report)
-        await self._send(Frame(0, "result", body={"sees": getattr(self._adapter, "sees", False)}))
+        await self._send(Frame(0, "result", body={"supports_images": getattr(self._adapter, "supports_images", False)}))
 
     async def _answer(self, frame: Frame) -> None:
         name, body = frame.body

@@ -253,9 +253,9 @@ class RemoteText(_Remote, TextAdapter):
     """A language model in a child process."""
 
     @property
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         """Whether image parts are understood."""
-        return bool(self.worker.facts.get("sees"))
+        return bool(self.worker.facts.get("supports_images"))
 
     def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""

@@ -12,7 +12,7 @@ from ctranslate2 import DataType, StorageView
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
-from adapters.base import Likelihood
+from adapters.base import CandidateToken
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.speech.batching import Batcher
 from adapters.speech.features import BlockedFeatures
@@ -164,14 +164,14 @@ class Session:
         return self._network.align(_view(encoded), start, list(texts), list(frames), median_filter_width=width)
 
 
-def likelihoods(whisper: Whisper, spoken: Spoken, first: int, count: int) -> tuple[Likelihood, ...]:
+def likelihoods(whisper: Whisper, spoken: Spoken, first: int, count: int) -> tuple[CandidateToken, ...]:
     """Of some tokens of an aligned text: each given all before it and the sound."""
     pieces = [
         _bytes_of(whisper.hf_tokenizer.id_to_token(token) or "") for token in spoken.tokens[first : first + count]
     ]
     chances = spoken.probabilities[first : first + count]
     return tuple(
-        Likelihood(piece.decode("utf-8", "replace"), piece, float(np.log(max(chance, 1e-10))))
+        CandidateToken(piece.decode("utf-8", "replace"), piece, float(np.log(max(chance, 1e-10))))
         for piece, chance in zip(pieces, chances, strict=True)
     )
 

@@ -156,9 +156,9 @@ class VllmText(TextAdapter):
         return sum(one for one in held if one is not None) or None
 
     @property
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         """Whether the checkpoint has eyes."""
-        return self._prompts.sees
+        return self._prompts.supports_images
 
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
@@ -264,7 +264,7 @@ class VllmText(TextAdapter):
         """Takes the first requests upon itself: they compile, allocate, and with an image take many seconds."""
         if self._prompts.chats:
             content: tuple[Part, ...] = (TextPart("Hello."),)
-            if self.sees:
+            if self.supports_images:
                 content = (ImagePart(_grey()), *content)
             with suppress(ContextLengthExceeded):  # A context that is too short for a chat may do for other prompts.
                 await self.judge(JudgeRequest(content, (Question("Is this a greeting?"),)))

@@ -20,7 +20,7 @@ def check_sees(adapter: TextAdapter) -> None:
     Raises:
         WrongModelKind: It has none.
     """
-    if not adapter.sees:
+    if not adapter.supports_images:
         raise WrongModelKind("This model has no eyes. Choose one of kind vision.", param="model")
 
 

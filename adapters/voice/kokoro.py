@@ -16,10 +16,10 @@ from pydantic import Field
 
 from adapters.base import (
     Adapter,
+    AudioChunk,
     LoadProgress,
     ModelFiles,
     Report,
-    SpokenPiece,
     SynthesisDone,
     SynthesisRequest,
     Usage,
@@ -165,10 +165,10 @@ class KokoroVoice(VoiceAdapter):
             if recording is None:
                 recording = Recording(request.media_type, samples=len(samples) if len(pieces) == 1 else None)
             if data := recording.add(samples):
-                emit(SpokenPiece(data))
+                emit(AudioChunk(data))
         assert recording is not None
         if data := recording.close():
-            emit(SpokenPiece(data))
+            emit(AudioChunk(data))
         usage = Usage(sum(map(len, pieces)), frames)
         emit(SynthesisDone(recording.duration_s, (time.perf_counter() - started) * 1000, usage))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from adapters.base import Likelihood, Segment
+from adapters.base import CandidateToken, Segment
 from compat.logprobs import IMPOSSIBLE
 from compat.wire import Timings, WireReply
 
@@ -102,7 +102,7 @@ class TranscriptionTextDoneEvent(WireReply, omit_defaults=True, kw_only=True):
     timings: Timings
 
 
-def logprobs_of(likelihoods: Sequence[Likelihood]) -> list[Logprob]:
+def logprobs_of(likelihoods: Sequence[CandidateToken]) -> list[Logprob]:
     """Tokens as OpenAI shows them."""
     return [
         Logprob(one.token, list(one.data), IMPOSSIBLE if one.logprob is None else round(one.logprob, 6))

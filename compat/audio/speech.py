@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.base import SpokenPiece, SynthesisDone, SynthesisRequest, VoiceEvent
+from adapters.base import AudioChunk, SynthesisDone, SynthesisRequest, VoiceEvent
 from compat import sse
 from compat.errors import RequestError
 from compat.wire import WireReply, WireRequest, validate
@@ -102,7 +102,7 @@ async def sound(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
     """The sound's bytes as they come."""
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, SpokenPiece):
+            if isinstance(event, AudioChunk):
                 yield event.data
 
 
@@ -110,7 +110,7 @@ async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
     """The sound as server-sent events: deltas, then what it took, and no `[DONE]`."""
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, SpokenPiece):
+            if isinstance(event, AudioChunk):
                 yield sse.frame(SpeechAudioDelta(base64.b64encode(event.data).decode()))
             else:
                 yield sse.frame(SpeechAudioDone(_usage(event)))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from adapters.base import Likelihood, Segment, SpeechEvent, TranscriptionDone, TranscriptionInfo
+from adapters.base import CandidateToken, Segment, SpeechEvent, TranscriptionDone, TranscriptionInfo
 from compat import sse
 from compat.audio.replies import (
     TranscriptionLanguage,
@@ -25,7 +25,7 @@ async def stream(call: TranscriptionCall, events: AsyncGenerator[SpeechEvent]) -
         events: Of the transcription.
     """
     text, held, languages = "", "", None
-    tokens: list[Likelihood] = []
+    tokens: list[CandidateToken] = []
     async with aclosing(events):
         async for event in events:
             match event:

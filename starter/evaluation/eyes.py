@@ -58,7 +58,7 @@ class Eyes(TextAdapter):
         """Nothing to give back: the evaluation ends with its process."""
 
     @property
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         """It does."""
         return True
 

@@ -20,6 +20,7 @@ from support.servers import ROOT, model_path
 from adapters import registry
 from adapters.base import (
     Adapter,
+    AudioChunk,
     EmbeddingAdapter,
     EmbeddingRequest,
     EmbeddingResult,
@@ -35,7 +36,6 @@ from adapters.base import (
     Question,
     Segment,
     SpeechAdapter,
-    SpokenPiece,
     Step,
     SynthesisDone,
     SynthesisRequest,
@@ -164,7 +164,7 @@ async def test_events_come_in_the_order_of_their_kind(loaded: tuple[Case, Adapte
         assert all(word.start <= word.end for word in words)
         assert [w.start for w in words] == sorted(w.start for w in words)
     elif isinstance(adapter, VoiceAdapter):
-        assert set(kinds[:-1]) == {SpokenPiece}
+        assert set(kinds[:-1]) == {AudioChunk}
         assert kinds[-1] is SynthesisDone
         assert len(kinds) > 2, "the sound comes in pieces"
         assert sum(len(event.data) for event in events[:-1]) == 44 + round(events[-1].duration_s * 24_000) * 2
@@ -194,7 +194,7 @@ async def test_equal_requests_give_equal_results(loaded: tuple[Case, Adapter]) -
         return [
             e.image.data if isinstance(e, GeneratedImage) else e.video.data if isinstance(e, GeneratedVideo) else
             "".join(d.text for d in made if isinstance(d, TextDelta)) if isinstance(e, TextDelta) else
-            e if isinstance(e, (Segment, SpokenPiece)) else e.vectors if isinstance(e, EmbeddingResult) else None
+            e if isinstance(e, (Segment, AudioChunk)) else e.vectors if isinstance(e, EmbeddingResult) else None
             for e in made
         ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.base import Likelihood, TokenLogprob
+from adapters.base import CandidateToken, TokenLogprob
 from adapters.text.output.detokenizer import Spelling
 
 
@@ -32,7 +32,7 @@ class Likelihoods:
         """Of consecutive places."""
         return tuple(self.position(token, one, wanted) for token, one in zip(tokens, given or (), strict=False))
 
-    def _likelihood(self, token: int, logprob: float | None) -> Likelihood:
+    def _likelihood(self, token: int, logprob: float | None) -> CandidateToken:
         data = self._data(token)
         # JSON has no infinity; OpenAI writes -9999.0 for what is next to impossible.
-        return Likelihood(data.decode(errors="replace"), data, None if logprob is None else max(logprob, -9999.0))
+        return CandidateToken(data.decode(errors="replace"), data, None if logprob is None else max(logprob, -9999.0))

@@ -42,7 +42,7 @@ class Prompts:
         self._pieces = Pieces(self._tokenizer)
         self._max_images = max_images
         self._sides = sides(self._model.hf_config)
-        self.sees: bool = bool(self._model.supports_multimodal_inputs) and "image" in (
+        self.supports_images: bool = bool(self._model.supports_multimodal_inputs) and "image" in (
             self._renderer.get_mm_processor().info.allowed_mm_limits
         )
         self._control = re.compile("|".join(map(re.escape, self._control_tokens())) or "(?!)")
@@ -67,7 +67,7 @@ class Prompts:
             InvalidMedia: One of them cannot be read.
         """
         images = [part for part in parts if isinstance(part, ImagePart)]
-        if images and not self.sees:
+        if images and not self.supports_images:
             raise UnsupportedOption("This model has no eyes: it reads text only. Send no images.", param=param)
         if images and len(images) + beside > self._max_images:
             raise ContextLengthExceeded(

@@ -8,7 +8,7 @@ from support.servers import ROOT
 
 COUNT = """
 import gc, os, re, sys, tempfile, threading
-from adapters.arenas import spared
+from adapters.engines.python_allocator import spared
 
 def arenas():
     with tempfile.TemporaryFile() as told:

@@ -311,7 +311,7 @@ async def test_promise_17_what_is_no_lora_of_this_model_is_refused(tmp_path: Pat
     tiny_pipelines.lora(flux, tmp_path / "flux.safetensors", seed=1)
     for path in sorted(tmp_path.glob("*.safetensors")):
         with pytest.raises(ModelLoadFailed, match="LoRA 'ink'") as caught:
-            await DiffusersImage.load(replace(files(), parts={"lora:ink": str(path)}), lambda _: None)
+            await DiffusersImage.load(replace(files(), components={"lora:ink": str(path)}), lambda _: None)
         assert str(tmp_path) not in caught.value.message, path.name
 
 
@@ -320,9 +320,9 @@ async def test_a_refiner_of_other_latents_is_refused(tmp_path: Path):
 
     other = tiny_pipelines.build("sd15", tmp_path / "sd15")
     with pytest.raises(ModelLoadFailed):
-        await DiffusersImage.load(replace(files(), parts={"refiner": str(other)}), lambda _: None)
+        await DiffusersImage.load(replace(files(), components={"refiner": str(other)}), lambda _: None)
     with pytest.raises(ModelLoadFailed, match="hand over"):
-        await DiffusersImage.load(replace(files(other), parts={"refiner": str(other)}), lambda _: None)
+        await DiffusersImage.load(replace(files(other), components={"refiner": str(other)}), lambda _: None)
 
 
 @pytest.mark.parametrize("name", ["LTXConditionPipeline", "StableDiffusionXLImg2ImgPipeline", "os.path", 7, None])
@@ -351,7 +351,7 @@ def test_handover_leaves_each_model_the_steps_that_it_was_asked_for():
 async def test_promise_10_random_cancels_leave_no_lora_no_refiner_and_no_ticket_behind():
     parts = {"refiner": str(CHECKPOINT.parent / "refiner")}
     parts["lora:print"] = str(CHECKPOINT.parent / "image-loras" / "old-print.safetensors")
-    model = await DiffusersImage.load(replace(files(), parts=parts), lambda _: None)
+    model = await DiffusersImage.load(replace(files(), components=parts), lambda _: None)
     small = replace(REQUEST, width=64, height=64)
     kinds = [small, replace(small, loras=(Lora("print"),)), replace(small, refiner_steps=2)]
     wanted = {

@@ -110,7 +110,7 @@ async def test_local_sources_are_relative_to_the_file_that_names_them(tmp_path: 
 async def test_the_built_in_catalogs_paths_are_relative_to_itself(tmp_path: Path) -> None:
     assert (
         await fetch("m", [source_of("../../starter/checkpoints/image")], tmp_path, ignore, backend="vllm")
-        == CATALOG.parents[1] / "starter" / "checkpoints" / "image"
+        == CATALOG.parents[2] / "starter" / "checkpoints" / "image"
     )
 
 
@@ -252,7 +252,7 @@ async def test_promise_16_a_killed_fetch_leaves_nothing_loadable(stage: str, ind
     )
     cache = tmp_path / "cache"
     arguments = [sys.executable, "-c", script, packages().model_dump_json(), str(cache)]
-    process = await asyncio.create_subprocess_exec(*arguments, cwd=CATALOG.parents[1])
+    process = await asyncio.create_subprocess_exec(*arguments, cwd=CATALOG.parents[2])
     assert await process.wait() == -signal.SIGKILL
     assert not is_ready(cache / "small", [packages()])
     assert not (cache / "small").exists()
@@ -397,7 +397,7 @@ async def test_a_broken_gguf_is_refused(index: Path, tmp_path: Path) -> None:
 
 def test_the_converter_ends_when_its_parent_does(tmp_path: Path) -> None:
     script = "import os, time; from adapters.loader.gguf import end_with_parent; end_with_parent(); time.sleep(60)"
-    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=CATALOG.parents[1])
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=CATALOG.parents[2])
     assert child.stdin is not None
     child.stdin.close()
     assert child.wait(timeout=20) == 1

@@ -234,7 +234,8 @@ async def test_a_cancelled_download_goes_on_where_it_stopped(tmp_path: Path) -> 
 PULL = """
 import asyncio, sys
 from pathlib import Path
-from adapters.loader import HubSource, fetch
+from adapters.catalog.sources import HubSource
+from adapters.loader.fetch import fetch
 source = HubSource(repo="org/tiny")
 asyncio.run(fetch("tiny", [source], Path(sys.argv[1]), lambda _: None, backend="vllm", hub_endpoint=sys.argv[2]))
 """
@@ -252,7 +253,7 @@ async def test_promise_16_a_pull_killed_at_random_points_resumes_and_verifies(tm
         for _ in range(3):
             target = size_of(part) + dice.randrange(1, 1_000_000)
             arguments = (sys.executable, "-c", PULL, tmp_path, hub.url)
-            process = await asyncio.create_subprocess_exec(*arguments, cwd=CATALOG.parents[1])
+            process = await asyncio.create_subprocess_exec(*arguments, cwd=CATALOG.parents[2])
             while size_of(part) < target and process.returncode is None:
                 await asyncio.sleep(0.005)
             process.send_signal(signal.SIGKILL)

@@ -20,7 +20,7 @@ from adapters.loader import verification
 from adapters.loader.fetch import LocalSource, fetch
 from adapters.loader.verification import problems_of, refuse, unsafe_name, verify
 
-STARTER = CATALOG.parents[1] / "starter" / "checkpoints"
+STARTER = CATALOG.parents[2] / "starter" / "checkpoints"
 
 
 def ignore(_: LoadProgress) -> None:

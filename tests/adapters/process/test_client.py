@@ -48,7 +48,7 @@ def ask(words: str) -> TextRequest:
 async def test_events_and_results_are_those_of_the_adapter_itself() -> None:
     model = await text()
     try:
-        assert model.sees
+        assert model.supports_images
         events = [event async for event in model.generate(ask("a b"))]
         assert events[:2] == [TextDelta("a"), TextDelta(" b")]
         assert isinstance(events[-1], TextDone)
@@ -141,7 +141,7 @@ async def test_promise_2_the_child_dies_with_its_parent_even_at_work() -> None:
     script = """
 import asyncio, sys
 from adapters.base import *
-from adapters.worker import RemoteText
+from adapters.process.client import RemoteText
 async def main():
     model = await RemoteText.load(ModelFiles("fake", "fake-text", "", {"delay_ms": 100}), lambda _: None)
     print(model.worker.pid, flush=True)

@@ -13,7 +13,7 @@ from adapters.process.memory_usage import Tidying
 
 KNOTS = """
 import gc, weakref
-from adapters.holdings import give_back
+from adapters.process.memory_usage import give_back
 
 class Knot:
     def __init__(self, cache):
@@ -40,7 +40,7 @@ def test_what_finalizers_let_go_of_is_collected_as_well() -> None:
 
 NAMES = """
 import gc, sys
-from adapters.holdings import give_back
+from adapters.process.memory_usage import give_back
 
 gc.disable()
 give_back()
@@ -62,7 +62,7 @@ def test_no_names_of_attributes_are_kept_that_would_hold_arenas() -> None:
 
 HEAPS = """
 import ctypes, sys, threading
-from adapters.holdings import keep_one_heap
+from adapters.process.memory_usage import keep_one_heap
 if sys.argv[1] == "one":
     keep_one_heap()
 gate = threading.Barrier(4)

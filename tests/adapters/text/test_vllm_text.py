@@ -100,7 +100,7 @@ async def test_it_answers(model: VllmText):
     assert 3 < done.usage.completion_tokens < 24
     assert done.generation_ms > 0
     assert model.alive
-    assert not model.sees
+    assert not model.supports_images
 
 
 async def test_it_streams_each_token_as_it_comes(model: VllmText):

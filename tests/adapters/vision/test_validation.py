@@ -61,7 +61,7 @@ async def done(model: VllmText, *parts: Any) -> TextDone:
 
 
 async def test_it_sees(model: VllmText):
-    assert model.sees
+    assert model.supports_images
     blind = await done(model, TextPart("What is this?"))
     seeing = await done(model, ImagePart(picture("red")), TextPart("What is this?"))
     assert seeing.usage.prompt_tokens > blind.usage.prompt_tokens + 50

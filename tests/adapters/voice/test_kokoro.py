@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from support.servers import model_path
 
-from adapters.base import ModelFiles, SpokenPiece, SynthesisDone, SynthesisRequest
+from adapters.base import AudioChunk, ModelFiles, SynthesisDone, SynthesisRequest
 from adapters.errors import AdapterError, Interrupted, ModelLoadFailed, UnsupportedOption
 from adapters.process.client import RemoteVoice
 from adapters.voice.g2p_model import Speller
@@ -94,7 +94,7 @@ async def test_what_it_cannot_do_names_the_field(voice: KokoroVoice, change: dic
 async def test_the_first_sentence_comes_before_the_last_is_begun(voice: KokoroVoice) -> None:
     begun = time.monotonic()
     request = SynthesisRequest("Hi. " + "This sentence is a good deal longer than the first. " * 4)
-    times = [time.monotonic() - begun async for event in voice.speak(request) if isinstance(event, SpokenPiece)]
+    times = [time.monotonic() - begun async for event in voice.speak(request) if isinstance(event, AudioChunk)]
     assert len(times) == 5
     assert times[0] < times[-1] / 2
 
@@ -130,7 +130,7 @@ async def test_unloading_interrupts_at_once(path: Path) -> None:
 
 async def test_a_wav_of_one_sentence_has_its_length_in_its_header(voice: KokoroVoice) -> None:
     async with aclosing(voice.speak(SynthesisRequest("Hi."))) as events:
-        data = b"".join([event.data async for event in events if isinstance(event, SpokenPiece)])
+        data = b"".join([event.data async for event in events if isinstance(event, AudioChunk)])
     with wave.open(io.BytesIO(data)) as sound:
         assert sound.getnframes() * 2 + 44 == len(data)
 

@@ -19,8 +19,8 @@ from openai.types.audio.translation_create_params import TranslationCreateParams
 from pydantic import TypeAdapter
 
 from adapters.base import (
+    CandidateToken,
     LanguageDetection,
-    Likelihood,
     Media,
     Segment,
     TranscriptionDone,
@@ -169,7 +169,7 @@ def test_what_only_transcriptions_know_is_refused_of_translations(name: str, val
     assert (refusal.value.param, refusal.value.code) == (name, "unknown_parameter")
 
 
-HEARD = (Likelihood("the", b"the", -0.25), Likelihood("\ufffd", b"\xe2", -1.5))
+HEARD = (CandidateToken("the", b"the", -0.25), CandidateToken("\ufffd", b"\xe2", -1.5))
 LIKELY = [EVENTS[0], replace(EVENTS[1], logprobs=HEARD[:1]), replace(EVENTS[2], logprobs=HEARD[1:]), EVENTS[3]]
 
 

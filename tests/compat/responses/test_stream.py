@@ -9,7 +9,7 @@ from openai.types.responses import Response
 from openai.types.responses.response_stream_event import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from adapters.base import Likelihood, TextDelta, TextDone, TokenLogprob, ToolCall, Usage
+from adapters.base import CandidateToken, TextDelta, TextDone, TokenLogprob, ToolCall, Usage
 from adapters.errors import GenerationFailed
 from compat.errors import wire_error
 from compat.responses import request
@@ -121,7 +121,7 @@ def test_a_cancelled_one_says_so_in_its_status() -> None:
 
 def test_log_probabilities_ride_on_deltas_and_on_the_text() -> None:
     token = TokenLogprob(
-        Likelihood("é", "é".encode(), -0.5), (Likelihood("e", b"e", -math.inf), Likelihood("x", b"x", None))
+        CandidateToken("é", "é".encode(), -0.5), (CandidateToken("e", b"e", -math.inf), CandidateToken("x", b"x", None))
     )
     events = written(writer(top_logprobs=2), TextDelta("é", logprobs=(token,)), TextDelta(logprobs=(token,)), DONE)
     deltas = [event for event in events if event.type == "response.output_text.delta"]

@@ -19,7 +19,7 @@ class Narrow(TextAdapter):
         self.takes, self.asked, self.read, self.open = takes, 0, 0, 0
 
     @property
-    def sees(self) -> bool:
+    def supports_images(self) -> bool:
         return False
 
     async def generate(self, request: TextRequest) -> AsyncGenerator[TextEvent]:

@@ -252,7 +252,7 @@ async def test_a_broken_image_ends_all_the_work():
 
 
 async def test_a_model_without_eyes_is_the_wrong_kind():
-    blind = await FakeText.load(ModelFiles("fake", "fake-text", "", {"sees": False}), lambda _: None)
+    blind = await FakeText.load(ModelFiles("fake", "fake-text", "", {"supports_images": False}), lambda _: None)
     with pytest.raises(WrongModelKind):
         await check_consistency(blind, media("a", "b"))
 

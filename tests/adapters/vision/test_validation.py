@@ -258,7 +258,7 @@ def consistent(found: SceneValidation, threshold: float) -> None:
 
 @pytest.fixture(scope="module")
 async def fake() -> FakeText:
-    return await FakeText.load(ModelFiles("fake", "fake-text", "", {"sees": True}), lambda _: None)
+    return await FakeText.load(ModelFiles("fake", "fake-text", "", {"supports_images": True}), lambda _: None)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -271,7 +271,7 @@ async def test_the_explanation_never_contradicts_the_result(fake: FakeText, thre
 
 
 async def test_a_model_without_eyes_is_the_wrong_kind():
-    blind = await FakeText.load(ModelFiles("fake", "fake-text", "", {"sees": False}), lambda _: None)
+    blind = await FakeText.load(ModelFiles("fake", "fake-text", "", {"supports_images": False}), lambda _: None)
     with pytest.raises(WrongModelKind):
         await validate_scene(blind, picture("red"), "fog")
 

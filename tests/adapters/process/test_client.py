@@ -75,7 +75,7 @@ async def fold(model: RemoteText, words: str) -> list[Any]:
 
 
 async def test_errors_keep_their_class_message_and_param() -> None:
-    model = await text(sees=False)
+    model = await text(supports_images=False)
     try:
         with pytest.raises(GenerationFailed, match="told to fail"):
             await fold(model, "[fail_after=1] a b")

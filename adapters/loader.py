@@ -220,11 +220,10 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
 
     at(0.0)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "adapters.gguf", str(source), str(target), "--with-parent"),
+        *(sys.executable, "-P", "-m", "adapters.gguf", str(source), str(target), "--with-parent"),
         stdin=asyncio.subprocess.PIPE,  # It ends when this pipe does, so it cannot outlive us.
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[1],
         limit=1 << 20,
     )
     assert process.stdout is not None

@@ -4,6 +4,7 @@ Targets are strings and are imported on first use, so that no engine library is 
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from adapters.base import Adapter, Kind
@@ -17,16 +18,24 @@ class Backend(NamedTuple):
     """"module:Class" of the `Adapter`."""
     process: Literal["server", "child"]
     """"child": in a process of its own, by `adapters/worker.py`. "server": here (vLLM brings its own processes)."""
+    libraries: tuple[str, ...] = ()
+    """Modules that must be installed, which the base installation lacks."""
+    extra: str = ""
+    """The extra of pyproject.toml that brings them; none: `muybridge install` does."""
 
+
+_DIFFUSERS = ("torch", "diffusers", "transformers", "accelerate")
 
 BACKENDS: dict[str, Backend] = {
-    "vllm": Backend(("text", "vision"), "adapters.text:VllmText", "server"),
-    "faster-whisper": Backend(("speech",), "adapters.speech:WhisperSpeech", "child"),
-    "transformers-embedding": Backend(("embedding",), "adapters.embedding:TransformersEmbedding", "child"),
-    "vllm-embedding": Backend(("embedding",), "adapters.embedding:VllmEmbedding", "child"),
-    "kokoro": Backend(("voice",), "adapters.voice:KokoroVoice", "child"),
-    "diffusers-image": Backend(("image",), "adapters.image:DiffusersImage", "child"),
-    "diffusers-video": Backend(("video",), "adapters.video:DiffusersVideo", "child"),
+    "vllm": Backend(("text", "vision"), "adapters.text:VllmText", "server", ("vllm",)),
+    "faster-whisper": Backend(("speech",), "adapters.speech:WhisperSpeech", "child", ("faster_whisper",), "speech"),
+    "transformers-embedding": Backend(
+        ("embedding",), "adapters.embedding:TransformersEmbedding", "child", ("torch", "transformers"), "embedding"
+    ),
+    "vllm-embedding": Backend(("embedding",), "adapters.embedding:VllmEmbedding", "child", ("vllm",)),
+    "kokoro": Backend(("voice",), "adapters.voice:KokoroVoice", "child", ("onnxruntime", "safetensors"), "voice"),
+    "diffusers-image": Backend(("image",), "adapters.image:DiffusersImage", "child", _DIFFUSERS, "image"),
+    "diffusers-video": Backend(("video",), "adapters.video:DiffusersVideo", "child", _DIFFUSERS, "video"),
     "fake-text": Backend(("text", "vision"), "adapters.fake:FakeText", "server"),
     "fake-embedding": Backend(("embedding",), "adapters.fake:FakeEmbedding", "server"),
     "fake-speech": Backend(("speech",), "adapters.fake:FakeSpeech", "server"),
@@ -34,6 +43,23 @@ BACKENDS: dict[str, Backend] = {
     "fake-image": Backend(("image",), "adapters.fake:FakeImage", "server"),
     "fake-video": Backend(("video",), "adapters.fake:FakeVideo", "server"),
 }
+
+
+def missing(backend: str) -> str:
+    """What must be installed before a backend can load a model, as a sentence; "" where all is there.
+
+    Raises:
+        KeyError: No such backend.
+    """
+    row = BACKENDS[backend]
+    absent = [library for library in row.libraries if find_spec(library) is None]
+    if not absent:
+        return ""
+    one = f", and pip install 'muybridge[{row.extra}]' what this backend needs" if row.extra else ""
+    return (
+        f"The backend {backend} needs {' and '.join(absent)}, not installed here: "
+        f"`muybridge install` installs all backends{one}."
+    )
 
 
 def implementation(backend: str) -> type[Adapter]:

@@ -83,6 +83,7 @@ class Worker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # no module out of the current directory
                 "-m",
                 "adapters.child",
                 str(theirs.fileno()),

@@ -55,11 +55,8 @@ def missing(backend: str) -> str:
     absent = [library for library in row.libraries if find_spec(library) is None]
     if not absent:
         return ""
-    one = f", and pip install 'muybridge[{row.extra}]' what this backend needs" if row.extra else ""
-    return (
-        f"The backend {backend} needs {' and '.join(absent)}, not installed here: "
-        f"`muybridge install` installs all backends{one}."
-    )
+    one = f", pip install 'muybridge[{row.extra}]' this one" if row.extra else ""
+    return f"{', '.join(absent)} must be installed: `muybridge install` installs all backends{one}."
 
 
 def implementation(backend: str) -> type[Adapter]:

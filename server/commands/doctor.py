@@ -92,6 +92,7 @@ def _version(name: str) -> str | None:
 
 def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -104,7 +105,7 @@ def _print(report: dict[str, Any]) -> None:
     models = Table("model", "kind", "profiles", "on", "needs", "fits", title=f"Models (profile {report['profile']})")
     for model in report["models"]:
         needed = model["estimated_memory_bytes"]
-        fits = "yes" if model["fits"] else f"no: {model['why_not']}"
+        fits = "yes" if model["fits"] else "no: " + escape(model["why_not"])
         profiles = ", ".join(model["profiles"])
         size = _gb(needed) if needed else "unknown"
         models.add_row(model["name"], model["kind"], profiles, model["device"], size, fits)

@@ -211,7 +211,7 @@ class Installer:
         if self._venv is not None:
             self._make_venv(self._venv)
         if not self._dry_run:
-            self._pip("pip")
+            self._upgrade_pip()
         if self._engine == "cpu":
             self._install_cpu()
         elif self._engine == "cuda":
@@ -227,6 +227,10 @@ class Installer:
             self._pip(*self._target("[models]" if self._engine == "models" else ""))
         if not self._dry_run:
             _say("done")
+
+    def _upgrade_pip(self) -> None:
+        """The pip of the lock file: the one that comes with a Python may be years old."""
+        self._pip("pip")
 
     def _make_venv(self, venv: Path) -> None:
         """The environment, made where it is missing or of another Python."""

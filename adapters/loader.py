@@ -25,6 +25,7 @@ from adapters.cache import MANIFEST, directory_of, lock_path, partial, read_mani
 from adapters.errors import ModelLoadFailed
 from adapters.hub import fetch_hub
 from adapters.packages import fetch_packages
+from adapters.registry import not_installed
 from adapters.snapshots import PATIENCE_S, PROBE_S
 from adapters.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.verification import refuse
@@ -211,6 +212,8 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
     """The directory itself, or, where it holds one GGUF and no other weights, its conversion to safetensors."""
     if (source := _gguf(raw)) is None:
         return raw
+    if absent := not_installed(("gguf", "torch", "transformers")):
+        raise ModelLoadFailed(f"It is a GGUF file, which is converted first: {absent}")
     furthest = 0.0
 
     def at(fraction: float) -> None:  # Two streams tell of progress, so one may lag behind.

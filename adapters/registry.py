@@ -3,6 +3,7 @@
 Targets are strings and are imported on first use, so that no engine library is loaded before a model needs it.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
@@ -52,10 +53,15 @@ def missing(backend: str) -> str:
         KeyError: No such backend.
     """
     row = BACKENDS[backend]
-    absent = [library for library in row.libraries if find_spec(library) is None]
+    return not_installed(row.libraries, row.extra)
+
+
+def not_installed(libraries: Sequence[str], extra: str = "") -> str:
+    """Which of these modules are not installed, and what installs them, as a sentence; "" where all are."""
+    absent = [library for library in libraries if find_spec(library) is None]
     if not absent:
         return ""
-    one = f", pip install 'muybridge[{row.extra}]' this one" if row.extra else ""
+    one = f", pip install 'muybridge[{extra}]' this one" if extra else ""
     return f"{', '.join(absent)} must be installed: `muybridge install` installs all backends{one}."
 
 

@@ -3,7 +3,6 @@
 import argparse
 import ast
 import os
-import re
 import subprocess
 import sys
 import tomllib

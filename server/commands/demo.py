@@ -22,11 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: There is no such profile.
         ModelLoadFailed: What it needs is not installed.
     """
-    from importlib.util import find_spec
-
     from adapters.configuration import load_catalog
     from adapters.errors import ModelLoadFailed
-    from adapters.registry import missing
+    from adapters.registry import missing, not_installed
     from server.demo import run_demo
 
     own = os.environ.get("MUYBRIDGE_CATALOG")
@@ -34,6 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     for name in catalog.profile(arguments.profile).models:
         if absent := missing(catalog.models[name].backend):
             raise ModelLoadFailed(absent)
-    if find_spec("openai") is None:
-        raise ModelLoadFailed("The story needs openai, not installed here: `muybridge install` installs it.")
+    if absent := not_installed(("openai",)):
+        raise ModelLoadFailed(absent)
     return run_demo(arguments.output, arguments.profile)

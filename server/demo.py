@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +20,7 @@ STOP_S = 40.0
 """The server's own time to drain, and some more; after it, it is killed."""
 PROGRESS = (": downloading", ": joining", ": converting", ": waiting", "loading ", "loaded ", "unloaded ")
 """What is shown of the server's log: how models come to be."""
+Process = subprocess.Popen[str] | subprocess.Popen[bytes]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that this process gets when its parent's thread ends."""
@@ -53,7 +54,7 @@ def run_demo(output: Path, profile: str = "starter") -> int:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[Callable[[subprocess.Popen[str] | subprocess.Popen[bytes]], None]]:
+def _stopped_by_signals() -> Generator[Callable[[Process], None]]:
     """Gives a function that takes a process; at the end, or at a signal, all those processes are stopped."""
 
     def leave(number: int, _: object) -> None:
@@ -61,7 +62,7 @@ def _stopped_by_signals() -> Iterator[Callable[[subprocess.Popen[str] | subproce
             signal.signal(one, signal.SIG_IGN)  # stopping them must not be cut short; a terminal's Ctrl-C reaches them
         sys.exit(128 + number)
 
-    processes: list[subprocess.Popen[str] | subprocess.Popen[bytes]] = []
+    processes: list[Process] = []
     before = {one: signal.getsignal(one) for one in SIGNALS}
     for number, handler in before.items():
         if handler != signal.SIG_IGN:  # as under nohup

@@ -69,7 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Installs into the environment that this command runs in."""
     from importlib.metadata import version
 
-    return _guarded(arguments, lambda extra: [f"muybridge{extra}=={version('muybridge')}"])
+    def target(extra: str) -> list[str]:
+        return [f"muybridge{extra}=={version('muybridge')}"]
+
+    return _guarded(arguments, target)
 
 
 def main() -> int:
@@ -78,7 +81,7 @@ def main() -> int:
         print(wrong_python(sys.version_info[:2], sys.executable), file=sys.stderr)
         return 1
     sys.path.insert(0, str(ROOT))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Installs Muybridge and the libraries that run models.")
     _add_options(parser)
     parser.add_argument("--venv", type=Path, help="the virtual environment; without it: that of this interpreter")
     parser.add_argument("--editable", action="store_true", help="leave the code where it is")

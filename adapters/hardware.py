@@ -1,16 +1,20 @@
 """What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the container's limits."""
 
 import os
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 CGROUP = Path("/sys/fs/cgroup")
 """Where control groups (version 2) are mounted: in a container, its own is the root."""
+MIN_DRIVER = 580
+"""NVIDIA's driver that CUDA 13 needs, with which torch and vLLM are built."""
+MIN_CAPABILITY = (7, 5)
+"""The least compute capability that vLLM's CUDA build has code for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +68,19 @@ class Hardware:
 
 def find() -> Hardware:
     """The hardware of this machine, as it is now."""
+    import psutil  # here, because `server/commands/install.py` uses this module before anything is installed
+
     memory = psutil.virtual_memory()
     limit, used = cgroup_memory()
     total = min(memory.total, limit) if limit is not None else memory.total
     free = min(memory.available, max(0, limit - used)) if limit is not None else memory.available
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     cpu = Device("cpu", _cpu_name(), total, free)
     return Hardware((*gpus(), cpu), cores, total)
 
 
 def gpus() -> tuple[Device, ...]:
-    """NVIDIA's GPUs that this process may use (CUDA_VISIBLE_DEVICES); none where there is no driver."""
+    """NVIDIA's GPUs that this process may use (CUDA_VISIBLE_DEVICES) and the CUDA build can; none without a driver."""
     try:
         nvml: Any = import_module("pynvml")
         nvml.nvmlInit()
@@ -83,11 +89,30 @@ def gpus() -> tuple[Device, ...]:
     try:
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
-        return tuple(_gpu(nvml, handles[index], index) for index in shown)
+        driver = str(nvml.nvmlSystemGetDriverVersion())
+        usable = [i for i in shown if not cuda_problem("", driver, nvml.nvmlDeviceGetCudaComputeCapability(handles[i]))]
+        return tuple(_gpu(nvml, handles[index], index) for index in usable)
     except nvml.NVMLError:
         return ()
     finally:
         nvml.nvmlShutdown()
+
+
+def cuda_problem(name: str, driver: str, capability: tuple[int, int] | None) -> str:
+    """Why a GPU cannot run the CUDA builds of torch and vLLM, in a line; "" where it can.
+
+    Args:
+        name: The GPU's name, for the line.
+        driver: The version of NVIDIA's driver, as in "580.65.06".
+        capability: The GPU's compute capability, where it is known.
+    """
+    major = re.match(r"\d+", driver)
+    if major is None or int(major[0]) < MIN_DRIVER:
+        return f"{name}: NVIDIA's driver is {driver}, and the CUDA build needs {MIN_DRIVER} or newer"
+    if capability is not None and tuple(capability) < MIN_CAPABILITY:
+        has, least = (".".join(map(str, one)) for one in (capability, MIN_CAPABILITY))
+        return f"{name}: its compute capability is {has}, and the CUDA build needs {least} or more"
+    return ""
 
 
 def environment(devices: Sequence[int] | None) -> dict[str, str]:

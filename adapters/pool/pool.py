@@ -217,6 +217,8 @@ class Pool:
         """Files, then memory, then the model itself."""
         log.info("loading %s", slot.name)
         report = logged(slot.name, log)
+        if absent := registry.missing(slot.entry.backend):
+            raise ModelLoadFailed(absent)
         path = await self._fetch(slot.name, slot.entry, report)
         parts = await fetch_parts(slot.name, slot.entry, self._models, self._fetch, report)
         if self._estimate:

@@ -145,7 +145,7 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     """What the process says. Where it decodes an upload, its end without a word is the upload's fault."""
     # Its standard input stays open for as long as we live: the process ends when that ends.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

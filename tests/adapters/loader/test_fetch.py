@@ -125,13 +125,14 @@ async def test_what_failed_is_told_without_paths(tmp_path: Path) -> None:
 
 
 def wheel(index: Path, name: str, members: dict[str, bytes]) -> Path:
-    """A wheel whose code, if it ever ran, would leave a file behind."""
+    """A wheel for another Python, whose code, if it ever ran, would leave a file behind."""
     path = index / f"{name}-1.0-py3-none-any.whl"
     canary = f"open({str(index / 'canary')!r}, 'w')\n".encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for member, content in {**members, f"{name}/__init__.py": canary}.items():
             file.writestr(member, content)
-        file.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Python: <3\n"
+        file.writestr(f"{name}-1.0.dist-info/METADATA", metadata)
         file.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         file.writestr(f"{name}-1.0.dist-info/RECORD", "")
     return path

@@ -10,7 +10,7 @@ from adapters import registry
 from adapters.base import Report, TextAdapter
 from adapters.catalog.catalog import ModelEntry, Profile
 from adapters.errors import ModelLoadFailed
-from adapters.pool import Pool
+from adapters.pool.pool import Pool
 from adapters.registry import Backend
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]

@@ -1,9 +1,9 @@
 """Writes the lock file, server/commands/constraints.txt: `python scripts/lock.py python3.11 python3.12 python3.13`.
 
 Each Python resolves what both builds of vLLM, the other backends and the tests need together, from PyPI alone and with
-nothing pinned but what pyproject.toml pins. Nothing is installed; metadata is read by HTTP range requests. A package whose versions differ gets
-a line for each, with a marker. The file is made of constraints and not of hashes, so that a CPU build of torch
-("2.13.0+cpu") satisfies it, and pip, uv and Poetry's exporters read it (docs/decisions/0020).
+nothing pinned but what pyproject.toml pins. Nothing is installed; metadata is read by HTTP range requests. A package
+whose versions differ gets a line for each, with a marker. The file is made of constraints and not of hashes, so that a
+CPU build of torch ("2.13.0+cpu") satisfies it (docs/decisions/0020).
 """
 
 import json

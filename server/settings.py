@@ -39,82 +39,85 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on. Anything but loopback needs `api_keys`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on. 0: any that is free; the log says which."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Bearer keys that may call. Empty: everyone on this machine may."""
+    """Bearer keys that may call the API. Empty: every program on this machine may."""
     admin_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Bearer keys that may also load, unload, download and remove models. Where only `api_keys` are set, nobody may."""
+    """Bearer keys that may also load, unload, download and remove models. If only `api_keys` are set, no key may."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names that a request's Host header may bear, besides loopback's and the address itself."""
+    """Host names that requests may use, besides loopback and `host` itself."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins ("https://app.example") whose pages may post here. Pages of this server itself always may."""
+    """Web origins ("https://app.example") whose pages may call. Pages of this server always may."""
 
     profile: str = "starter"
-    """Which set of models is served: a profile of the catalog."""
+    """The profile of the catalog to serve."""
     catalog: Path | None = None
-    """A YAML file of more models and profiles, laid over the built-in catalog."""
+    """A YAML file of your own models and profiles, added to the built-in catalog."""
     model_fallback: Literal["off", "kind"] = "off"
-    """"kind": an unknown model's name reaches the profile's first model of the route's kind. "off": it is a 404."""
+    """What to do with unknown model names: `off` answers 404, `kind` takes the default of the kind."""
     cache_dir: Path = Path("~/.cache/muybridge")
-    """Where models are kept."""
+    """Folder of downloaded models."""
     data_dir: Path = Path("~/.local/share/muybridge")
-    """Where finished images and videos, and uploads in progress, are kept."""
+    """Folder of generated images and videos, uploads, and the database."""
     preload: Annotated[tuple[str, ...], NoDecode] = ()
     """Models to load at start instead of on their first request."""
 
     memory_budget_gib: PositiveFloat | None = None
-    """GiB of the models on each GPU; of RAM where there is none. None: nine tenths of what is free on each device."""
+    """Memory for models, in GiB: on each GPU, or in RAM without a GPU. None: nine tenths of what is free at start."""
     swap_patience_s: Annotated[float, Field(ge=0)] = 5.0
-    """A model in use is spared for so long while another waits for its memory."""
+    """Seconds that a model in use is kept while another model waits for its memory."""
     idle_ttl_s: PositiveFloat | None = None
-    """Models that were not used for so long are unloaded. None: only when others need their memory."""
+    """Seconds without a request after which a model is unloaded. None: only when others need the memory."""
 
     unknown_fields: Literal["reject", "ignore"] = "reject"
-    """What becomes of a request's fields that this server does not know: "reject" answers 400 and names the first;
-    "ignore" goes on without them and names them in the header `x-muybridge-ignored-fields`."""
+    """Unknown fields of a request: `reject` answers 400, `ignore` lists them in a response header. The header is
+    `x-muybridge-ignored-fields`."""
     max_json_bytes: PositiveInt = 32 * 2**20
-    """A larger JSON body is a 413. Images ride in it as base64."""
+    """Largest JSON body; a larger one is a 413. Images in base64 count."""
     max_upload_bytes: PositiveInt = 2**30
-    """A larger multipart body is a 413."""
+    """Largest multipart body; a larger one is a 413."""
     body_timeout_s: PositiveFloat = 300.0
-    """A request's body must have arrived whole by then, and something of it every 30 s."""
+    """Seconds in which the whole body must arrive. At least one byte must arrive every 30 s."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
-    """After SIGTERM, running requests have this long to end."""
+    """Seconds that running requests have to finish after SIGTERM."""
     max_video_jobs: PositiveInt = 1000
-    """Queued and running videos together; one more is a 503."""
+    """Largest number of queued and running videos; one more is a 503."""
     max_video_jobs_per_key: PositiveInt = 250
-    """Queued and running videos of one key; one more is a 429."""
+    """The same for one key; one more is a 429."""
     max_video_bytes_per_key: PositiveInt = 4 * 2**30
-    """What queued and running videos of one key are made of (pictures, sounds, videos); more is a 429."""
+    """Largest total of the inputs of one key's unfinished videos; more is a 429. Images, audio and videos count."""
     webhook_url: str | None = None
-    """Who is told when a video is completed or has failed: an https URL. None: nobody."""
+    """The https URL that receives an event when a video is completed or failed."""
     webhook_secret: SecretStr | None = None
-    """What webhooks are signed with, and verified with there: "whsec_" and base64 of 24 bytes or more."""
+    """Key that signs webhooks: "whsec_" and base64 of 24 bytes or more."""
     webhook_private: bool = False
-    """Whether `webhook_url` may lead to this machine or a private network, and be http."""
+    """Whether `webhook_url` may be http and may lead to this machine or a private network."""
     expire_s: PositiveFloat = 24 * 3600.0
-    """How long finished videos, and images that were asked for as URLs, are kept."""
+    """Seconds that finished videos, and images requested as URLs, are kept."""
 
     database_url: SecretStr | None = None
-    """Where responses are kept: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. None: in `data_dir`."""
+    """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. None: SQLite in `data_dir`."""
     expire_responses_s: PositiveFloat = 30 * 24 * 3600.0
-    """How long stored responses are kept; a conversation that goes on keeps all of its responses."""
+    """Seconds that stored responses are kept. A conversation that continues keeps all of its responses."""
     max_stored_bytes: PositiveInt = 8 * 2**30
-    """Of all stored responses together; one more is a 503."""
+    """Largest total of stored responses; one more is a 503."""
     max_stored_bytes_per_key: PositiveInt = 2 * 2**30
-    """Of one key's stored responses; one more is a 429."""
+    """The same for one key; one more is a 429."""
     expire_files_s: PositiveFloat = 30 * 24 * 3600.0
-    """How long uploaded files are kept that do not say so themselves."""
+    """Seconds that uploaded files are kept, if the upload does not say otherwise."""
     max_files_per_key: PositiveInt = 10_000
-    """Uploaded files of one key; one more is a 429."""
+    """Largest number of uploaded files of one key; one more is a 429."""
     max_file_bytes_per_key: PositiveInt = 2 * 2**30
-    """Of one key's uploaded files; one more is a 429."""
+    """Largest total of the uploaded files of one key; one more is a 429."""
     fetch_images: bool = False
-    """Whether URLs of images on the web are followed, to public addresses only. Off, they are a 400."""
+    """Whether image URLs of requests are fetched, from public addresses only. Off: they are a 400."""
     max_background_responses: PositiveInt = 256
-    """At once; one more is a 503."""
+    """Largest number of background responses at a time; one more is a 503."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
     log_format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for programs."""
 
     @field_validator("api_keys", "admin_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
     @classmethod

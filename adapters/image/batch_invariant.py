@@ -1,7 +1,7 @@
 """Batches whose rows are, to the last bit, what each row gives alone.
 
-Libraries of matrix kernels choose how to sum by the shape of the whole batch, so that a picture among others differs
-from the same picture alone in a rounding here and there. With every product computed row by row all shapes are those of
+Libraries of matrix kernels choose how to sum by the shape of the whole batch, so that an image among others differs
+from the same image alone in a rounding here and there. With every product computed row by row all shapes are those of
 one row, and so are the sums; what lies between the products (norms, activations, samplers) works on each row for itself
 anyway and stays one call for all. For small models most of what a batch gains is in there (docs/images.md).
 """
@@ -22,7 +22,7 @@ EXACT = frozenset(
 )
 """Pipelines of which tests show it. Others (Z-Image lays the tokens of all rows end to end) are run one by one."""
 MAX_FLAT_ROWS = 64
-"""A matrix of more rows than a batch has holds tokens, not pictures."""
+"""A matrix of more rows than a batch has holds tokens, not images."""
 
 
 def row_by_row(wanted: bool) -> AbstractContextManager[Any]:

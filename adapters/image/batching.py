@@ -1,4 +1,4 @@
-"""Requests that ask for the same kind of picture at the same time, drawn as one batch.
+"""Requests that ask for the same kind of image at the same time, drawn as one batch.
 
 A request is as many tickets as it wants images. The oldest ticket decides what is drawn next; tickets with the same
 plan join it, of whichever request, up to the size of a batch. If there are fewer, the batch waits for more: until the
@@ -35,7 +35,7 @@ class Order:
     """Nobody waits for it any more. Read by the model's thread."""
     steps: dict[int, int] = field(default_factory=dict[int, int])
     """Steps done, by the image's index; images whose batch has not begun are not in it."""
-    pictures: int = 0
+    images: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +170,7 @@ class Collector:
             event = Step(sum(order.steps.values()), event.total * order.request.n)
         order.events.put_nowait(event)
         if isinstance(event, GeneratedImage):
-            order.pictures += 1
-            if order.pictures == order.request.n:
+            order.images += 1
+            if order.images == order.request.n:
                 spent_s = time.monotonic() - (order.started or 0)
                 order.events.put_nowait(ImageDone(spent_s * 1000))

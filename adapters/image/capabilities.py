@@ -37,7 +37,7 @@ class Capabilities:
     side: int
     """Width and height are multiples of so many pixels."""
     edit: type[Any] | None
-    """The pipeline that draws a picture anew with the same weights."""
+    """The pipeline that draws an image anew with the same weights."""
     inpaint: type[Any] | None
     """The same within a mask; where it is `edit`, that one draws, with `adapters/image/inpainting.py`."""
     tokens: Mapping[str, int]
@@ -48,7 +48,7 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
     """The class of diffusers that a checkpoint names.
 
     Raises:
-        ModelLoadFailed: It names none, or one that does not draw pictures from text alone.
+        ModelLoadFailed: It names none, or one that does not draw images from text alone.
     """
     import diffusers
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -65,7 +65,7 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
         raise ModelLoadFailed(f"The model {model.name} is of a pipeline that diffusers does not have.")
     arguments = inspect.signature(cls.__call__).parameters
     if not arguments.keys() >= NEEDED or "num_frames" in arguments or _required(arguments) - {"prompt"}:
-        raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not draw pictures from text alone.")
+        raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not draw images from text alone.")
     return cls
 
 

@@ -27,7 +27,7 @@ SDXL = "StableDiffusionXL"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture of a batch."""
+    """One image of a batch."""
 
     prompt: str
     negative_prompt: str
@@ -61,13 +61,13 @@ def can_preview(parts: Parts) -> bool:
 
 
 def draw(loaded: Loaded[Any], parts: Parts, plan: Plan, rows: Sequence[Row], told: Told) -> "NDArray[np.uint8]":
-    """The pictures of a batch.
+    """The images of a batch.
 
     Args:
         loaded: Ends the work between two steps once the model is unloaded.
         parts: The model.
         plan: What the rows have in common.
-        rows: The pictures.
+        rows: The images.
         told: Hears of progress.
 
     Returns:
@@ -224,7 +224,7 @@ def _embedded(pipeline: Any, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _unflagged(drawn: Any) -> Any:
-    """The pictures, unless the model's own safety checker has blackened one."""
+    """The images, unless the model's own safety checker has blackened one."""
     if any(getattr(drawn, "nsfw_content_detected", None) or ()):
         raise UnsupportedOption("The model's safety checker refused what it had drawn.", param="prompt")
     return drawn.images

@@ -47,7 +47,7 @@ DECODERS = 2
 class DiffusersImage(ImageAdapter):
     """A text-to-image checkpoint in diffusers' layout, safetensors only, of the class that its model_index.json names.
 
-    A seed's noise is the same on every device and whatever else is drawn with it, and so are the picture's bytes, in
+    A seed's noise is the same on every device and whatever else is drawn with it, and so are the image's bytes, in
     whatever company (`adapters/image/batch_invariant.py`); on another kind of machine they may differ in roundings.
     """
 
@@ -132,9 +132,9 @@ class DiffusersImage(ImageAdapter):
         drawn = draw(self._loaded, parts, what, [ticket.row for ticket in batch], told)
         for ticket, pixels in zip(batch, drawn, strict=True):
             request, sources = ticket.order.request, ticket.row.sources
-            picture = Image.fromarray(pixels) if sources is None else keep_rest(pixels, sources)
-            encoded = encode_image(picture, request.media_type, request.quality)
-            emit((ticket, GeneratedImage(ticket.index, encoded, ticket.row.seed, picture.width, picture.height)))
+            image = Image.fromarray(pixels) if sources is None else keep_rest(pixels, sources)
+            encoded = encode_image(image, request.media_type, request.quality)
+            emit((ticket, GeneratedImage(ticket.index, encoded, ticket.row.seed, image.width, image.height)))
 
 
 def _load(model: ModelFiles, options: ImageOptions) -> Parts:

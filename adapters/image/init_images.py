@@ -1,4 +1,4 @@
-"""Uploaded pictures and masks, as a model draws over them."""
+"""Uploaded images and masks, as a model draws over them."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from adapters.image.options import Sources, check_size, fitting
 from adapters.media.decode_image import open_image, to_rgb
 
 MAX_SOURCE_PIXELS = 32_000_000
-"""Of an uploaded picture, and of a mask."""
+"""Of an uploaded image, and of a mask."""
 
 
 def read_sources(request: ImageRequest, side: int, max_pixels: int) -> tuple[Sources, tuple[int, int]]:
-    """The request's picture and mask, and the size that is drawn. Blocks while they are decoded.
+    """The request's image and mask, and the size that is drawn. Blocks while they are decoded.
 
-    A picture of another shape than the size is cut at its edges, alike on both sides.
+    An image of another shape than the size is cut at its edges, alike on both sides.
 
     Args:
         request: With a source.
@@ -28,27 +28,27 @@ def read_sources(request: ImageRequest, side: int, max_pixels: int) -> tuple[Sou
         UnsupportedOption: The size is none that the model can draw.
     """
     assert request.source is not None
-    picture = open_image(request.source, max_pixels=MAX_SOURCE_PIXELS, param="image")
+    image = open_image(request.source, max_pixels=MAX_SOURCE_PIXELS, param="image")
     if request.width is None or request.height is None:
-        size = fitting(picture, side, max_pixels)
+        size = fitting(image, side, max_pixels)
     else:
         size = request.width, request.height
     check_size(*size, side, max_pixels)
-    mask = _mask(request, picture)
-    image = ImageOps.fit(to_rgb(picture), size, Image.Resampling.LANCZOS)
+    mask = _mask(request, image)
+    image = ImageOps.fit(to_rgb(image), size, Image.Resampling.LANCZOS)
     if mask is not None:
         mask = ImageOps.fit(mask, size, Image.Resampling.NEAREST)
     return Sources(image, mask), size
 
 
-def _mask(request: ImageRequest, picture: Image.Image) -> Image.Image | None:
+def _mask(request: ImageRequest, image: Image.Image) -> Image.Image | None:
     """White where the mask is fully transparent, as OpenAI has it, and black elsewhere."""
     if request.mask is None:
         return None
     mask = open_image(request.mask, max_pixels=MAX_SOURCE_PIXELS, param="mask")
-    if mask.size != picture.size:
+    if mask.size != image.size:
         raise InvalidMedia(
-            f"The mask has {mask.width} x {mask.height} pixels and the picture {picture.width} x {picture.height}.",
+            f"The mask has {mask.width} x {mask.height} pixels and the image {image.width} x {image.height}.",
             param="mask",
         )
     if not mask.has_transparency_data:
@@ -60,7 +60,7 @@ def _mask(request: ImageRequest, picture: Image.Image) -> Image.Image | None:
 
 
 def keep_rest(drawn: Any, sources: Sources) -> Image.Image:
-    """What was drawn within the mask, and the picture's own pixels beside it.
+    """What was drawn within the mask, and the image's own pixels beside it.
 
     Args:
         drawn: uint8 [height, width, 3].

@@ -1,7 +1,7 @@
 """Drawing within a mask for models whose inpainting pipeline wants other latents than they have.
 
 diffusers' inpainting by UNets knows latents of four channels. Here the image-to-image pipeline draws, and after each
-step everything beside the mask is put back to where the picture itself would be at that noise level (arXiv 2201.09865).
+step everything beside the mask is put back to where the image itself would be at that noise level (arXiv 2201.09865).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Blend:
     """Keeps what lies beside the masks of a batch."""
 
     def __init__(self, pipeline: Any, sources: Sequence[Sources], seeds: Sequence[int]) -> None:
-        """Encodes the pictures.
+        """Encodes the images.
 
         Args:
             pipeline: Image to image.
@@ -40,7 +40,7 @@ class Blend:
         self._mask = self._mask.to(self._kept)
 
     def __call__(self, scheduler: Any, timestep_after: Any, latents: Any) -> Any:
-        """The latents of a step with everything beside the mask as in the picture.
+        """The latents of a step with everything beside the mask as in the image.
 
         Args:
             scheduler: That made the step.
@@ -56,7 +56,7 @@ class Blend:
 
 
 def _encode(pipeline: Any, image: Any) -> Any:
-    """Latents of one picture, as the denoiser knows them."""
+    """Latents of one image, as the denoiser knows them."""
     import torch
 
     vae = pipeline.vae

@@ -26,7 +26,7 @@ class ImageOptions(PipelineOptions):
     batch_size: int | None = Field(None, ge=1, le=32)
     """How many images are denoised at once, of one request or of several; None: 4, or 1 where a batch is not exact."""
     exact_batches: bool = True
-    """Pictures of a batch have the bytes that they have alone; what that costs: docs/images.md."""
+    """Images of a batch have the bytes that they have alone; what that costs: docs/images.md."""
     channels_last: bool = False
     """Convolutions keep the channels of a pixel together, which suits tensor cores. Not measured on a GPU."""
     compile: Literal["none", "regional", "full"] = "none"
@@ -56,16 +56,16 @@ class Plan:
     lengths: tuple[int, ...]
     """See `Lengths.key`."""
     source: int = 0
-    """Tells apart requests that draw a picture anew: they share no batch with others."""
+    """Tells apart requests that draw an image anew: they share no batch with others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The pictures of a request, decoded, in the size that is drawn."""
+    """The images of a request, decoded, in the size that is drawn."""
 
     image: Image.Image
     mask: Image.Image | None = None
-    """Grey: white where the picture is drawn anew."""
+    """Grey: white where the image is drawn anew."""
 
 
 def check(request: ImageRequest, can: Capabilities, schedulers: Schedulers, options: ImageOptions) -> None:
@@ -90,13 +90,13 @@ def check(request: ImageRequest, can: Capabilities, schedulers: Schedulers, opti
         check_size(request.width, request.height, can.side, options.max_pixels)
     if request.source is None:
         if request.width is None or request.height is None:
-            raise UnsupportedOption("Only what is drawn from a picture may have that picture's size.", param="size")
+            raise UnsupportedOption("Only what is drawn from an image may have that image's size.", param="size")
         if request.mask is not None:
-            raise UnsupportedOption("A mask needs a picture.", param="mask")
+            raise UnsupportedOption("A mask needs an image.", param="mask")
         return
     check_range("strength", request.strength, 0.01, 1)
     if can.edit is None:
-        raise UnsupportedOption("This model draws from text alone; it takes no picture.", param="image")
+        raise UnsupportedOption("This model draws from text alone; it takes no image.", param="image")
     if request.mask is not None and can.inpaint is None:
         raise UnsupportedOption("This model cannot draw within a mask.", param="mask")
     if request.refiner_steps:
@@ -162,7 +162,7 @@ def seeds_of(request: ImageRequest) -> list[int]:
 
 
 def fitting(image: Any, side: int, max_pixels: int) -> tuple[int, int]:
-    """The size nearest to a picture's that a model can draw."""
+    """The size nearest to an image's that a model can draw."""
     scale = min(1.0, (max_pixels / (image.width * image.height)) ** 0.5)
     width, height = (max(MIN_SIDE, round(length * scale / side) * side) for length in (image.width, image.height))
     while width * height > max_pixels:

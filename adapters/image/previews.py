@@ -1,4 +1,4 @@
-"""What a picture will look like, from its latents while they are still being denoised."""
+"""What an image will look like, from its latents while they are still being denoised."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ PACKED = ("latents", "height", "width", "vae_scale_factor")
 def previewer(pipeline: Any) -> Callable[[Any, Any, int, int], Any] | None:
     """What decodes a pipeline's latents as the pipeline itself would; None where that is not known here.
 
-    The function takes the pipeline, latents of one picture, and its width and height in pixels, and returns
+    The function takes the pipeline, latents of one image, and its width and height in pixels, and returns
     uint8 [height, width, 3].
     """
     unpack = getattr(type(pipeline), "_unpack_latents", None)
@@ -67,7 +67,7 @@ def outlook(scheduler: Any, before: Any, after: Any) -> Any:
     """The latents without the noise that is still in them, as far as one step can tell.
 
     A step of Euler's method goes straight from where it was towards where the model points; so the line through two
-    latents leads on to the picture: x0 = x + s (x - x') / (s' - s), with noise levels s before and s' after (arXiv
+    latents leads on to the image: x0 = x + s (x - x') / (s' - s), with noise levels s before and s' after (arXiv
     2206.00364). Multistep solvers keep what the model pointed at. Of others, and of the first step, the latents
     themselves are shown, brought to the size that the decoder knows.
 

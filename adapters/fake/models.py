@@ -196,7 +196,7 @@ class FakeVoice(_Fake, VoiceAdapter):
 
 
 class FakeImage(_Fake, ImageAdapter):
-    """Draws one flat colour, chosen by prompt and seed, or by the picture that it is to draw anew; PNG only."""
+    """Draws one flat colour, chosen by prompt and seed, or by the image that it is to draw anew; PNG only."""
 
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
         """See `ImageAdapter.generate`."""

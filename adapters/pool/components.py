@@ -73,7 +73,7 @@ def parts_bytes(entry: ModelEntry, path: Path, parts: Mapping[str, str]) -> int:
     """
     if entry.memory_bytes is not None:
         return 0
-    dtype = estimate.run_as(entry, estimate.device_of(entry)).get("dtype")
+    dtype = estimate.describe_workload(entry, estimate.device_of(entry)).get("dtype")
     total = 0
     try:
         for name, place in parts.items():

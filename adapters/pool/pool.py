@@ -23,6 +23,7 @@ from adapters.base import Adapter, Kind, ModelFiles, Report
 from adapters.catalog.catalog import ModelEntry, Profile
 from adapters.errors import (
     AdapterError,
+    GenerationFailed,
     Interrupted,
     ModelLoadFailed,
     OutOfMemory,
@@ -209,7 +210,8 @@ class Pool:
             slot.state = "failed"
             if not isinstance(error, asyncio.CancelledError | OutOfMemory):
                 slot.fail()
-            if isinstance(error, AdapterError | asyncio.CancelledError):
+            # A child process reports an exception of its library as GenerationFailed, also while it loads.
+            if isinstance(error, AdapterError | asyncio.CancelledError) and not isinstance(error, GenerationFailed):
                 raise
             raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
 

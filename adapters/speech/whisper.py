@@ -92,7 +92,7 @@ class WhisperSpeech(SpeechAdapter):
             ModelLoadFailed: Files are missing or broken, or the device cannot do what the options ask.
             OutOfMemory: It does not fit.
         """
-        options = cls.Options.model_validate(dict(model.options))
+        options = cls.Options.of(model)
         if missing := _missing(Path(model.path)):
             raise ModelLoadFailed(f"The speech model '{model.name}' lacks {', '.join(missing)}.")
         report(LoadProgress("loading weights"))

@@ -96,6 +96,20 @@ async def test_with_fallback_an_unknown_name_reaches_the_kinds_first_model(fetch
         pool.find("unknown", ImageAdapter)
 
 
+@pytest.mark.parametrize("error", [GenerationFailed("The model failed."), ValueError("of some library")])
+async def test_an_unexpected_failure_of_a_load_is_a_failed_load(
+    pool: Pool, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FakeText, "load", load)
+    with pytest.raises(ModelLoadFailed, match="'words' could not be loaded") as failed:
+        async with pool.lease("words", TextAdapter):
+            pass
+    assert failed.value.__cause__ is error
+
+
 async def test_promise_15_a_leased_model_is_not_unloaded(pool: Pool) -> None:
     async with pool.lease("words", TextAdapter) as model:
         unloading = asyncio.create_task(pool.unload("words"))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.errors import ModelLoadFailed
 
@@ -64,9 +64,45 @@ class Adapter(ABC):
     kind: ClassVar[Kind]
 
     class Options(BaseModel):
-        """What the operator may set for this backend in the configuration; unknown names are refused."""
+        """What the operator may set for this backend in the catalog. Unknown names are errors."""
 
         model_config = ConfigDict(extra="forbid", frozen=True)
+
+        @classmethod
+        def of(cls, model: ModelFiles) -> Self:
+            """The validated options of a model. Every `load` begins with this.
+
+            Raises:
+                ModelLoadFailed: An option has an unknown name or a wrong value; the message names each.
+            """
+            try:
+                return cls.model_validate(dict(model.options))
+            except ValidationError as error:
+                wrong = "; ".join(f"{name}: {problem}" for name, problem in cls.describe(error))
+                raise ModelLoadFailed(
+                    f"The model {model.name!r} has wrong options ({wrong}). Correct its `options` in the catalog."
+                ) from error
+
+        @classmethod
+        def problems(cls, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+            """What is wrong with some options: (dotted name, problem) of each; empty where they are valid."""
+            try:
+                cls.model_validate(dict(options))
+            except ValidationError as error:
+                return cls.describe(error)
+            return []
+
+        @classmethod
+        def describe(cls, error: ValidationError) -> list[tuple[str, str]]:
+            """The problems in a validation error of these options: (dotted name, problem) of each."""
+            known = ", ".join(cls.model_fields) or "none"
+            return [
+                (
+                    ".".join(map(str, one["loc"])),
+                    f"there is no such option; there are: {known}" if one["type"] == "extra_forbidden" else one["msg"],
+                )
+                for one in error.errors(include_url=False, include_input=False, include_context=False)
+            ]
 
     @classmethod
     @abstractmethod

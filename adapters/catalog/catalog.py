@@ -69,9 +69,9 @@ class ModelEntry(_Strict):
             raise Misplaced(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}", "backend")
         if self.kind not in row.kinds:
             raise Misplaced(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}", "kind")
-        for part in ("refiner", "loras"):
-            if getattr(self, part) and not self.backend.startswith("diffusers-image"):
-                raise Misplaced(f"backend {self.backend!r} takes none", part)
+        for component in ("refiner", "loras"):
+            if getattr(self, component) and component not in row.components:
+                raise Misplaced(f"backend {self.backend!r} does not support {component}; remove this key", component)
         if self.devices is not None:
             if len(set(self.devices)) < len(self.devices):
                 raise Misplaced("a GPU is named twice", "devices")

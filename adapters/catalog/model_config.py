@@ -18,7 +18,7 @@ from adapters.base import Kind
 from adapters.catalog.catalog import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
-from adapters.registry import implementation
+from adapters.registry import BACKENDS, default_backend, implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
     "speech-recognition": "speech",
@@ -32,15 +32,6 @@ KIND_NAMES: Mapping[str, Kind] = {
 ComputeType = Literal[
     "auto", "float32", "float16", "bfloat16", "fp8", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int4"
 ]
-BACKEND_OF: Mapping[Kind, str] = {
-    "text": "vllm",
-    "vision": "vllm",
-    "embedding": "transformers-embedding",
-    "speech": "faster-whisper",
-    "voice": "kokoro",
-    "image": "diffusers-image",
-    "video": "diffusers-video",
-}
 
 
 def to_kind(name: Any) -> Any:
@@ -185,68 +176,27 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
 
     Args:
         config: What is wanted.
-        entry: The catalog's; None: the model is known by its repository alone.
+        entry: The catalog's entry; None: the model is known only by its repository.
 
     Raises:
-        ConfigurationError: The model's backend does not do that; the message names the field.
+        ConfigurationError: The model's backend does not support a value; the message names the field.
     """
+    backend = entry.backend if entry else default_backend(config.kind)
+    row = BACKENDS[backend]
     options: dict[str, Any] = dict(entry.options) if entry else {}
-    backend = entry.backend if entry else BACKEND_OF[config.kind]
-    compute = config.compute_type
-    if backend == "vllm":
-        if compute == "fp8":
-            options["quantization"] = compute
-        elif compute != "auto":
-            options["dtype"] = compute
-        if config.context_length:
-            options["max_model_len"] = config.context_length
-        options["max_num_seqs"] = config.batch_size
-    else:
-        if backend != "vllm-embedding":
-            options["device"] = config.device
-        if config.kind != "voice" or compute != "auto":
-            options["compute_type" if backend == "faster-whisper" else "dtype"] = compute
-        if config.kind == "embedding" and config.context_length:
-            options["max_tokens"] = config.context_length
-        if backend == "diffusers-image":
-            options["batch_size"] = config.batch_size
-    sizes = {"width": config.width, "height": config.height, "num_frames": config.num_frames}
+    fields: dict[str, str] = {}
+    for name, value in config.model_dump(include={key.partition(":")[0] for key in row.config}).items():
+        if value is not None and value != "auto":
+            option = row.config.get(f"{name}:{value}") or row.config[name]
+            options[option], fields[option] = value, name
     defaults = {**(entry.defaults if entry else {}), **config.defaults}
-    defaults |= {name: value for name, value in sizes.items() if value is not None}
+    defaults |= config.model_dump(include=set(row.sizes), exclude_none=True)
     data: dict[str, Any] = {"kind": config.kind, "backend": backend, "options": options, "defaults": defaults}
     try:
         data["sources"] = entry.sources if entry else (config.model,)
         made = ModelEntry.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError("; ".join(one["msg"] for one in error.errors())) from None
-    if problems := option_problems(made):
-        raise ConfigurationError("; ".join(_FIELDS.get(name, name) + rest for name, rest in map(_split, problems)))
+    if problems := implementation(backend).Options.problems(options):
+        raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
     return made
-
-
-def _split(problem: str) -> tuple[str, str]:
-    name, colon, rest = problem.partition(":")
-    return name, colon + rest
-
-
-_FIELDS = {
-    "dtype": "compute_type",
-    "quantization": "compute_type",
-    "max_model_len": "context_length",
-    "max_tokens": "context_length",
-    "max_num_seqs": "batch_size",
-}
-"""Options of backends by the field of a configuration that sets them."""
-
-
-def option_problems(entry: ModelEntry) -> list[str]:
-    """What is wrong with an entry's `options`, by the `Options` of its backend: "dtype: ..."."""
-    try:
-        implementation(entry.backend).Options.model_validate(entry.options)
-    except ValidationError as error:
-        return [
-            f"{'.'.join(str(part) for part in one['loc'])}: "
-            f"{'this backend has no such option' if one['type'] == 'extra_forbidden' else one['msg']}"
-            for one in error.errors(include_url=False, include_input=False)
-        ]
-    return []

@@ -75,7 +75,7 @@ class _Fake(Adapter):
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
-        options = FakeOptions.model_validate(model.options)
+        options = FakeOptions.of(model)
         await asyncio.sleep(options.load_delay_ms / 1000)
         if options.fail_load:
             raise ModelLoadFailed(f"The model {model.name!r} was told to fail.")

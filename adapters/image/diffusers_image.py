@@ -21,7 +21,7 @@ from adapters.base import (
     Report,
     Step,
 )
-from adapters.engines.diffusers import Loaded, load_pipeline, validated
+from adapters.engines.diffusers import Loaded, load_pipeline
 from adapters.engines.threads import Emit
 from adapters.errors import Interrupted, ModelLoadFailed, UnsupportedOption
 from adapters.image.batch_invariant import EXACT
@@ -68,7 +68,7 @@ class DiffusersImage(ImageAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """See `Adapter.load`."""
-        options: ImageOptions = validated(ImageOptions, model)
+        options = ImageOptions.of(model)
         made: list[LoadedModel] = []
 
         def work() -> Any:

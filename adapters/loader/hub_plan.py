@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from adapters.catalog.sources import HubSource
 from adapters.errors import ModelLoadFailed
 from adapters.loader.verification import refused_suffix, unsafe_name
+from adapters.registry import BACKENDS, Layout
 
 T = TypeVar("T")
 
@@ -26,14 +27,6 @@ PROBE_S = 2.0
 """How long a hub may take to answer before the next source is tried."""
 PATIENCE_S = 30.0
 """How long it may take where there is no other source."""
-
-PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-"""What is taken from a repository; `*.model` are SentencePiece's vocabularies. Pickles and code stay there."""
-
-BACKEND_PATTERNS = {
-    "faster-whisper": ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
-}
-"""CTranslate2 calls its weights `model.bin`; they are plain numbers (see `adapters/loader/verification.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +106,32 @@ async def _resolve(
 
 
 def _wanted(files: list[Any], source: HubSource, backend: str) -> list[Any]:
-    patterns = (source.file,) if source.file else BACKEND_PATTERNS.get(backend, PATTERNS)
+    row = BACKENDS[backend]
+    patterns = (source.file,) if source.file else row.files
     wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
     if not source.file:
         names = {file.rfilename for file in wanted}
-        wanted = [file for file in wanted if not _superfluous(file.rfilename, names, backend)]
+        wanted = [file for file in wanted if _belongs(file.rfilename, names, row.layout)]
     if not any(is_weights(file.rfilename) for file in wanted):
-        raise ModelLoadFailed("the repository holds no file that may be loaded (safetensors, CTranslate2 or GGUF)")
+        raise ModelLoadFailed("the repository has no weights that may be loaded (safetensors, CTranslate2 or GGUF)")
     return wanted
 
 
-def _superfluous(name: str, names: set[str], backend: str) -> bool:
-    """Whether a repository has a file for someone else: its weights in other formats and precisions."""
-    if backend.endswith("embedding") and name.endswith("_Pooling/config.json") and name.count("/") == 1:
-        return False  # How sentence-transformers says what a text's vector is; `modules.json` names the folder.
-    if not backend.startswith("diffusers"):  # Others keep theirs in folders: "original/consolidated.safetensors".
-        return "/" in name or name.startswith("consolidated")
-    if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its parts.
-        return any("/" in other and is_weights(other) for other in names)
-    return ".fp16." in name and name.replace(".fp16.", ".") in names
+def _belongs(name: str, names: set[str], layout: Layout) -> bool:
+    """Whether a file of a repository belongs to the checkpoint; the others hold its weights in other formats.
+
+    Args:
+        name: The file's.
+        names: Of all files that match the backend's patterns.
+        layout: Of the backend's checkpoints.
+    """
+    if layout == "diffusers":
+        if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its components.
+            return not any("/" in other and is_weights(other) for other in names)
+        return ".fp16." not in name or name.replace(".fp16.", ".") not in names
+    if layout == "sentence-transformers" and name.endswith("_Pooling/config.json") and name.count("/") == 1:
+        return True  # `modules.json` names this folder.
+    return "/" not in name and not name.startswith("consolidated")  # Others: "original/consolidated.safetensors".
 
 
 def is_weights(name: str) -> bool:

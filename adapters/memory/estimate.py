@@ -13,16 +13,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from adapters import hardware
+from adapters import hardware, registry
 from adapters.base import Kind
 from adapters.catalog.catalog import ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.memory import activations, weight_files
 from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
+from adapters.memory.workloads import DeviceKind
 
-DeviceKind = Literal["cuda", "cpu"]
 Configs = Mapping[str, Any]
 """Parsed JSON files of a model by relative path: "config.json", "unet/config.json"."""
 
@@ -57,9 +57,6 @@ PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     },
 }
 """What a model's processes take before the model."""
-
-VLLM_CHILD_BYTES = 1_400_000_000
-"""The same of an embedding model on vLLM: its child process, and the engine's below that."""
 
 CACHING = 0.8
 """What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
@@ -210,9 +207,10 @@ def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | No
     try:
         configs = read_configs(path)
         device = device or device_of(entry)
-        described = run_as(entry, device)
-        # CTranslate2 and the quantisations that vLLM applies while it loads change what lies in the files.
-        if entry.backend != "faster-whisper" and not entry.options.get("quantization"):
+        described = describe_workload(entry, device)
+        # CTranslate2 and the quantisations that vLLM applies while it loads convert the weights of the files.
+        converted = registry.BACKENDS[entry.backend].layout == "ctranslate2" or entry.options.get("quantization")
+        if not converted:
             described["weights_bytes"] = _weigh_files(path, configs, described.get("dtype")) or None
         return estimate(entry.kind, configs, device=device, **described)
     except (OSError, ValueError, weight_files.BadWeights) as error:
@@ -246,8 +244,9 @@ def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: Devic
     except UnknownArchitecture:
         pass
     try:
-        known = known_configs(entry)
-        return estimate(entry.kind, known, device=device, **run_as(entry, device)).total_bytes if known else 0
+        if (known := known_configs(entry)) is None:
+            return 0
+        return estimate(entry.kind, known, device=device, **describe_workload(entry, device)).total_bytes
     except (UnknownArchitecture, ValueError):
         return 0
 
@@ -260,48 +259,13 @@ def device_of(entry: ModelEntry) -> DeviceKind:
     return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
 
 
-def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
-    """Arguments of `estimate` for how a backend runs a model: its options, and what it does where they are silent."""
-    options, defaults = entry.options, entry.defaults
-    if entry.backend == "faster-whisper":
-        compute = str(options.get("compute_type", "auto"))
-        if compute in ("auto", "default"):
-            compute = "float16" if device == "cuda" else "int8_float32"
-        weighed, _, computed = compute.partition("_")
-        computed = computed or {"int8": "float32", "int16": "float32"}.get(weighed, weighed)
-        return {"dtype": computed, "quantization": {"int16": "float16"}.get(weighed, weighed), "sequences": 5}
-    if entry.backend.startswith("diffusers"):
-        dtype = options.get("dtype", "auto")
-        if dtype == "auto":
-            half = "float16" if entry.kind == "image" else "bfloat16"
-            dtype = half if device == "cuda" else "float32"
-        batch = (options.get("batch_size") or 4) if entry.kind == "image" else 1
-        sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
-        return {"dtype": dtype, "batch": batch, **sizes}
-    if entry.kind == "embedding":
-        return _embedding_as(options, device, vllm=entry.backend == "vllm-embedding")
-    dtype = options.get("dtype", "auto")
-    return {
-        "dtype": None if dtype == "auto" else dtype,
-        "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
-        "sequences": options.get("max_num_seqs", 32),
-        "step_tokens": options.get("max_num_batched_tokens"),
-        "gpus": options.get("tensor_parallel_size", 1),
-    }
+def describe_workload(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """Keyword arguments of `estimate` for how the entry's backend runs the model.
 
-
-def _embedding_as(options: Mapping[str, Any], device: DeviceKind, *, vllm: bool) -> dict[str, Any]:
-    dtype = options.get("dtype", "auto")
-    if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "float16"
-    if not vllm:
-        return {"dtype": dtype, "step_tokens": options.get("max_batch_tokens") or (2048 if device == "cpu" else 32_768)}
-    return {
-        "dtype": dtype,
-        "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
-        "step_tokens": options.get("max_num_batched_tokens"),
-        "gpus": options.get("tensor_parallel_size", 1),
-        "process_bytes": VLLM_CHILD_BYTES if device == "cpu" else None,
-    }
+    Raises:
+        UnknownArchitecture: The memory of this backend's models cannot be estimated.
+    """
+    describe = registry.workload(entry.backend)
+    if describe is None:
+        raise UnknownArchitecture(f"backend {entry.backend!r} does not say how its models use memory")
+    return describe(entry, device)

@@ -92,7 +92,7 @@ class WhisperSpeech(SpeechAdapter):
             ModelLoadFailed: Files are missing or damaged, or the device does not support the options.
             OutOfMemory: It does not fit.
         """
-        options = cls.Options.model_validate(dict(model.options))
+        options = cls.Options.of(model)
         if missing := _missing(Path(model.path)):
             raise ModelLoadFailed(f"The model {model.name} has no {', '.join(missing)}.")
         report(LoadProgress("loading weights"))

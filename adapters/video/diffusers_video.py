@@ -30,7 +30,6 @@ from adapters.engines.diffusers import (
     load_pipeline,
     to_bytes,
     translated,
-    validated,
 )
 from adapters.engines.threads import Emit
 from adapters.errors import UnsupportedOption
@@ -84,7 +83,7 @@ class DiffusersVideo(VideoAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """See `Adapter.load`."""
-        options = validated(cls.Options, model)
+        options = cls.Options.of(model)
 
         def work() -> Any:
             return load_pipeline(pipeline_class(model), model, options, "bfloat16")

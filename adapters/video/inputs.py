@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from adapters.base import VideoRequest
+from adapters.registry import BACKENDS
 
 PIPELINES = {
     "LTXPipeline": "LTXConditionPipeline",
@@ -96,7 +97,7 @@ def inputs_of(backend: str, directory: Path) -> VideoInputs | None:
         backend: The backend of its catalog entry.
         directory: The checkpoint's directory.
     """
-    if backend != "diffusers-video":
+    if BACKENDS[backend].layout != "diffusers":
         return None
     index = _read(directory / "model_index.json")
     name = PIPELINES.get(str(index.get("_class_name"))) if index is not None else None

@@ -20,11 +20,11 @@ from adapters.memory.activations import latent_frames
 from adapters.memory.estimate import (
     KNOWN,
     MemoryEstimate,
+    describe_workload,
     estimate,
     estimate_directory,
     estimate_entry,
     known_configs,
-    run_as,
 )
 from adapters.memory.parameters import FORMATS, UnknownArchitecture, class_of, count
 
@@ -380,4 +380,4 @@ def test_options_change_the_estimate() -> None:
     assert total(dtype="float32") > 1.8 * total()
     assert total(quantization="fp8") < 0.65 * total()
     assert known_configs(entry) is not None
-    assert run_as(entry, "cuda")["sequences"] == 32
+    assert describe_workload(entry, "cuda")["sequences"] == 32

@@ -106,7 +106,8 @@ def test_promise_35_javas_http_client_is_answered(fake_server: Running, tmp_path
     (tmp_path / "Probe.java").write_text(JAVA)
     command = ["java", str(tmp_path / "Probe.java"), fake_server.url + PATH, CHAT.decode()]
     output = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
-    assert output.startswith("200 ") and '"content":"hello"' in output
+    assert output.startswith("200 ")
+    assert '"content":"hello"' in output
 
 
 def test_promise_35_a_client_of_http_1_0_gets_no_chunks(fake_server: Running) -> None:

@@ -65,7 +65,7 @@ async def test_the_files_say_what_the_pipeline_can(model: DiffusersVideo, home: 
 
 async def test_a_picture_becomes_a_film(model: DiffusersVideo) -> None:
     video = await filmed(model, *least(model), width=70, num_frames=8)
-    assert (video.width, video.height, video.num_frames, video.sound) == (64, 48, 9, None)
+    assert (video.width, video.height, video.num_frames, video.soundtrack) == (64, 48, 9, None)
     assert pixels_of(video).shape == (9, 48, 64, 3)
     assert (await filmed(model, *least(model), width=70, num_frames=8)).video == video.video
 

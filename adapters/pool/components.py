@@ -85,7 +85,7 @@ def components_bytes(entry: ModelEntry, path: Path, components: Mapping[str, str
             shared = shared_components(path, Path(location))
             for component in sorted(Path(location).iterdir()):
                 if component.is_dir() and component.name not in shared:
-                    total += weight_files.weigh_files(component, dtype)
+                    total += weight_files.directory_bytes(component, dtype)
     except (OSError, weight_files.BadWeights):
         return total  # the load that follows reports what is wrong with them
     return total

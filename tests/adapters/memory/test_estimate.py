@@ -314,7 +314,7 @@ def test_weights_on_disk_are_what_the_config_counts(name: str) -> None:
     configs = memory.read_configs(path)
     models = {key: one for key, one in configs.items() if class_of(one)}
     assert found.weights_bytes == pytest.approx(
-        memory.weigh(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06
+        memory.model_weights_bytes(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06
     )
 
 

@@ -246,11 +246,11 @@ async def nobody(slot: Slot) -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"devices": [0, 0]}, "named twice"),
+        ({"devices": [0, 0]}, "listed twice"),
         ({"devices": [-1]}, "greater than or equal to 0"),
         ({"devices": []}, "at least 1 item"),
         ({"devices": [0], "options": {"device": "cpu"}}, "runs on the CPU"),
-        ({"devices": [0], "options": {"tensor_parallel_size": 2}}, "asks for 2 of them"),
+        ({"devices": [0], "options": {"tensor_parallel_size": 2}}, "tensor_parallel_size is 2"),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(fields: dict[str, Any], told: str) -> None:

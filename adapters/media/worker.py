@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from adapters.media.decode_video import take_video
 from adapters.media.join_video import frame_of, join_mp4, sheet_of
 from adapters.media.mp4_writer import dub
 from adapters.media.soundtrack import mix_sounds, take_sound
+from adapters.process.parent_death import die_with_parent
 
 TAKE_BYTES = 4 * 2**30
 """Of address space, where an upload is decoded."""
@@ -117,19 +117,13 @@ def _obey(order: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _die_with_parent() -> None:
-    """Standard input ends when whoever started us does."""
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Obeys the order on standard input."""
+    die_with_parent(int(sys.argv[1]))
     order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_die_with_parent, daemon=True).start()
     sys.stdout.write(json.dumps(_obey(order)))
     sys.stdout.flush()
-    os._exit(0)  # the thread is still reading
+    os._exit(0)  # Nothing is left to clean up, so the libraries' own clean-up cannot fail either.
 
 
 if __name__ == "__main__":

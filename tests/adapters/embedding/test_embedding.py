@@ -28,7 +28,7 @@ from adapters.errors import (
     ModelLoadFailed,
     UnsupportedOption,
 )
-from adapters.process.client import RemoteEmbedding
+from adapters.process.remote import RemoteEmbedding
 
 MODEL = "all-minilm-l6-v2"
 NOISE = 2e-6

@@ -1,4 +1,4 @@
-"""The child process of one model: hosts its adapter and serves calls over a socket. See `adapters/process/client.py`."""
+"""The child process of one model: hosts its adapter and serves calls over a socket (see `client.py`)."""
 
 import asyncio
 import logging

@@ -5,7 +5,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -26,8 +26,9 @@ from adapters.base import (
     VoiceAdapter,
     VoiceEvent,
 )
+from adapters.engines.errors import translated
 from adapters.engines.threads import Emit, ModelThread
-from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory, UnsupportedOption
+from adapters.errors import GenerationFailed, Interrupted, ModelLoadFailed, UnsupportedOption
 from adapters.media.encode_audio import SAMPLE_RATE, Recording
 from adapters.media.time_stretch import change_tempo
 from adapters.voice import text_normalization
@@ -106,7 +107,7 @@ class KokoroVoice(VoiceAdapter):
 
     @classmethod
     def _load(cls, directory: Path, options: Options) -> Self:
-        with _translated(loading=True):
+        with translated("The voice model", loading=True):
             import onnxruntime
 
             settings = onnxruntime.SessionOptions()
@@ -195,7 +196,7 @@ class KokoroVoice(VoiceAdapter):
     def _sound(self, tokens: list[int], style: "NDArray[Any]", speed: float, run: Any) -> "NDArray[Any]":
         """float32 [samples], mono, 24 kHz."""
         own = min(max(speed, MODEL_SPEEDS[0]), MODEL_SPEEDS[1])
-        with _translated(stopped=lambda: run.terminate):
+        with translated("The voice model", stopped=lambda: run.terminate):
             if self._closing.is_set():
                 raise Interrupted("The model was unloaded.")
             inputs = {
@@ -244,22 +245,3 @@ def _vocabulary(directory: Path) -> dict[str, int]:
         return {str(letter): int(number) for letter, number in letters.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelLoadFailed("vocab.json is missing or is not this model's.") from error
-
-
-@contextmanager
-def _translated(*, loading: bool = False, stopped: Any = lambda: False) -> Iterator[None]:
-    """Exceptions of onnxruntime (mostly RuntimeError) as ours."""
-    try:
-        yield
-    except AdapterError:
-        raise
-    except Exception as error:
-        if stopped():
-            raise Interrupted("The speech was stopped.") from None
-        if isinstance(error, MemoryError) or "allocate" in str(error).lower():
-            raise OutOfMemory("The voice ran out of memory.") from None
-        if loading:
-            log.exception("onnxruntime could not load the model")
-            raise ModelLoadFailed("The voice's files are missing, damaged or of another kind of model.") from error
-        log.error("the voice failed: %s", type(error).__name__)  # its message may hold what was said
-        raise GenerationFailed("The voice failed on this text.") from error

@@ -1,7 +1,6 @@
 """Work on films and uploads, in a process for each order: the server decodes nothing, and joining takes a while."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
+from adapters.process import one_shot
 from server.videos.files import no_room
 
 PROGRAM = "adapters.media.worker"
 DEADLINE_S = 600.0
 TAKE_S = 300.0
 """An upload is decoded, and written anew, within this."""
-STOP_S = 5.0
 AT_ONCE = 2
 """Uploads that are decoded at the same time; the others wait."""
 
@@ -149,24 +148,14 @@ async def take_sound(source: Path, target: Path, *, max_seconds: float, param: s
 
 async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     """What the process says. Where it decodes an upload, its end without a word is the upload's fault."""
-    # Its standard input stays open for as long as we live: the process ends when that ends.
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
-        async with asyncio.timeout(DEADLINE_S):
-            said = await process.stdout.read()
-            status = await process.wait()
-    except TimeoutError:
-        raise GenerationFailed("The film was not made in time.") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await asyncio.wait_for(asyncio.shield(process.wait()), STOP_S)
-        process.stdin.close()
+    pipe = asyncio.subprocess.PIPE
+    async with one_shot.started(PROGRAM, one_shot.parent(), stdin=pipe, stdout=pipe) as process:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                said, _ = await process.communicate(msgspec.json.encode(order) + b"\n")
+        except TimeoutError:
+            raise GenerationFailed("The film was not made in time.") from None
+    status = process.returncode
     if status != 0 or not said:
         if param is not None:
             raise InvalidMedia(f"It cannot be decoded: that ended with status {status}.", param=param)

@@ -15,7 +15,7 @@ from support.servers import model_path
 
 from adapters.base import AudioChunk, ModelFiles, SynthesisDone, SynthesisRequest
 from adapters.errors import AdapterError, Interrupted, ModelLoadFailed, UnsupportedOption
-from adapters.process.client import RemoteVoice
+from adapters.process.remote import RemoteVoice
 from adapters.voice.g2p_model import Speller
 from adapters.voice.kokoro import NAMESAKES, KokoroVoice
 from adapters.voice.lexicon import Lexicon

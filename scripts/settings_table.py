@@ -1,7 +1,7 @@
 """The table of settings in docs/configuration.md, generated from server/settings.py.
 
-    python scripts/settings_table.py            # rewrites the table
-    python scripts/settings_table.py --check    # exits 1 if the table is stale
+python scripts/settings_table.py            # rewrites the table
+python scripts/settings_table.py --check    # exits 1 if the table is stale
 """
 
 import argparse

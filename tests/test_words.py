@@ -1,7 +1,7 @@
 """The word list of CONTRIBUTING.md: no page, comment, docstring or message uses a word of it.
 
-    python tests/test_words.py               # everything
-    python tests/test_words.py docs server   # these folders and files
+python tests/test_words.py               # everything
+python tests/test_words.py docs server   # these folders and files
 """
 
 import io
@@ -28,7 +28,9 @@ TEXT_TOKENS = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MID
 def words() -> re.Pattern[str]:
     """The words and phrases in the first column of the list, between its two comments."""
     _, _, rest = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("<!-- words -->")
-    listed = [word for row in ROW.findall(rest.partition("<!-- /words -->")[0]) for word in re.findall("`([^`]+)`", row)]
+    listed = [
+        word for row in ROW.findall(rest.partition("<!-- /words -->")[0]) for word in re.findall("`([^`]+)`", row)
+    ]
     assert len(listed) >= 20, "CONTRIBUTING.md has no word list"
     alternatives = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(listed, key=len, reverse=True))
     return re.compile(rf"(?<![\w-])(?:{alternatives})(?![\w-])", re.I)
@@ -81,7 +83,9 @@ def test_code(folder: str) -> None:
 
 
 def test_the_checker_reads_comments_strings_and_prose(tmp_path: Path) -> None:
-    code = '"""Anew."""\nx = 1  # whoever\ny = f"footage {x}"\nfilm = `whence`\n'.replace("film = `whence`", 'z = "`film`"')
+    code = '"""Anew."""\nx = 1  # whoever\ny = f"footage {x}"\nfilm = `whence`\n'.replace(
+        "film = `whence`", 'z = "`film`"'
+    )
     (source := tmp_path / "a.py").write_text(code)
     (page := tmp_path / "a.md").write_text("Done anew.\n\n```\nanew\n```\n`anew` and [a](anew.md)\n")
     found = [word[0] for _, text in texts_of_code(source) for word in words().finditer(text)]

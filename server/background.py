@@ -16,7 +16,7 @@ SWEEP_S = 60.0
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
     """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
-    tending = (services.pool.tend(), services.responses.tend(), services.jobs.tend())
+    tending = (services.pool.unload_idle(), services.responses.tend(), services.jobs.tend())
     work = (_sweep(services), _preload(services), *tending)
     tasks = [asyncio.create_task(one) for one in work]
     try:

@@ -38,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
 def run_init(arguments: argparse.Namespace) -> int:
     """Writes the file; 2 where it would replace one."""
     from adapters.catalog.catalog import ConfigurationError
-    from adapters.catalog.model_config import default_config, save_config, write_whole
+    from adapters.catalog.model_config import default_config, save_config, write_atomically
 
     path: Path = arguments.path
     if path.exists() and not arguments.force:
@@ -48,7 +48,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     elif path.suffix == ".json":
         raise ConfigurationError(f"{path}: the annotated catalog is YAML, since JSON has no comments; name it .yaml")
     else:
-        write_whole(path, EXAMPLE.read_text("utf-8"))
+        write_atomically(path, EXAMPLE.read_text("utf-8"))
     print(f"wrote {path}")
     return 0
 
@@ -127,15 +127,16 @@ def check_file(path: Path) -> dict[str, Any]:
 
 def _check_catalog(path: Path) -> dict[str, Any]:
     from adapters.catalog.catalog import load_catalog
-    from adapters.catalog.model_config import option_problems
     from adapters.catalog.yaml_lines import read_located
+    from adapters.registry import implementation
 
     file = read_located(path)
     catalog = load_catalog(path)
+    entries = [(name, catalog.models[name]) for name in cast(dict[str, Any], file.data.get("models") or {})]
     errors = [
-        file.problem(("models", name, "options", *problem.partition(": ")[0].split(".")), problem.partition(": ")[2])
-        for name in cast(dict[str, Any], file.data.get("models") or {})
-        for problem in option_problems(catalog.models[name])
+        file.problem(("models", name, "options", *option.split(".")), problem)
+        for name, entry in entries
+        for option, problem in implementation(entry.backend).Options.problems(entry.options)
     ]
     return {"errors": errors}
 

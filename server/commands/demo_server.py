@@ -1,42 +1,92 @@
-"""`muybridge demo`: a starter server in a process of its own, and the story pipeline run against it."""
+"""`muybridge demo`: a server in a process of its own, and the story pipeline run against it."""
 
+import contextlib
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO
 
 STORY = Path(__file__).parents[2] / "examples" / "story_pipeline.py"
 START_S = 60.0
+STOP_S = 40.0
+"""The server's own time to drain, and some more; after it, it is killed."""
 PROGRESS = (": downloading", ": joining", ": converting", ": waiting", "loading ", "loaded ", "unloaded ")
 """What is shown of the server's log: how models come to be."""
+Process = subprocess.Popen[str] | subprocess.Popen[bytes]
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that this process gets when its parent's thread ends."""
 
 
-def run_demo(output: Path) -> int:
-    """Makes the demo's story; leaves it, with the server's log, in the folder. Returns the exit status."""
+def run_demo(output: Path, profile: str = "starter") -> int:
+    """Makes the demo's story; leaves it, with the server's log, in the folder. Returns the exit status.
+
+    SIGTERM, SIGINT and SIGHUP stop the story, the server and the models' processes, and raise SystemExit.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "server", "serve", "--profile", "starter", "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "server", "serve", "--profile", profile, "--port", str(port)]
     env = {name: value for name, value in os.environ.items() if name not in ("MUYBRIDGE_API_KEYS", "MUYBRIDGE_HOST")}
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, errors="replace") as server:
+    story_env = env | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "unused"}
+    story_env.pop("PYTHONSAFEPATH", None)  # the story imports its neighbours, by their script's directory
+    with _stopped_by_signals() as stop:
+        server = subprocess.Popen(
+            command, env=env, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent()
+        )
+        stop(server)
         assert server.stderr is not None
-        watching = threading.Thread(target=_watch, args=(server.stderr, output / "server.log"))
-        watching.start()
-        try:
-            if not _answers(server, port):
-                print(f"The server did not start; see {output / 'server.log'}.", file=sys.stderr)
-                return 1
-            story = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "unused"}
-            return subprocess.call([sys.executable, str(STORY), "--output", str(output)], env=env | story)
-        finally:
-            server.terminate()
-            server.wait()
-            watching.join()
+        threading.Thread(target=_watch, args=(server.stderr, output / "server.log")).start()
+        if not _answers(server, port):
+            print(f"The server did not start; see {output / 'server.log'}.", file=sys.stderr)
+            return 1
+        story = subprocess.Popen([sys.executable, str(STORY), "--output", str(output)], env=story_env)
+        stop(story)
+        return story.wait()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Generator[Callable[[Process], None]]:
+    """Gives a function that takes a process; at the end, or at a signal, all those processes are stopped."""
+
+    def leave(number: int, _: object) -> None:
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)  # stopping them must not be cut short; a terminal's Ctrl-C reaches them
+        sys.exit(128 + number)
+
+    processes: list[Process] = []
+    before = {one: signal.getsignal(one) for one in SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, leave)
+    try:
+        yield processes.append
+    finally:
+        for process in reversed(processes):  # the story first: the server waits for its requests
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """What a child calls before it becomes another program, so that it is stopped when we are killed. Linux only."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _watch(lines: IO[str], log: Path) -> None:

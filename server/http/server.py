@@ -15,14 +15,16 @@ from asyncio.events import TimerHandle
 from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any, ClassVar
+from weakref import ref
 
 import uvicorn
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from compat.errors import RequestError, wire_error
 from server.http.drain import Lifecycle
 from server.http.errors import error_body
+from server.http.framing import FramedProtocol
 from server.http.streaming import CONNECTION
 from server.settings import Settings
 
@@ -43,10 +45,12 @@ HEAD = b"HTTP/1.1 "
 STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(FramedProtocol):
     """HTTP/1.1 with a deadline and a size for the request's head, a deadline for readers, and a cap on connections."""
 
     per_address: ClassVar[Counter[str]] = Counter()
+    waiting: ClassVar[dict[str, dict["GuardedProtocol", None]]] = {}
+    """By address: its connections on which no request runs, longest waiting first. They give way to new ones."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Takes what uvicorn hands to every protocol."""
@@ -56,21 +60,29 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._leaving: set[Callable[[], None]] = set()
+        self._refusal: tuple[int, str, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Starts the deadline, or drops the connection where there are too many."""
         super().connection_made(_Joined(transport, self.loop))  # pyright: ignore[reportArgumentType] - all of it that is used
         address = self._address()
         self.per_address[address] += 1
-        if len(self.connections) > MAX_CONNECTIONS or self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS:
-            transport.abort()
-            return
+        crowded = self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS
+        if crowded or len(self.connections) > MAX_CONNECTIONS:
+            crowd = address if crowded else max(self.waiting, key=self.per_address.__getitem__, default=address)
+            oldest = next(iter(self.waiting.get(crowd, ())), None)
+            if oldest is None:
+                transport.abort()
+                return
+            oldest.transport.abort()
+        self._wait()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
         self._stop_deadline()
         self._stop_watching()
+        self._stop_waiting()
         address = self._address()
         self.per_address[address] -= 1
         if self.per_address[address] <= 0:
@@ -78,6 +90,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         for tell in tuple(self._leaving):
             tell()
+        # Without these the protocol, its last request and that request's headers and body would be a reference cycle,
+        # which Python frees only in a full collection.
+        self.cycle = self.scope = self.headers = None  # pyright: ignore[reportAttributeAccessIssue]
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parses what came, as long as the request's head stays within its size."""
@@ -107,6 +123,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_reader()
+        elif self.cycle.response_complete:
+            self._wait()
+            if self._refusal is not None:
+                self.refuse(*self._refusal)
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing came after a reply."""
@@ -115,12 +135,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        if not self._in_head:
+        if not self._in_head and not self._resuming:
             self._await_head()
 
     def on_headers_complete(self) -> None:
         """The head is there: from here on the application watches."""
+        if self._resuming:
+            return
         self._stop_deadline()
+        self._stop_waiting()
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
@@ -132,7 +155,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self.refuse(400, msg, "invalid_http")
 
     def refuse(self, status: int, message: str, code: str) -> None:
-        """Answers in OpenAI's envelope without the application, and closes."""
+        """Answers in OpenAI's envelope without the application, and closes; after the replies that are still due."""
+        if self.cycle is not None and not self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            if not self._in_body:  # what is wrong follows a request that is being answered
+                self._refusal = (status, message, code)
+                self.flow.pause_reading()
+                return
+            if self.cycle.response_started:
+                self._close()
+                return
         body = error_body(wire_error(RequestError(message, code=code, status=status)))
         head = (
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -143,6 +174,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""
+
+    def _wait(self) -> None:
+        self.waiting.setdefault(self._address(), {})[self] = None
+
+    def _stop_waiting(self) -> None:
+        address = self._address()
+        if (waiting := self.waiting.get(address)) is not None:
+            waiting.pop(self, None)
+            if not waiting:
+                del self.waiting[address]
 
     def _await_head(self) -> None:
         self._stop_deadline()
@@ -228,22 +269,28 @@ class CycleConnection:
             cycle: uvicorn's object for it.
             leaving: Whom its connection calls when it is lost.
         """
-        self._cycle = cycle
+        self._cycle = ref(cycle)  # whose scope holds this object
         self._leaving = leaving
         self._taken = False
 
     def write(self, piece: bytes) -> bool:
         """One call instead of five awaits a streamed token. See `Connection`."""
-        cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding:
+        cycle = self._cycle()
+        if (
+            cycle is None
+            or cycle.flow.write_paused
+            or cycle.disconnected
+            or cycle.response_complete
+            or not cycle.chunked_encoding
+        ):
             return False
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         return True
 
     def body(self) -> bytes | None:
         """Without a task's turn and a timer for each piece. See `Connection`."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or self._taken:
+        cycle = self._cycle()
+        if cycle is None or cycle.more_body or cycle.disconnected or self._taken:
             return None
         self._taken = True
         body, cycle.body = cycle.body, bytearray()
@@ -252,7 +299,7 @@ class CycleConnection:
 
     def on_gone(self, tell: Callable[[], None]) -> Callable[[], None]:
         """One entry in a set instead of a task a request. See `Connection`."""
-        if self._cycle.disconnected:
+        if (cycle := self._cycle()) is None or cycle.disconnected:
             return asyncio.get_running_loop().call_soon(tell).cancel
         self._leaving.add(tell)
         return lambda: self._leaving.discard(tell)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from adapters.base import Keyframe, Media, VideoRequest
-from adapters.video.inputs import VideoInputs, lack
+from adapters.video.inputs import VideoInputs, find_unsupported
 from compat.errors import RequestError
 from compat.videos.plan import Fields, Plan, Shot
 
@@ -36,18 +36,18 @@ def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:
         if shot.request is None:
             continue
         request, names = _whole(shot, shot.request, fields.pictures[number], fields.links)
-        if (found := lack(request, can)) is None:
+        if (found := find_unsupported(request, can)) is None:
             continue
         message, code = found.message, "unsupported_parameter"
-        if found.what == "first":
+        if found.input == "first_frame":
             param, code = fields.first[number], "missing_required_parameter"
-        elif found.what == "last":
+        elif found.input == "last_frame":
             param = fields.last
             code = "missing_required_parameter" if param == "keyframes" else code
         else:
-            param = fields.source if found.what == "video" else names[found.picture]
+            param = fields.source if found.input == "video" else names[found.keyframe]
         if param == "transition_frames":
-            lengths = "8k + 1, such as 25, or 0" if can.pictures == "ends" else "0: scenes are then cut hard"
+            lengths = "8k + 1, such as 25, or 0" if can.keyframes == "first_and_last" else "0: scenes are then cut hard"
             message += f" Send transition_frames of {lengths}."
         raise RequestError(message, param=param, code=code)
 

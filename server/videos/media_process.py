@@ -35,14 +35,14 @@ class Footage(msgspec.Struct):
     height: int
     num_frames: int
     fps: int
-    has_sound: bool
+    has_audio: bool
 
 
 class Reply(msgspec.Struct):
     """What the process says at its end: one of these, or nothing."""
 
-    film: Joined | None = None
-    footage: Footage | None = None
+    joined: Joined | None = None
+    converted: Footage | None = None
     error: str | None = None
     invalid: str | None = None
     full: bool = False
@@ -74,16 +74,22 @@ async def join(
     """
     clips = [[str(path), first, count] for path, first, count in spans]
     heard = "" if sound is None else str(sound)
-    order = {"do": "join", "clips": clips, "fps": fps, "sound": heard, "size": size, "target": str(target)}
+    order = {"command": "join", "clips": clips, "fps": fps, "soundtrack": heard, "size": size, "target": str(target)}
     reply = await _run(order)
-    if reply.film is None:
+    if reply.joined is None:
         raise GenerationFailed("The clips were not joined.")
-    return reply.film
+    return reply.joined
 
 
 async def dub(clip: Path, sound: Path, fps: int, num_frames: int, target: Path) -> None:
     """A clip with a sound beside its pictures; goes to `target` as `join` does, and raises as it."""
-    order = {"do": "dub", "clip": str(clip), "sound": str(sound), "fps": fps, "num_frames": num_frames}
+    order = {
+        "command": "add_soundtrack",
+        "clip": str(clip),
+        "soundtrack": str(sound),
+        "fps": fps,
+        "num_frames": num_frames,
+    }
     await _run({**order, "target": str(target)})
 
 
@@ -100,17 +106,17 @@ async def mix(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: 
         RequestError: 503 `insufficient_storage`.
     """
     told = [["" if path is None else str(path), first, count] for path, first, count in pieces]
-    await _run({"do": "mix", "pieces": told, "fps": fps, "target": str(target), "deadline_s": TAKE_S})
+    await _run({"command": "join_soundtracks", "clips": told, "fps": fps, "target": str(target), "deadline_s": TAKE_S})
 
 
 async def cut(clip: Path, frame: int, target: Path) -> None:
     """One frame of a clip as a PNG. Raises as `join`."""
-    await _run({"do": "cut", "clip": str(clip), "frame": frame, "target": str(target)})
+    await _run({"command": "frame", "clip": str(clip), "frame": frame, "target": str(target)})
 
 
 async def sheet(clip: Path, num_frames: int, target: Path) -> None:
     """A film at one look, as a JPEG. Raises as `join`."""
-    await _run({"do": "sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
+    await _run({"command": "contact_sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
 
 
 async def take_video(source: Path, target: Path, *, max_frames: int, param: str) -> Footage:
@@ -126,17 +132,17 @@ async def take_video(source: Path, target: Path, *, max_frames: int, param: str)
         InvalidMedia: It cannot be taken; the message says why.
         RequestError: 503 `insufficient_storage`.
     """
-    order = {"do": "take_video", "source": str(source), "target": str(target), "max_frames": max_frames}
+    order = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
     async with _takes:
         reply = await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
-    if reply.footage is None:
+    if reply.converted is None:
         raise InvalidMedia("The video cannot be decoded.", param=param)
-    return reply.footage
+    return reply.converted
 
 
 async def take_sound(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
     """An upload as a sound track; what lies behind `max_seconds` is left out. Arguments and errors as `take_video`."""
-    order = {"do": "take_sound", "source": str(source), "target": str(target), "max_seconds": max_seconds}
+    order = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
     async with _takes:
         await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
 
@@ -145,7 +151,7 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     """What the process says. Where it decodes an upload, its end without a word is the upload's fault."""
     # Its standard input stays open for as long as we live: the process ends when that ends.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -7,6 +7,8 @@ step of them hops to the server's.
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
@@ -136,6 +138,27 @@ _telling: Tell | None = None
 _lost: set[str] = set()
 
 
+class Connection(sqlite3.Connection):
+    """A connection to SQLite on which `unixepoch('subsec')` works before SQLite 3.42 (Debian 12 has 3.40).
+
+    INTERNAL dbos==3.4.0: from Python 3.12 on, its tables and statements take the time from that expression. Older
+    SQLite answers NULL, and jobs stay queued for ever.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Connects as `sqlite3.connect` does."""
+        super().__init__(*arguments, **options)
+        if sqlite3.sqlite_version_info < (3, 42):
+            self.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float:
+    """Seconds since 1970, to the millisecond, as SQLite's own "subsec" has them."""
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}) is not known here")
+    return round(time.time(), 3)
+
+
 @cache
 def _dbos() -> Any:
     """DBOS's class. Imported here, for it takes a second, and a server that never films needs none of it."""
@@ -214,6 +237,7 @@ def _launch(url: str, server: str, step: Work, tell: Tell, lost: set[str]) -> No
             "executor_id": server,
             "application_version": "1",  # jobs of a server before an update are taken up after it
             "run_admin_server": False,
+            "db_engine_kwargs": {"connect_args": {"factory": Connection}} if url.startswith("sqlite") else {},
             "serializer": DBOSPortableJSONSerializer(),  # its own would be pickle
             "log_level": "WARNING",
         }

@@ -124,8 +124,8 @@ class Films:
         # The clip comes last: once it is there, so is the rest.
         await self._files.save(job.state.id, f"clip-{index}.png", made.thumbnail.data)
         await self._files.save(job.state.id, f"clip-{index}.json", msgspec.json.encode(facts))
-        if made.sound is not None and not job.plan.sound:
-            await self._files.save(job.state.id, clip_sound(index), made.sound.data)
+        if made.soundtrack is not None and not job.plan.sound:
+            await self._files.save(job.state.id, clip_sound(index), made.soundtrack.data)
         await self._files.save(job.state.id, clip(index), made.video.data)
 
     async def _keyframes(self, job: Job, shot: Shot, request: VideoRequest) -> tuple[Keyframe, ...]:

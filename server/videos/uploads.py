@@ -118,7 +118,7 @@ async def video_of(parts: Parts, upload: Path) -> Taken:
     """An uploaded video, decoded and written anew; its sound with it. Raises as `sound_of`."""
     clip, sound = parts.folder / "source.mp4", parts.folder / "source.m4a"
     footage = await media_process.take_video(upload, clip, max_frames=MAX_FILM_FRAMES, param="video")
-    if not footage.has_sound:
+    if not footage.has_audio:
         return Taken(footage, clip, None)
     await media_process.take_sound(upload, sound, max_seconds=footage.num_frames / footage.fps, param="video")
     return Taken(footage, clip, sound)

@@ -12,47 +12,47 @@ from adapters.base.text import CandidateToken
 
 @dataclass(frozen=True, slots=True)
 class VoiceDetection:
-    """Settings of the voice detector; None: the backend's own."""
+    """Settings of voice activity detection; None: the backend's defaults."""
 
     threshold: float | None = None
-    """0..1: from which probability on something is speech."""
+    """0..1: minimum probability of speech."""
     min_silence_ms: int | None = None
-    """Of silence that ends a stretch of speech."""
+    """Duration of silence that ends speech."""
     padding_ms: int | None = None
-    """Of what is kept before speech."""
+    """Duration that is kept before speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """A sound to write down."""
+    """Audio to transcribe."""
 
     audio: Media
     language: str | None = None
     """ISO 639-1 code; None: detect it."""
     languages: tuple[str, ...] = ()
-    """Codes of which one is to be detected; empty: any."""
+    """Codes that may be detected; empty: any."""
     task: Literal["transcribe", "translate"] = "transcribe"
     """"translate" writes English."""
     prompt: str = ""
-    """Text that could have come before; guides style and spelling."""
+    """Text that could have preceded the audio; guides style and spelling."""
     hotwords: tuple[str, ...] = ()
     beam_size: int = 5
     word_timestamps: bool = True
     vad_filter: bool = False
-    """Skip what a voice detector takes for silence."""
+    """Skip silence, by voice activity detection."""
     chunked: bool = False
-    """Cut the sound where nobody speaks, and write the chunks down side by side, each for itself."""
+    """Cut the audio in pauses, and transcribe the chunks independently and concurrently."""
     voice: VoiceDetection = VoiceDetection()
     """For `vad_filter` and `chunked`."""
     logprobs: bool = False
-    """Say how likely each token is."""
+    """Return the log probability of each token."""
     temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Tried in order until the text is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word; times in seconds from the start of the sound."""
+    """One spoken word; times in seconds from the start of the audio."""
 
     start: float
     end: float
@@ -63,7 +63,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech; times in seconds from the start of the sound."""
+    """A stretch of speech; times in seconds from the start of the audio."""
 
     id: int
     """From 0."""
@@ -77,7 +77,7 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] = ()
     logprobs: tuple[CandidateToken, ...] = ()
-    """Of the text's tokens, where they were asked for."""
+    """Of the text's tokens, if requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +110,23 @@ SpeechEvent = TranscriptionInfo | Segment | TranscriptionDone
 
 
 class SpeechAdapter(Adapter):
-    """A model that writes down speech."""
+    """A model that transcribes speech."""
 
     kind: ClassVar[Kind] = "speech"
 
     @abstractmethod
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
-        """One `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
+        """Yields one `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
 
-        A sound on disk has been read once the first event is there.
+        An audio file on disk has been read completely before the first event.
 
         Raises:
-            InvalidMedia: The sound cannot be read or is longer than allowed.
-            UnsupportedOption: An option cannot be honoured (a language that the model does not know).
+            InvalidMedia: The audio cannot be decoded, or is too long.
+            UnsupportedOption: The model does not support an option, such as a language.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.
         """
 
     @abstractmethod
     async def detect_language(self, audio: Media) -> LanguageDetection:
-        """The language of the first half minute. Raises as `transcribe` does."""
+        """Detects the language of the first half minute. Raises as `transcribe` does."""

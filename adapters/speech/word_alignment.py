@@ -162,7 +162,7 @@ def _distance(at: float, pause: Pause) -> float:
 
 
 def _keep_apart(starts: list[float], ends: list[float], matched: Sequence[Pause | None]) -> None:
-    """Moves boundaries without a pause between their matched neighbours, evenly spaced, unless they already are there."""
+    """Moves boundaries without a pause between their matched neighbours, evenly spaced, unless they are there."""
     fixed = [number for number, pause in enumerate(matched) if pause is not None]
     for first, last in pairwise(fixed):
         free = range(first + 1, last)

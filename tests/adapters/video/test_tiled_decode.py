@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLLTXVideo
 from support import tiny_pipelines
 from support.servers import ROOT
 
-from adapters.video.tiled_decode import supports_tiles, decode_in_tiles
+from adapters.video.tiled_decode import decode_in_tiles, supports_tiles
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ WITHIN_S = 0.2
 
 @dataclass(frozen=True)
 class Clip:
-    """A sound, and what is said in it when."""
+    """An audio file, and what is said in it when."""
 
     wav: bytes
     words: tuple[tuple[str, float, float], ...]

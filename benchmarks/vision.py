@@ -1,6 +1,6 @@
-"""What questions about a picture cost, and how often the starter's vision model answers them right.
+"""What questions about an image cost, and how often the starter's vision model answers them right.
 
-Cost: one question and fifty about one picture, each picture seen for the first time, through POST /v1/decisions and the
+Cost: one question and fifty about one image, each image seen for the first time, through POST /v1/decisions and the
 official client; rounds interleaved, medians with the lowest and highest. Where other work runs, CPU seconds of server
 and engine together say more than the clock. The goal: fifty cost less than five times one.
 
@@ -36,8 +36,8 @@ sys.path.insert(0, str(ROOT))
 
 from starter.captions import caption  # noqa: E402
 from starter.drawing import draw  # noqa: E402
-from starter.questions import Asked, altered, choice, predicate  # noqa: E402
-from starter.training.pictures import random_scenes  # noqa: E402
+from starter.questions import LabelledQuestion, altered, choice, predicate  # noqa: E402
+from starter.training.images import random_scenes  # noqa: E402
 
 MANY = 50
 PICTURES = 8
@@ -46,14 +46,14 @@ BINS = 10
 
 
 def data_url(image: Image.Image) -> str:
-    """The picture as a request takes it."""
+    """The image as a request takes it."""
     out = io.BytesIO()
     image.save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def shown(image: str) -> list[Any]:
-    """The picture as the input of a decision."""
+    """The image as the input of a decision."""
     return [{"role": "user", "content": [{"type": "input_image", "image_url": image}]}]
 
 
@@ -113,7 +113,7 @@ def cost(client: openai.OpenAI, model: str, server: psutil.Process, rounds: int)
         print(f"{name}: {MANY} questions cost {ratio:.1f}x of one (goal: < 5x)")
 
 
-def wire(asked: Asked) -> dict[str, Any]:
+def wire(asked: LabelledQuestion) -> dict[str, Any]:
     """A question of the starter's world as a decision takes it."""
     text = asked.text.rpartition("Question: ")[2]
     if asked.options == ("yes", "no"):

@@ -172,7 +172,7 @@ class Story:
 def join(clips: list[Path], narration: Path, target: Path) -> None:
     """Puts clips of one encoder and one size behind each other, without encoding them again, and a voice beside them.
 
-    The film is as long as the longer of the two; the last picture stays while the voice goes on.
+    The clip is as long as the longer of the two; the last image stays while the voice goes on.
     """
     with av.open(target, "w", options={"movflags": "+faststart"}) as film:
         offset = 0
@@ -198,7 +198,7 @@ def join(clips: list[Path], narration: Path, target: Path) -> None:
 
 
 def make_story(client: OpenAI, idea: str, output: Path) -> Path:
-    """The whole pipeline; returns the film."""
+    """The whole pipeline; returns the clip."""
     story = Story(client, output)
     script = story.write_script(idea)
     scenes = script["scenes"]

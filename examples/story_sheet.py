@@ -1,4 +1,4 @@
-"""A contact sheet of a story: each scene's keyframe, how well it fits each description, and frames of its film."""
+"""A contact sheet of a story: each scene's keyframe, how well it fits each description, and frames of its clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +9,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIDE, GAP = 160, 8
 FRAMES = 5
-"""Of a film, from its first to its last."""
+"""Of a clip, from its first to its last."""
 SCORES = 300
 """Width of the column of scores."""
 GOOD, BAD, INK, FAINT = "#1a7f37", "#b42318", "#1f2328", "#6e7781"
 
 
 def frames(film: Path) -> list[Image.Image]:
-    """Some frames of a film, evenly apart, the first and the last among them."""
+    """Some frames of a clip, evenly apart, the first and the last among them."""
     with av.open(film) as opened:
         pictures = [frame.to_image() for frame in opened.decode(video=0)]
     return [pictures[round(at * (len(pictures) - 1) / (FRAMES - 1))] for at in range(FRAMES)]
@@ -35,8 +35,8 @@ def draw_sheet(
     Args:
         title: Of the story.
         scenes: With their `description` and `motion`.
-        keyframes: A picture for each scene.
-        films: Likewise.
+        keyframes: An image for each scene.
+        clips: Likewise.
         validations: For each keyframe, its validation against each scene's description.
         target: Where the PNG is written.
     """

@@ -29,9 +29,9 @@ def elements(description: str) -> tuple[str, ...]:
     """The elements of a description, in its order and wording.
 
     It is split at the ends of sentences, at `; :` and line breaks, at the words "and", "with" and "while", and at
-    commas, except those between adjectives: an article and one word stay with the text after the comma, unless that starts with
-    an article or a number ("a dark, mysterious forest", but "a fox, a bridge"). Duplicates are removed. Returns at most
-    `MAX_ELEMENTS`.
+    commas, except those between adjectives: an article and one word stay with the text after the comma, unless that
+    starts with an article or a number ("a dark, mysterious forest", but "a fox, a bridge"). Duplicates are removed.
+    Returns at most `MAX_ELEMENTS`.
     """
     found: dict[str, str] = {}
     for clause in _CLAUSES.split(description):

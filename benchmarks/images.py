@@ -58,7 +58,7 @@ async def main() -> None:
             together = await asyncio.gather(*(one(drawer, number, asked.steps) for number in numbers))
             spent_s = time.process_time() - begun
             if name == "exact" and list(together) != alone:
-                raise SystemExit("a picture drawn among others is not the picture drawn alone")
+                raise SystemExit("an image generated in a batch differs from the image generated alone")
             if lap:
                 ratios[name].append(alone_s / spent_s)
         if lap:

@@ -1,6 +1,6 @@
-"""The vision checkpoint behind the seam, on transformers: what it says is judged by the product's own logic.
+"""The starter's vision checkpoint as a `TextAdapter` on transformers, for the evaluation.
 
-The server runs it on vLLM. Here all questions about an image go through it at once, and no engine has to start.
+The server runs it on vLLM. Here, all questions about an image are one batch, and no engine is needed.
 """
 
 import time
@@ -36,7 +36,7 @@ from starter.training.packing import Sample, image_features, logits, pack
 from starter.vision import IMAGE_SIZE, tokenizer
 
 MAX_TOKENS = 48
-"""Of what it says where no one says how many."""
+"""Default maximum number of tokens of an answer."""
 
 
 class StarterVision(TextAdapter):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from adapters.base import JudgeRequest, Question, TextPart
 from adapters.text.judge.first_token import message
-from adapters.vision.caption_comparison import asked_for
+from adapters.vision.caption_comparison import description_prompt
 from adapters.vision.decomposition import elements
 from starter.captions import PRONE_TO_OMIT, article, caption, full_caption
 from starter.lexicon import named, phrases
@@ -145,7 +145,7 @@ def tell(scene: Scene, rng: random.Random) -> LabelledQuestion:
     """One attribute, in the model's own words, as keyframes are compared by (`adapters.vision.caption_comparison`)."""
     name = rng.choice(sorted(ATTRIBUTES))
     value = str(getattr(scene, name))
-    return LabelledQuestion(asked_for(name), article(value) if name == "subject" else value)
+    return LabelledQuestion(description_prompt(name), article(value) if name == "subject" else value)
 
 
 def compare(scenes: Sequence[Scene], rng: random.Random) -> list[LabelledQuestion]:

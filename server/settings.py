@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     model_fallback: Literal["off", "kind"] = "off"
     """"kind": an unknown model's name reaches the profile's first model of the route's kind. "off": it is a 404."""
     cache_dir: Path = Path("~/.cache/muybridge")
-    """Where models are kept."""
+    """Directory of downloaded models."""
     data_dir: Path = Path("~/.local/share/muybridge")
     """Where finished images and videos, and uploads in progress, are kept."""
     preload: Annotated[tuple[str, ...], NoDecode] = ()
@@ -115,6 +115,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
+
+    @property
+    def models_dir(self) -> Path:
+        """The directory that holds one folder per downloaded model."""
+        return self.cache_dir / "models"
 
     @field_validator("api_keys", "admin_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
     @classmethod

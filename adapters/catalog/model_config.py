@@ -4,10 +4,7 @@ The seed's IModelConfiguration. Which models a server serves is another matter: 
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,6 +15,7 @@ from adapters.base import Kind
 from adapters.catalog.catalog import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
+from adapters.files import write_file
 from adapters.registry import implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
@@ -145,28 +143,17 @@ def save_config(config: ModelConfig, path: Path) -> None:
     data = config.model_dump(mode="json", exclude_none=True)
     is_json = path.suffix == ".json"
     text = json.dumps(data, indent=2) + "\n" if is_json else yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    write_whole(path, text)
+    write_text(path, text)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Puts a file in place by renaming, its bytes on the disk first: readers see the old one or the new one.
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file so that readers see either the old text or the new one.
 
     Raises:
         ConfigurationError: It cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        write_file(path, text.encode())
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 

@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from adapters.errors import InvalidMedia
+from adapters.files import sync
 from adapters.media.decode_image import encode_image
 from adapters.media.decode_video import take_video
 from adapters.media.join_video import frame_of, join_mp4, sheet_of
@@ -99,8 +100,7 @@ def _obey(order: dict[str, Any]) -> dict[str, Any]:
     part = target if target.suffix == ".part" else target.with_name(target.name + ".part")
     try:
         reply = _ORDERS[order["do"]](order, part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(part)
         if part != target:
             part.rename(target)
     except InvalidMedia as error:

@@ -38,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
 def run_init(arguments: argparse.Namespace) -> int:
     """Writes the file; 2 where it would replace one."""
     from adapters.catalog.catalog import ConfigurationError
-    from adapters.catalog.model_config import default_config, save_config, write_whole
+    from adapters.catalog.model_config import default_config, save_config, write_text
 
     path: Path = arguments.path
     if path.exists() and not arguments.force:
@@ -48,7 +48,7 @@ def run_init(arguments: argparse.Namespace) -> int:
     elif path.suffix == ".json":
         raise ConfigurationError(f"{path}: the annotated catalog is YAML, since JSON has no comments; name it .yaml")
     else:
-        write_whole(path, EXAMPLE.read_text("utf-8"))
+        write_text(path, EXAMPLE.read_text("utf-8"))
     print(f"wrote {path}")
     return 0
 

@@ -40,6 +40,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
     from adapters import hardware
     from adapters.catalog.catalog import load_catalog
     from adapters.catalog.sources import LocalSource
+    from adapters.loader.cache import directory_of
     from adapters.memory import estimate
 
     settings = read_settings(arguments)
@@ -53,7 +54,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         device = found.main if estimate.device_of(entry) == found.main.kind else found.cpu
         local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
-        path = local or settings.cache_dir / "models" / name.replace("/", "--")
+        path = local or directory_of(settings.models_dir, name)
         needed = estimate.estimate_entry(entry, path, device=device.kind)
         fits = needed <= device.total_bytes and not entry.unusable
         models.append(

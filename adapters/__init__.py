@@ -6,6 +6,7 @@ embedding  Texts to vectors, two backends: transformers (torch alone, starts in 
 engines    What several kinds share of one engine library
 errors     What can go wrong in an adapter, as exceptions that know nothing of HTTP
 fake       A deterministic, instant fake of every kind: for tests, for trying clients, and as the smallest example ...
+files      Files that survive a power cut: written under a temporary name, flushed, and renamed into place
 hardware   What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the ...
 image      Pictures by any of diffusers' text-to-image pipelines
 loader     Getting a model's files onto this machine, and verifying them

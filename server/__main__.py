@@ -1,4 +1,4 @@
-"""The `muybridge` command. Light on purpose: engines that start processes import the main module in each of them."""
+"""The `muybridge` command. It imports little, since engines import the main module in each process they start."""
 
 
 def main() -> None:

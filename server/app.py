@@ -1,4 +1,4 @@
-"""create_app: the only place where the server's parts are put together."""
+"""create_app: the only place that assembles the server from its parts."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -18,20 +18,20 @@ from adapters.memory.estimate import estimate_entry
 from adapters.pool.pool import Pool
 from adapters.vision.decomposition import Decompositions
 from server.background import running
-from server.http.auth import KeyGate
-from server.http.bodies import Intake
-from server.http.drain import DrainGate, Lifecycle
+from server.http.auth import ApiKeyMiddleware
+from server.http.bodies import BodyReader
+from server.http.drain import DrainMiddleware, Lifecycle
 from server.http.errors import to_response
-from server.http.fast_routes import Shortcut
-from server.http.metrics import Metrics, RequestLog
-from server.http.origins import OriginGate
-from server.media.references import References
-from server.models.downloads import Downloads
-from server.models.files import Store
-from server.outbound.image_fetcher import Fetcher
-from server.outbound.webhook_client import Receiver
+from server.http.fast_routes import FastRoutes
+from server.http.metrics import Metrics, RequestMiddleware
+from server.http.origins import OriginMiddleware
+from server.media.references import ReferenceResolver
+from server.models.downloads import DownloadManager
+from server.models.files import ModelFilesService
+from server.outbound.image_fetcher import ImageFetcher
+from server.outbound.webhook_client import WebhookClient
 from server.responses.items import ResponseItems
-from server.responses.service import Responses
+from server.responses.service import ResponseService
 from server.responses.store import ResponseStore
 from server.routes import (
     audio,
@@ -51,16 +51,16 @@ from server.routes import (
 )
 from server.services import Services
 from server.settings import Settings, is_loopback
-from server.storage.artifacts import Artifacts
+from server.storage.artifacts import ArtifactStore
 from server.storage.database import Database, default_url
-from server.storage.files import Files
+from server.storage.files import FileStore
 from server.videos.create import VideoCreator
 from server.videos.events import JobEvents
 from server.videos.files import JobFiles
 from server.videos.queue import JobQueue
 from server.videos.service import VideoJobs
 from server.videos.store import JobStore
-from server.videos.webhooks import Webhooks
+from server.videos.webhooks import WebhookSender
 
 ROUTES = [
     health.live,
@@ -114,16 +114,16 @@ ROUTES = [
 
 
 def create_pool(settings: Settings, catalog: Catalog) -> Pool:
-    """The models that the settings' profile serves, none of them loaded.
+    """Creates the pool of the models in the settings' profile. None of them is loaded yet.
 
     Raises:
-        ConfigurationError: There is no such profile.
+        ConfigurationError: The profile does not exist.
     """
 
     async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
         if not entry.sources:
-            return Path()  # a fake
-        return await loader.fetch(name, entry.sources, settings.cache_dir / "models", report, backend=entry.backend)
+            return Path()  # a fake model has no files
+        return await loader.fetch(name, entry.sources, settings.models_dir, report, backend=entry.backend)
 
     budget_gib = settings.memory_budget_gib
     budgets = hardware.find().budgets(None if budget_gib is None else int(budget_gib * 2**30))
@@ -140,7 +140,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
 
 
 def create_jobs(settings: Settings, pool: Pool, database: Database) -> VideoJobs:
-    """The video jobs of a data directory, and their queue's own database beside ours."""
+    """Creates the video jobs of a data directory. Their queue has its own SQLite database, or shares PostgreSQL."""
     directory = settings.data_dir / "videos"
     url = f"sqlite:///{directory / 'queue.sqlite'}"
     if settings.database_url is not None and settings.database_url.get_secret_value().startswith("postgresql"):
@@ -150,30 +150,30 @@ def create_jobs(settings: Settings, pool: Pool, database: Database) -> VideoJobs
         expire_s=settings.expire_s,
         max_unfinished=settings.max_video_jobs,
         max_owner_unfinished=settings.max_video_jobs_per_key,
-        notes_ends=settings.webhook_url is not None,
+        record_events=settings.webhook_url is not None,
     )
     events = None if settings.webhook_url is None else JobEvents(database)
-    tell = None if events is None else create_webhooks(settings, events).deliver
+    deliver = None if events is None else create_webhooks(settings, events).deliver
     return VideoJobs(
         pool,
         store,
         JobFiles(directory),
-        lambda server, work: JobQueue(url, server, work, tell),
+        lambda server, run_step: JobQueue(url, server, run_step, deliver),
         events,
         max_owner_bytes=settings.max_video_bytes_per_key,
     )
 
 
-def create_webhooks(settings: Settings, events: JobEvents) -> Webhooks:
-    """What tells the settings' receiver of events."""
+def create_webhooks(settings: Settings, events: JobEvents) -> WebhookSender:
+    """Creates the sender of webhooks to the configured URL."""
     assert settings.webhook_url is not None
     assert settings.webhook_secret is not None
-    receiver = Receiver(settings.webhook_url, private=settings.webhook_private)
-    return Webhooks(receiver, settings.webhook_secret.get_secret_value(), events)
+    client = WebhookClient(settings.webhook_url, private=settings.webhook_private)
+    return WebhookSender(client, settings.webhook_secret.get_secret_value(), events)
 
 
 def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
-    """The whole server as an ASGI application; its lifespan ends in all models being unloaded."""
+    """Creates the whole server as an ASGI application. All models are unloaded at the end of its lifespan."""
     metrics = Metrics()
     url = settings.database_url
     database = Database(default_url(settings.data_dir) if url is None else url.get_secret_value())
@@ -183,37 +183,37 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         max_bytes=settings.max_stored_bytes,
         max_owner_bytes=settings.max_stored_bytes_per_key,
     )
-    artifacts = Artifacts(settings.data_dir / "artifacts", expire_s=settings.expire_s)
-    uploaded = Files(
+    artifacts = ArtifactStore(settings.data_dir / "artifacts", expire_s=settings.expire_s)
+    uploaded = FileStore(
         database,
         settings.data_dir / "files",
         expire_s=settings.expire_files_s,
         max_owner_files=settings.max_files_per_key,
         max_owner_bytes=settings.max_file_bytes_per_key,
     )
-    references = References(uploaded, Fetcher() if settings.fetch_images else None)
-    intake = Intake(
+    references = ReferenceResolver(uploaded, ImageFetcher() if settings.fetch_images else None)
+    bodies = BodyReader(
         settings.data_dir / "uploads",
         max_json_bytes=settings.max_json_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         timeout_s=settings.body_timeout_s,
     )
     jobs = create_jobs(settings, pool, database)
-    store = Store(settings.cache_dir / "models", pool)
+    model_files = ModelFilesService(settings.models_dir, pool)
     services = Services(
         settings=settings,
         pool=pool,
-        intake=intake,
+        bodies=bodies,
         artifacts=artifacts,
         jobs=jobs,
-        video_creator=VideoCreator(pool, intake, jobs, store),
-        responses=Responses(
+        video_creator=VideoCreator(pool, bodies, jobs, model_files),
+        responses=ResponseService(
             pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
         ),
         database=database,
         metrics=metrics,
-        store=store,
-        downloads=Downloads(),
+        model_files=model_files,
+        downloads=DownloadManager(),
         files=uploaded,
         references=references,
         decompositions=Decompositions(),
@@ -237,15 +237,17 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         openapi_config=None,
         logging_config=None,
     )
-    guarded = KeyGate(
-        Shortcut(routes, {"/v1/chat/completions": chat.create}),
+    guarded = ApiKeyMiddleware(
+        FastRoutes(routes, {"/v1/chat/completions": chat.create}),
         (key.get_secret_value() for key in settings.api_keys),
         (key.get_secret_value() for key in settings.admin_keys),
     )
-    gated = OriginGate(
+    gated = OriginMiddleware(
         guarded,
         hosts=(settings.host, *settings.allowed_hosts),
         origins=settings.allowed_origins,
         public=not is_loopback(settings.host),
     )
-    return RequestLog(DrainGate(gated, lifecycle), metrics, ignore_unknown_fields=settings.unknown_fields == "ignore")
+    return RequestMiddleware(
+        DrainMiddleware(gated, lifecycle), metrics, ignore_unknown_fields=settings.unknown_fields == "ignore"
+    )

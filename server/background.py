@@ -1,4 +1,4 @@
-"""Background tasks of the server, and their end."""
+"""Background tasks of the server, from start to shutdown."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ SWEEP_S = 60.0
 
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
-    """What goes on beside the requests: preloading, sweeping; at the end all jobs and models are stopped."""
-    tending = (services.pool.unload_idle(), services.responses.tend(), services.jobs.tend())
-    work = (_sweep(services), _preload(services), *tending)
-    tasks = [asyncio.create_task(one) for one in work]
+    """Runs background tasks; at the end it stops them, all jobs and all models."""
+    pool, responses, jobs = services.pool, services.responses, services.jobs
+    loops = (pool.unload_idle(), responses.run(), jobs.run(), _sweep(services), _preload(services))
+    tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield
     finally:
@@ -39,7 +39,7 @@ async def _sweep(services: Services) -> None:
             await services.artifacts.sweep()
             await services.files.sweep()
         except (OSError, RequestError) as error:
-            log.warning("sweeping failed: %s", error)
+            log.warning("removing expired files failed: %s", error)
         await asyncio.sleep(SWEEP_S)
 
 

@@ -1,4 +1,7 @@
-"""What the operator may set: address, keys, gates, limits. From `MUYBRIDGE_*` variables, a file, or the command."""
+"""The settings of the server: address, keys, access checks, limits.
+
+They come from the command line, `MUYBRIDGE_*` environment variables, and a YAML file.
+"""
 
 import base64
 import ipaddress
@@ -20,7 +23,7 @@ WEBHOOK_SECRET_BYTES = 24
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address; host names other than "localhost" count as reachable."""
+    """Whether only this machine can reach an address. Host names besides "localhost" count as reachable by others."""
     if host == "localhost":
         return True
     try:
@@ -34,10 +37,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MUYBRIDGE_", extra="forbid", frozen=True)
     yaml_path: ClassVar[Path | None] = None
-    """The configuration file to read, if any; set by the command before it builds the settings."""
+    """The configuration file to read, if any. The command sets it before it creates the settings."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Anything but loopback needs `api_keys`."""
+    """Address to listen on. Addresses other than loopback need `api_keys`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on. 0: any that is free; the log says which."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("~/.local/share/muybridge")
     """Folder of generated images and videos, uploads, and the database."""
     preload: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to load at start instead of on their first request."""
+    """Models to load at the start instead of at their first request."""
 
     memory_budget_gib: PositiveFloat | None = None
     """Memory for models, in GiB: on each GPU, or in RAM without a GPU. None: nine tenths of what is free at start."""
@@ -119,6 +122,11 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     """`console` for people, `json` for programs."""
 
+    @property
+    def models_dir(self) -> Path:
+        """The directory that holds one folder per downloaded model."""
+        return self.cache_dir / "models"
+
     @field_validator("api_keys", "admin_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -133,7 +141,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql://")):
-            raise ValueError("write sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
+            raise ValueError("must be sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
         return value
 
     @model_validator(mode="after")
@@ -142,22 +150,26 @@ class Settings(BaseSettings):
             return self
         parts = urlsplit(self.webhook_url)
         if parts.scheme not in (("https", "http") if self.webhook_private else ("https",)) or not parts.hostname:
-            raise ValueError("webhook_url must be https://HOST/..., or http with webhook_private")
+            raise ValueError("webhook_url must be https://HOST/..., or http://HOST/... with webhook_private: true")
         if not re.fullmatch("[!-~]{1,2048}", self.webhook_url) or "@" in parts.netloc:
-            raise ValueError("webhook_url must be plain ASCII, without credentials")
+            raise ValueError(
+                "webhook_url must be printable ASCII without spaces and credentials, of at most 2048 characters"
+            )
         secret = "" if self.webhook_secret is None else self.webhook_secret.get_secret_value()
         try:
             long_enough = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) >= WEBHOOK_SECRET_BYTES
         except ValueError:
             long_enough = False
         if not secret.startswith("whsec_") or not long_enough:
-            raise ValueError(f"webhook_secret must be whsec_ and base64 of {WEBHOOK_SECRET_BYTES} bytes or more")
+            raise ValueError(
+                f"webhook_secret must be whsec_ followed by the base64 of at least {WEBHOOK_SECRET_BYTES} bytes"
+            )
         return self
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
         if not is_loopback(self.host) and not (self.api_keys or self.admin_keys):
-            raise ValueError(f"host {self.host} can be reached from outside: set api_keys (MUYBRIDGE_API_KEYS) as well")
+            raise ValueError(f"host {self.host} is reachable by other machines: set api_keys (MUYBRIDGE_API_KEYS) too")
         return self
 
     @classmethod
@@ -169,7 +181,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line wins over the environment, and that over the file."""
+        """The command line overrides the environment, which overrides the file."""
         del dotenv_settings, file_secret_settings
         if cls.yaml_path is None:
             return init_settings, env_settings

@@ -5,10 +5,7 @@ catalog (`adapters/catalog/catalog.py`).
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,6 +16,7 @@ from adapters.base import Kind
 from adapters.catalog.catalog import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
+from adapters.files import write_file
 from adapters.registry import BACKENDS, default_backend, implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
@@ -137,28 +135,17 @@ def save_config(config: ModelConfig, path: Path) -> None:
     data = config.model_dump(mode="json", exclude_none=True)
     is_json = path.suffix == ".json"
     text = json.dumps(data, indent=2) + "\n" if is_json else yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
-    write_atomically(path, text)
+    write_text(path, text)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a file atomically: a temporary file is flushed to the disk and renamed.
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file so that readers see either the old text or the new one.
 
     Raises:
         ConfigurationError: It cannot be written.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        write_file(path, text.encode())
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
 

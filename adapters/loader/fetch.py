@@ -23,6 +23,7 @@ from adapters.base import LoadProgress, Report
 from adapters.catalog.catalog import CATALOG
 from adapters.catalog.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.errors import ModelLoadFailed
+from adapters.files import sync
 from adapters.loader.cache import MANIFEST, directory_of, lock_path, mark_accessed, partial_download, read_manifest
 from adapters.loader.hub import fetch_hub
 from adapters.loader.hub_plan import LAST_SOURCE_TIMEOUT_S, SOURCE_TIMEOUT_S
@@ -200,7 +201,7 @@ def _publish(ready: Path, directory: Path, stage: Path) -> None:
     if directory.exists():  # From another source, or damaged.
         os.rename(directory, stage / "old")
     os.rename(ready, directory)
-    _sync(directory.parent)
+    sync(directory.parent)
 
 
 def _gguf(raw: Path) -> Path | None:
@@ -271,21 +272,11 @@ def _write_manifest(directory: Path, about: dict[str, Any], sums: dict[str, str]
             name = path.relative_to(directory).as_posix()
             with path.open("rb") as content:
                 sha256 = sums.get(name) or hashlib.file_digest(content, "sha256").hexdigest()
-                os.fsync(content.fileno())
+            sync(path)
             files.append({"name": name, "size_bytes": path.stat().st_size, "sha256": sha256})
     started = about.pop("started")
     manifest = {**about, "fetched_at": int(time.time()), "fetch_s": round(time.time() - started, 1), "files": files}
-    with open(directory / MANIFEST, "x", encoding="utf-8") as out:
-        json.dump(manifest, out, indent=2)
-        out.flush()
-        os.fsync(out.fileno())
+    (directory / MANIFEST).write_text(json.dumps(manifest, indent=2), "utf-8")  # whole once `directory` is renamed
+    sync(directory / MANIFEST)
     directory.chmod(0o755)
-    _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(directory)

@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from adapters.errors import InvalidMedia
+from adapters.files import sync
 from adapters.media.decode_image import encode_image
 from adapters.media.decode_video import convert_video
 from adapters.media.join_video import contact_sheet, join_clips, read_frame
@@ -110,8 +111,7 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     part = target if target.suffix == ".part" else target.with_name(target.name + ".part")
     try:
         reply = _COMMANDS[request["command"]](request, part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(part)
         if part != target:
             part.rename(target)
     except InvalidMedia as error:

@@ -1,7 +1,7 @@
 """The subcommands of `muybridge`. Each of `main.COMMANDS` is a module here with a `register(subparsers)`.
 
-`register` adds a parser and sets `run`, a function of the parsed arguments that returns the exit status. Modules here
-import what is heavy inside that function, so that `muybridge --help` answers at once.
+`register` adds a parser and sets `run`, a function of the parsed arguments that returns the exit status. Modules
+here import large libraries inside that function, so that `muybridge --help` is fast.
 """
 
 import argparse
@@ -20,7 +20,7 @@ Subparsers = Any
 
 
 def add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...] = SETTINGS) -> None:
-    """Adds `--config` and options named as settings; `read_settings` finds them again."""
+    """Adds `--config` and one option per setting, for `read_settings`."""
     parser.add_argument("--config", type=Path, help="a YAML file of settings (docs/configuration.md)")
     for name in names:
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS)
@@ -28,10 +28,10 @@ def add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...] = SETTI
 
 
 def read_settings(arguments: argparse.Namespace) -> "Settings":
-    """The settings from command line (see `add_settings`), environment and file.
+    """Reads the settings from the command line (see `add_settings`), the environment and the file.
 
     Raises:
-        ConfigurationError: They do not fit; the message names the key.
+        ConfigurationError: A setting is invalid; the message names it.
     """
     import yaml
     from pydantic import ValidationError
@@ -41,7 +41,7 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
 
     config = arguments.config or (Path(value) if (value := os.environ.get("MUYBRIDGE_CONFIG")) else None)
     if config is not None and not config.is_file():
-        raise ConfigurationError(f"{config}: there is no such file")
+        raise ConfigurationError(f"{config}: the file does not exist")
     Settings.yaml_path = config
     try:
         return Settings(**{name: value for name, value in vars(arguments).items() if name in arguments.settings})
@@ -51,5 +51,5 @@ def read_settings(arguments: argparse.Namespace) -> "Settings":
         raise ConfigurationError(f"{config or 'settings'}: {key + ': ' if key else ''}{first['msg']}") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{config}: {' '.join(str(error).split())}") from None
-    except (TypeError, ValueError):  # pydantic-settings updates a dictionary with whatever the file holds
-        raise ConfigurationError(f"{config}: expected settings as `name: value`") from None
+    except (TypeError, ValueError):  # pydantic-settings updates a dictionary with the file's content, of any type
+        raise ConfigurationError(f"{config}: the file must contain settings as `name: value`") from None

@@ -1,4 +1,4 @@
-"""`muybridge config init|show|check`: write a configuration to begin with, print what holds, find what is wrong."""
+"""`muybridge config init|show|check`: write a first configuration, print the settings in force, find errors."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Any, cast
 from server.commands import Subparsers, add_settings, read_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-configuration.yaml"
-"""The annotated catalog; the wheel carries it too."""
+"""The annotated catalog, which the wheel contains too."""
 KINDS = ("text", "vision", "embedding", "speech", "voice", "image", "video")
 
 
@@ -18,43 +18,47 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("config", help="write, show or check configuration files")
     actions = parser.add_subparsers(dest="action", required=True)
 
-    init = actions.add_parser("init", help="write a configuration to begin with")
-    init.add_argument("path", type=Path, help="where to; .json for JSON, else YAML")
-    init.add_argument("--kind", help=f"of one model ({', '.join(KINDS)}); without it: an annotated catalog of your own")
-    init.add_argument("--force", action="store_true", help="replace a file that is there")
+    init = actions.add_parser("init", help="write a first configuration")
+    init.add_argument("path", type=Path, help="the file to write: JSON if it ends in .json, else YAML")
+    init.add_argument(
+        "--kind", help=f"for one model of this kind ({', '.join(KINDS)}); without it: an annotated catalog"
+    )
+    init.add_argument("--force", action="store_true", help="replace an existing file")
     init.set_defaults(run=run_init)
 
-    show = actions.add_parser("show", help="print the settings in force and where models would run")
+    show = actions.add_parser("show", help="print the settings in force and the models of the profile")
     add_settings(show, ("profile", "catalog", "cache-dir", "data-dir"))
-    show.add_argument("--json", action="store_true", help="for programs")
+    show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(run=run_show)
 
-    check = actions.add_parser("check", help="check files: settings, catalogs, models' configurations")
+    check = actions.add_parser("check", help="check settings, catalogs and model configurations")
     check.add_argument("paths", type=Path, nargs="+", metavar="path")
-    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=run_check)
 
 
 def run_init(arguments: argparse.Namespace) -> int:
-    """Writes the file; 2 where it would replace one."""
+    """Writes the file."""
     from adapters.catalog.catalog import ConfigurationError
-    from adapters.catalog.model_config import default_config, save_config, write_atomically
+    from adapters.catalog.model_config import default_config, save_config, write_text
 
     path: Path = arguments.path
     if path.exists() and not arguments.force:
-        raise ConfigurationError(f"{path}: the file is there already; --force replaces it")
+        raise ConfigurationError(f"{path}: the file exists; use --force to replace it")
     if arguments.kind:
         save_config(default_config(arguments.kind), path)
     elif path.suffix == ".json":
-        raise ConfigurationError(f"{path}: the annotated catalog is YAML, since JSON has no comments; name it .yaml")
+        raise ConfigurationError(
+            f"{path}: the annotated catalog is YAML, since JSON has no comments; use a name that ends in .yaml"
+        )
     else:
-        write_atomically(path, EXAMPLE.read_text("utf-8"))
+        write_text(path, EXAMPLE.read_text("utf-8"))
     print(f"wrote {path}")
     return 0
 
 
 def run_show(arguments: argparse.Namespace) -> int:
-    """Prints settings (never keys) and the profile's models."""
+    """Prints the settings (without keys) and the profile's models."""
     from rich.console import Console
     from rich.table import Table
 
@@ -63,7 +67,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
     profile = catalog.profile(settings.profile)
-    # Keys are shown as stars, by pydantic.
+    # pydantic shows keys as stars
     values = settings.model_dump(mode="json")
     models = {name: catalog.models[name].model_dump(mode="json", exclude_defaults=True) for name in profile.models}
     if arguments.json:
@@ -74,7 +78,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     for name, value in values.items():
         table.add_row(name, json.dumps(value) if isinstance(value, list) else str(value))
     console.print(table)
-    served = Table("model", "kind", "backend", "also answers to", title=f"Profile {settings.profile}")
+    served = Table("model", "kind", "backend", "aliases", title=f"Profile {settings.profile}")
     for name in profile.models:
         entry = catalog.models[name]
         aliases = [alias for alias, meant in profile.aliases.items() if meant == name]
@@ -84,7 +88,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Checks each file as what it is; 2 if one is wrong."""
+    """Checks each file by its type. The exit status is 2 if one has errors."""
     from rich.console import Console
 
     results = [check_file(path) for path in arguments.paths]
@@ -97,7 +101,7 @@ def run_check(arguments: argparse.Namespace) -> int:
                 for line in result[word]:
                     console.print(f"{word[:-1]}: {line}")
             for name, value in result["recommendations"].items():
-                console.print(f"better: {name}: {value}")
+                console.print(f"recommended: {name}: {value}")
             if not result["errors"]:
                 needed = result["estimated_memory_bytes"]
                 console.print(f"ok: {result['path']} ({result['what']}{f', {needed / 1e9:.1f} GB' if needed else ''})")
@@ -105,7 +109,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def check_file(path: Path) -> dict[str, Any]:
-    """What is wrong with a file: settings, a catalog (it has `models` or `profiles`), or a model's (it has a kind)."""
+    """Checks a file: settings, a catalog (with `models` or `profiles`), or a model's configuration (with a kind)."""
     from adapters.catalog.yaml_lines import ConfigurationError, read_located
 
     result: dict[str, Any] = {
@@ -152,13 +156,13 @@ def _check_model(path: Path) -> dict[str, Any]:
     file = read_located(path)
     found = validate_config(config, load_catalog(), hardware.find())
 
-    def placed(message: str) -> str:
+    def located(message: str) -> str:
         field, colon, rest = message.partition(": ")
         return file.problem((field,), rest) if colon and field.isidentifier() else file.problem((), message)
 
     return {
-        "errors": [placed(message) for message in found.errors],
-        "warnings": [placed(message) for message in found.warnings],
+        "errors": [located(message) for message in found.errors],
+        "warnings": [located(message) for message in found.warnings],
         "recommendations": found.recommendations,
         "estimated_memory_bytes": found.estimated_memory_bytes,
     }
@@ -172,7 +176,7 @@ def _check_settings(path: Path) -> dict[str, Any]:
     from server.settings import Settings
 
     class FileSettings(Settings):
-        """The file alone: what the environment would add is not the file's fault."""
+        """Settings from the file alone, without the environment."""
 
         @classmethod
         def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, *_: Any, **__: Any) -> Any:
@@ -181,14 +185,18 @@ def _check_settings(path: Path) -> dict[str, Any]:
     file = read_located(path)
     data: Any = {} if file.data is None else file.data
     if not isinstance(data, dict):
-        raise ConfigurationError(f"{path}: expected settings, a catalog or a model's configuration, as `name: value`")
+        raise ConfigurationError(
+            f"{path}: the file must contain settings, a catalog or a model's configuration, as `name: value`"
+        )
     try:
         settings = FileSettings(**cast(dict[str, Any], data))
     except ValidationError as error:
         raise file.error(error) from None
     if settings.profile not in (catalog := load_catalog(settings.catalog)).profiles:
         names = ", ".join(catalog.profiles)
-        raise ConfigurationError(file.problem(("profile",), f"there is no {settings.profile!r}; there are {names}"))
+        raise ConfigurationError(
+            file.problem(("profile",), f"there is no profile {settings.profile!r}; choose one of {names}")
+        )
     return {}
 
 
@@ -198,4 +206,4 @@ CHECKS: tuple[tuple[str, set[str], Check], ...] = (
     ("a model's configuration", {"kind", "model_type", "model", "model_name"}, _check_model),
     ("settings", set(), _check_settings),
 )
-"""What a file is, by the keys that it has; the first that fits."""
+"""The types of files, recognised by their keys: the first one that matches."""

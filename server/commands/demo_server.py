@@ -19,7 +19,7 @@ START_S = 60.0
 STOP_S = 40.0
 """The server's own time to drain, and some more; after it, it is killed."""
 PROGRESS = (": downloading", ": joining", ": converting", ": waiting", "loading ", "loaded ", "unloaded ")
-"""What is shown of the server's log: how models come to be."""
+"""Lines of the server's log that are shown: downloading and loading models."""
 Process = subprocess.Popen[str] | subprocess.Popen[bytes]
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
@@ -45,7 +45,7 @@ def run_demo(output: Path, profile: str = "starter") -> int:
         stop(server)
         assert server.stderr is not None
         threading.Thread(target=_watch, args=(server.stderr, output / "server.log")).start()
-        if not _answers(server, port):
+        if not _wait_until_ready(server, port):
             print(f"The server did not start; see {output / 'server.log'}.", file=sys.stderr)
             return 1
         story = subprocess.Popen([sys.executable, str(STORY), "--output", str(output)], env=story_env)
@@ -90,7 +90,7 @@ def _end_with_parent() -> Callable[[], None] | None:
 
 
 def _watch(lines: IO[str], log: Path) -> None:
-    """Keeps the server's log in a file and shows what tells of a model's coming."""
+    """Writes the server's log to a file, and shows the lines about models."""
     with log.open("w") as file:
         for line in lines:
             file.write(line)
@@ -99,7 +99,7 @@ def _watch(lines: IO[str], log: Path) -> None:
                 print("          " + " ".join(line.split("]", 1)[-1].split("request_id=")[0].split()), flush=True)
 
 
-def _answers(server: subprocess.Popen[str], port: int) -> bool:
+def _wait_until_ready(server: subprocess.Popen[str], port: int) -> bool:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.poll() is None:
         try:

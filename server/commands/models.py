@@ -1,4 +1,4 @@
-"""`muybridge models`: list, pull, verify and remove model files here; load and unload models of a running server."""
+"""`muybridge models`: list, pull, verify and remove model files; load and unload models of a running server."""
 
 import argparse
 import json
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from adapters.base import LoadProgress
     from adapters.catalog.catalog import Catalog, ModelEntry
 
-HERE = ("catalog", "profile", "cache-dir")
-"""Settings that matter to the files of models."""
+FILE_SETTINGS = ("catalog", "profile", "cache-dir")
+"""Settings that matter for model files."""
 REPLY_S = 600.0
 
 
@@ -24,10 +24,10 @@ def register(subparsers: Subparsers) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("models", help="list, pull, verify, remove, load and unload models")
     actions = parser.add_subparsers(dest="action", required=True)
-    _add(actions, "list", run_list, "known models, and which of them are here", names="")
-    _add(actions, "pull", run_pull, "download models; one that broke off goes on from where it stopped", names="+")
-    _add(actions, "verify", run_verify, "read all files of models, and compare their sums", names="+")
-    _add(actions, "remove", run_remove, "remove the files of models", names="+")
+    _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
+    _add(actions, "pull", run_pull, "download models; an interrupted download continues where it stopped", names="+")
+    _add(actions, "verify", run_verify, "verify the checksums of models' files", names="+")
+    _add(actions, "remove", run_remove, "remove models' files", names="+")
     for action, text in (("load", "load a model in a running server"), ("unload", "unload it")):
         remote = actions.add_parser(action, help=text)
         remote.add_argument("name")
@@ -41,20 +41,20 @@ def _add(actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int
     parser = actions.add_parser(name, help=text)
     if names:
         parser.add_argument("names", nargs=names, metavar="NAME")
-    add_settings(parser, HERE)
+    add_settings(parser, FILE_SETTINGS)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.set_defaults(run=run)
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Shows known and cached models."""
+    """Lists known and downloaded models."""
     from adapters.loader.cache import gigabytes, list_cached
 
-    catalog, cache_dir, served = _known(arguments)
-    cached = {model.name: model for model in list_cached(cache_dir)}
+    catalog, models_dir, served = _catalog_and_models(arguments)
+    cached = {model.name: model for model in list_cached(models_dir)}
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys((*catalog.models, *cached)):
-        entry, here = catalog.models.get(name), cached.get(name)
+        entry, local_copy = catalog.models.get(name), cached.get(name)
         rows.append(
             {
                 "id": name,
@@ -62,13 +62,13 @@ def run_list(arguments: argparse.Namespace) -> int:
                 "license": entry.license if entry else None,
                 "served": name in served,
                 "unusable": entry.unusable or None if entry else None,
-                "cached": here is not None,
-                "local": entry is not None and here is None and _located(name, entry, cache_dir) is not None,
-                "size_bytes": here.size_bytes if here else None,
-                "downloaded_at": here.downloaded_at if here else None,
-                "last_accessed_at": here.last_accessed_at if here else None,
-                "source": here.source if here else None,
-                "commit": here.commit if here else None,
+                "cached": local_copy is not None,
+                "local": entry is not None and local_copy is None and _located(name, entry, models_dir) is not None,
+                "size_bytes": local_copy.size_bytes if local_copy else None,
+                "downloaded_at": local_copy.downloaded_at if local_copy else None,
+                "last_accessed_at": local_copy.last_accessed_at if local_copy else None,
+                "source": local_copy.source if local_copy else None,
+                "commit": local_copy.commit if local_copy else None,
             }
         )
     if arguments.json:
@@ -80,13 +80,13 @@ def run_list(arguments: argparse.Namespace) -> int:
     console = Console()
     table = Table("model", "kind", "licence", "files", "last used", box=None)
     for row in rows:
-        place = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
-        place = "cannot be served" if row["unusable"] else place
+        files = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
+        files = "cannot be served" if row["unusable"] else files
         name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
-        table.add_row(name, row["kind"] or "?", row["license"] or "", place, _day(row["last_accessed_at"]))
-    if not console.is_terminal:  # A line per model, for grep.
+        table.add_row(name, row["kind"] or "?", row["license"] or "", files, _day(row["last_accessed_at"]))
+    if not console.is_terminal:  # one line per model, for grep
         console.width = measure_renderables(console, console.options.update(max_width=1000), [table]).maximum
-    console.print(table, "", f"* served by the profile; the cache is {cache_dir}", soft_wrap=True)
+    console.print(table, "", f"* served by the profile; models are stored in {models_dir}", soft_wrap=True)
     return 0
 
 
@@ -96,12 +96,12 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
     from adapters.loader import fetch
 
-    catalog, cache_dir, _ = _known(arguments)
+    catalog, models_dir, _ = _catalog_and_models(arguments)
     entries = {name: _entry(catalog, name) for name in arguments.names}
     pulled: list[dict[str, Any]] = []
     for name, entry in entries.items():
         with _bars(name, quiet=arguments.json) as report:
-            fetching = fetch.fetch(name, entry.sources, cache_dir, report, backend=entry.backend, to_load=False)
+            fetching = fetch.fetch(name, entry.sources, models_dir, report, backend=entry.backend, to_load=False)
             path = asyncio.run(fetching)
         pulled.append({"id": name, "path": str(path)})
         if not arguments.json:
@@ -110,20 +110,22 @@ def run_pull(arguments: argparse.Namespace) -> int:
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
-    """Checks the files of models; 1 where any is not valid."""
+    """Verifies the files of models. The exit status is 1 if any is invalid."""
     from dataclasses import asdict
 
     from adapters.base import LoadProgress
     from adapters.errors import ModelNotFound
     from adapters.loader.verification import verify
 
-    catalog, cache_dir, _ = _known(arguments)
+    catalog, models_dir, _ = _catalog_and_models(arguments)
     results: list[dict[str, Any]] = []
     for name in arguments.names:
-        path = _located(name, catalog.models.get(name), cache_dir)
+        path = _located(name, catalog.models.get(name), models_dir)
         if path is None:
             _entry(catalog, name)
-            raise ModelNotFound(f"The model {name!r} is not in the cache; `muybridge models pull {name}` fetches it.")
+            raise ModelNotFound(
+                f"The model {name!r} is not downloaded. Download it with `muybridge models pull {name}`."
+            )
         with _bars(name, quiet=arguments.json) as report:
             found = verify(
                 path,
@@ -145,10 +147,10 @@ def run_remove(arguments: argparse.Namespace) -> int:
     """Removes the files of models."""
     from adapters.loader.cache import delete, gigabytes
 
-    _, cache_dir, _ = _known(arguments)
+    _, models_dir, _ = _catalog_and_models(arguments)
     removed: list[dict[str, Any]] = []
     for name in arguments.names:
-        freed = delete(cache_dir, name)
+        freed = delete(models_dir, name)
         removed.append({"id": name, "freed_bytes": freed})
         if not arguments.json:
             print(f"{name}: removed, {gigabytes(freed)} freed")
@@ -163,7 +165,7 @@ def run_remote(arguments: argparse.Namespace) -> int:
 
     base = arguments.url.rstrip("/").removesuffix("/v1")
     if not base.startswith(("http://", "https://")):
-        print(f"muybridge: {arguments.url}: write http://HOST:PORT", file=sys.stderr)
+        print(f"muybridge: {arguments.url}: the URL must be http://HOST:PORT", file=sys.stderr)
         return 2
     url = f"{base}/v1/models/{quote(arguments.name)}/{arguments.action}"
     headers = {"Authorization": f"Bearer {arguments.key}"} if arguments.key else {}
@@ -175,7 +177,7 @@ def run_remote(arguments: argparse.Namespace) -> int:
         print(f"muybridge: {_message(error.read()) or error}", file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
-        print(f"muybridge: {base} does not answer as a server of Muybridge: {error}", file=sys.stderr)
+        print(f"muybridge: there is no Muybridge server at {base}: {error}", file=sys.stderr)
         return 1
     if arguments.json:
         return _json(model)
@@ -184,20 +186,20 @@ def run_remote(arguments: argparse.Namespace) -> int:
 
 
 def _message(body: bytes) -> str:
-    """What an error envelope says; "" for what is none."""
+    """The message of an error envelope; "" if the body is not one."""
     try:
         return str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         return ""
 
 
-def _known(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ...]]":
-    """The catalog, the cache's directory, and which models the profile serves."""
+def _catalog_and_models(arguments: argparse.Namespace) -> "tuple[Catalog, Path, tuple[str, ...]]":
+    """The catalog, the directory of model files, and the names of the profile's models."""
     from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
-    return catalog, settings.cache_dir / "models", catalog.profile(settings.profile).models
+    return catalog, settings.models_dir, catalog.profile(settings.profile).models
 
 
 def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
@@ -205,28 +207,28 @@ def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
 
     entry = catalog.models.get(name)
     if entry is None:
-        raise ModelNotFound(f"There is no model {name!r} in the catalog; `muybridge models list` shows what is.")
+        raise ModelNotFound(f"There is no model {name!r} in the catalog. List all models with `muybridge models list`.")
     if not entry.sources:
-        raise ModelNotFound(f"The model {name!r} has no files.")
+        raise ModelNotFound(f"The model {name!r} has no files to download or verify.")
     if entry.unusable:
         raise ModelLoadFailed(f"The model {name!r} cannot be loaded here: {entry.unusable}.")
     return entry
 
 
-def _located(name: str, entry: "ModelEntry | None", cache_dir: Path) -> Path | None:
-    """Where a model's files are; also of one that no catalog knows any more."""
+def _located(name: str, entry: "ModelEntry | None", models_dir: Path) -> Path | None:
+    """The path of a model's files, also when the catalog no longer has the model."""
     from adapters.loader.cache import find_cached
     from adapters.loader.fetch import locate
 
     if entry is not None and entry.sources:
-        return locate(name, entry.sources, cache_dir)
-    found = find_cached(cache_dir, name)
+        return locate(name, entry.sources, models_dir)
+    found = find_cached(models_dir, name)
     return found.path if found else None
 
 
 @contextmanager
 def _bars(name: str, *, quiet: bool) -> "Generator[Callable[[LoadProgress], None]]":
-    """Progress bars on standard error, one for each stage; bytes where they are known."""
+    """Progress bars on standard error, one per stage, with sizes if they are known."""
     if quiet:
         yield lambda progress: None
         return

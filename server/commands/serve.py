@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 
-COLLECT_AFTER = 10_000
-"""Objects that came to be and did not go, before Python looks for garbage among the newest. At its own 700 the eight
-requests at work set it off again and again, and it found nothing: a tenth of what a short answer costs."""
+GC_THRESHOLD = 10_000
+"""New objects before Python's garbage collector runs. At Python's default of 700, a few concurrent requests trigger it
+all the time without any garbage, which is a tenth of the cost of a short answer."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -24,27 +24,27 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until told to stop."""
+    """Serves until a signal stops it."""
     import uvloop
 
     from adapters.process.memory_usage import keep_one_heap
     from server.http.metrics import configure_logs
 
     keep_one_heap()
-    gc.set_threshold(COLLECT_AFTER)
+    gc.set_threshold(GC_THRESHOLD)
     settings = read_settings(arguments)
     os.environ["PYTHONSAFEPATH"] = "1"  # vLLM starts `python -m`, which would look into the current directory first
-    os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # models' processes log alike
+    os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # the models' processes use the same level
     configure_logs(settings.log_level, settings.log_format)
     uvloop.run(serve(settings))
     return 0
 
 
 async def serve(settings: "Settings") -> None:
-    """Serves the profile's models until it is told to stop.
+    """Serves the profile's models until a signal stops it.
 
     Raises:
-        ConfigurationError: The settings name a port, a folder, a profile or a file that cannot be used.
+        ConfigurationError: A port, folder, profile or file of the settings cannot be used.
     """
     from adapters.catalog.catalog import ConfigurationError, load_catalog
     from server.app import create_app, create_pool

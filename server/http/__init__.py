@@ -1,17 +1,18 @@
 """What every request passes through: connections, bodies, access checks, streams and replies.
 
-auth          Who may call
-bodies        Intake of request bodies: JSON and multipart, under limits, strictly UTF-8, files streamed to disk
-byte_stream   Files that are sent while they are made: first bytes before the headers, and cancelling when the ...
-drain         Refusing new work while the server drains
-errors        From an exception to a response: the envelope of `compat.errors` as bytes, and a log line with the ...
-fast_routes   The busiest routes, found before Litestar looks: finding a route is a twentieth of what a short ...
-metrics       Request ids, timing headers, Prometheus metrics and logs: what the operator sees of a request
-multipart     Multipart bodies as they arrive: text fields into memory, files onto the disk
-origins       Which browsers and names may reach the server: a gate against DNS rebinding and cross-site requests
-replies       How a reply leaves: JSON of wire objects, texts, and files with ranges
-request       What handlers read from a request besides its body
-server        The public port: uvicorn, with what it lacks against slow and greedy clients, and a drain that keeps ...
-streaming     Replies that take long: the first item before the headers, server-sent events, and cancelling when ...
-text_streams  Streams of text events: several prompts of one request as one stream, and tokens counted into the ...
+auth          API keys: who may send requests
+bodies        Reading request bodies: JSON and multipart, with limits, strictly UTF-8, files streamed to disk
+byte_stream   Files that are sent while they are generated, and cancelled when the client disconnects
+drain         Rejecting new requests while the server shuts down
+errors        From an exception to a reply: the encoded error envelope, and a log line for server errors
+fast_routes   A shortcut around Litestar's routing for the busiest routes
+metrics       Request ids, timing headers, Prometheus metrics and request logs
+multipart     Parsing multipart bodies as they arrive: text fields into memory, files to disk
+origins       Host and Origin checks: protection against DNS rebinding and cross-site requests
+protocol      The HTTP/1.1 protocol of the public port: uvicorn's, with deadlines and limits
+replies       Replies: JSON of wire objects, raw bytes, and files with range requests
+request       What route handlers read from a request besides its body
+server        The public port: binding, serving, and draining on SIGTERM
+streaming     Long replies: server-sent events, and cancelling work when the client disconnects
+text_streams  Merging streams of text events, and counting tokens for the metrics
 """

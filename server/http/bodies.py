@@ -1,6 +1,6 @@
-"""Intake of request bodies: JSON and multipart, under limits, strictly UTF-8, files streamed to disk.
+"""Reading request bodies: JSON and multipart, with limits, strictly UTF-8, files streamed to disk.
 
-Litestar's own parsers are not used: they decode by the client's charset and have no limits of their own.
+Litestar's own parsers are not used: they decode with the client's charset and have no limits.
 """
 
 import asyncio
@@ -22,63 +22,69 @@ from compat.errors import RequestError
 from server.http.multipart import MAX_FIELDS, Form, Segments
 from server.http.streaming import connection_of
 
-SILENCE_S = 30.0
-"""A body may pause this long."""
+IDLE_TIMEOUT_S = 30.0
+"""The longest pause while a body arrives."""
 INLINE_BYTES = 64 * 1024
-"""Larger JSON is decoded in a thread, so that the loop goes on."""
+"""Larger JSON is decoded in a thread, so that it does not block the event loop."""
 MAX_JSON_VALUES = 1_000_000
 MAX_INT = 2**63
-"""Larger whole numbers in JSON have no meaning in this API, and some libraries choke on them."""
+"""Integers beyond 64 bits have no meaning in this API, and some libraries fail on them."""
 
 
-class Intake:
+class BodyReader:
     """Reads request bodies within the server's limits."""
 
     def __init__(self, uploads_dir: Path, *, max_json_bytes: int, max_upload_bytes: int, timeout_s: float) -> None:
-        """Makes this process a private directory for uploads, and clears away those of servers that died."""
+        """Creates a directory for uploads of this process, and removes those of servers that were killed."""
         self._max_json_bytes = max_json_bytes
         self._max_upload_bytes = max_upload_bytes
         self._timeout_s = timeout_s
-        self._dir, self._lock = _claim(uploads_dir)
+        self._dir, self._lock = _claim_directory(uploads_dir)
 
     async def json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The JSON object of a request.
 
         Raises:
-            RequestError: 400 for what is not a JSON object, 408, 413, 415.
+            RequestError: 400, the body is not a JSON object; 408, 413, 415.
         """
-        return await decoded(await self.body(request))
+        return await decode_json(await self.json_bytes(request))
 
-    async def body(self, request: Request[Any, Any, Any]) -> bytes:
-        """The bytes of a request that says it is JSON.
+    async def json_bytes(self, request: Request[Any, Any, Any]) -> bytes:
+        """The undecoded body of a JSON request.
 
         Raises:
             RequestError: 408, 413, 415.
         """
         media_type, options = _content_type(request)
         if media_type != "application/json" or options.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-            raise RequestError("Send JSON in UTF-8, with `Content-Type: application/json`.", status=415)
-        if (whole := _arrived(request, self._max_json_bytes)) is not None:
+            raise RequestError(
+                "The body must be JSON. Send it in UTF-8, with the header `Content-Type: application/json`.", status=415
+            )
+        if (whole := _buffered_body(request, self._max_json_bytes)) is not None:
             return whole
-        return b"".join([part async for part in self._pieces(request, self._max_json_bytes)])
+        return b"".join([chunk async for chunk in self._receive_chunks(request, self._max_json_bytes)])
 
     async def optional_json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
-        """The JSON object of a request that may do without a body. Raises as `json`."""
+        """The JSON object of a request whose body is optional; {} when there is none. Raises as `json`."""
         if request.headers.get("content-length", "0") == "0" and "transfer-encoding" not in request.headers:
             return {}
         return await self.json(request)
 
     @asynccontextmanager
     async def form(self, request: Request[Any, Any, Any]) -> AsyncGenerator[Form]:
-        """The multipart form of a request, or its JSON object. The files live as long as the context.
+        """The multipart form of a request, or its JSON object. The files are removed when the context ends.
 
         Raises:
-            RequestError: 400 for a malformed body, 408, 413, 415.
+            RequestError: 400, the body is malformed; 408, 413, 415.
         """
         media_type, options = _content_type(request)
         is_json = media_type == "application/json"
         if not is_json and (media_type != "multipart/form-data" or "boundary" not in options):
-            raise RequestError("Send `multipart/form-data`, or JSON where the route takes it.", status=415)
+            raise RequestError(
+                "The body must be a form or JSON. Send it with the header `Content-Type: multipart/form-data` and a "
+                "boundary, or with `application/json`.",
+                status=415,
+            )
         folder = self._dir / secrets.token_hex(16)
         await asyncio.to_thread(folder.mkdir, mode=0o700)
         try:
@@ -90,24 +96,28 @@ class Intake:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def _chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
-        if (whole := _arrived(request, limit)) is not None:
+        if (whole := _buffered_body(request, limit)) is not None:
             yield whole
             return
-        async for piece in self._pieces(request, limit):
-            yield piece
+        async for chunk in self._receive_chunks(request, limit):
+            yield chunk
 
-    async def _pieces(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
+    async def _receive_chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
         deadline = time.monotonic() + self._timeout_s
         received, more = 0, True
         while more:
-            patience = min(SILENCE_S, deadline - time.monotonic())
+            timeout_s = min(IDLE_TIMEOUT_S, deadline - time.monotonic())
             try:
-                async with asyncio.timeout(patience):  # `wait_for` would make a task of it
+                async with asyncio.timeout(timeout_s):  # `wait_for` would create a task
                     message = await request.receive()
             except TimeoutError:
-                raise RequestError("The body did not arrive in time.", status=408) from None
+                raise RequestError(
+                    f"The body did not arrive in time. Send it within {self._timeout_s:g} s, without pauses of more "
+                    f"than {IDLE_TIMEOUT_S:g} s.",
+                    status=408,
+                ) from None
             if message["type"] != "http.request":
-                raise RequestError("The body was cut off.", status=400)
+                raise RequestError("The connection was closed before the end of the body.", status=400)
             received += len(message["body"])
             if received > limit:
                 raise _too_large(limit)
@@ -130,16 +140,18 @@ class Intake:
                     await asyncio.to_thread(segments.feed, parser.parse(chunk))
                 segments.feed(parser.parse(b""))
         except multipart.MultipartError as error:
-            raise RequestError(f"The multipart body is malformed: {error}") from None
+            raise RequestError(
+                f"The multipart body is malformed: {error}. Send a valid multipart/form-data body."
+            ) from None
         except UnicodeDecodeError:
-            raise RequestError("Text fields must be UTF-8.") from None
+            raise RequestError("A text field of the form is not valid UTF-8. Send all text fields in UTF-8.") from None
         finally:
             segments.close()
         return form
 
 
-async def decoded(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body is.
+async def decode_json(body: bytes) -> dict[str, Any]:
+    """Decodes a JSON object.
 
     Raises:
         RequestError: 400, 413.
@@ -147,10 +159,10 @@ async def decoded(body: bytes) -> dict[str, Any]:
     return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
 
 
-def _claim(parent: Path) -> tuple[Path, int]:
-    """A new directory of our own under `parent`, and the lock that says so; removes those whose owner has died.
+def _claim_directory(parent: Path) -> tuple[Path, int]:
+    """Creates a locked directory under `parent`, and removes those whose process has ended.
 
-    The kernel drops a dead process's lock, whatever killed it and in whichever container it ran.
+    The kernel releases the lock of an ended process, whatever ended it and in whichever container it ran.
     """
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for lock in parent.glob("*.lock"):
@@ -160,7 +172,7 @@ def _claim(parent: Path) -> tuple[Path, int]:
             shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
             lock.unlink(missing_ok=True)
         except BlockingIOError:
-            pass  # its server lives
+            pass  # its server is running
         finally:
             os.close(descriptor)
     own = parent / secrets.token_hex(8)
@@ -170,26 +182,28 @@ def _claim(parent: Path) -> tuple[Path, int]:
     return own, descriptor
 
 
-def _arrived(request: Request[Any, Any, Any], limit: int) -> bytes | None:
-    """The body, if all of it is there; None where it is still to be received.
+def _buffered_body(request: Request[Any, Any, Any], limit: int) -> bytes | None:
+    """The body, if it has arrived completely; None when it is still to be received.
 
     Raises:
         RequestError: 413, 415.
     """
     if _header(request, b"content-encoding", "identity") != "identity":
-        raise RequestError("Compressed request bodies are not taken.", status=415)
+        raise RequestError(
+            "The body is compressed, which is not supported. Send it without Content-Encoding.", status=415
+        )
     announced = _header(request, b"content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
     connection = connection_of(request.scope)
-    whole = None if connection is None else connection.body()
-    if whole is not None and len(whole) > limit:
+    body = None if connection is None else connection.body()
+    if body is not None and len(body) > limit:
         raise _too_large(limit)
-    return whole
+    return body
 
 
 def _header(request: Request[Any, Any, Any], name: bytes, default: str) -> str:
-    """A header's first value. Litestar would make a dictionary of them all."""
+    """The first value of a header. Litestar would build a dictionary of all headers."""
     found = (value for key, value in request.scope["headers"] if key == name)
     return next(found, default.encode()).decode("latin-1")
 
@@ -200,37 +214,46 @@ def _content_type(request: Request[Any, Any, Any]) -> tuple[str, dict[str, str]]
 
 
 def _too_large(limit: int) -> RequestError:
-    return RequestError(f"The body is larger than {limit} bytes.", code="request_too_large", status=413)
+    return RequestError(
+        f"The body is larger than {limit} bytes. Send a smaller one.", code="request_too_large", status=413
+    )
 
 
 def _decode(body: bytes) -> dict[str, Any]:
-    # Decoding holds the interpreter: what bounds it is the number of values, not of bytes.
+    # Decoding blocks the interpreter, for a time that depends on the number of values, not of bytes.
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
-        raise RequestError(f"The JSON holds more than {MAX_JSON_VALUES} values.", code="request_too_large", status=413)
+        raise RequestError(
+            f"The JSON has more than {MAX_JSON_VALUES} values. Send fewer.", code="request_too_large", status=413
+        )
     try:
         value = msgspec.json.decode(body)
     except RecursionError:
-        raise RequestError("The JSON is nested too deeply.", code="invalid_json") from None
+        raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
     except ValueError as error:  # msgspec's errors and bad UTF-8
-        raise RequestError(f"The body is not valid JSON: {error}", code="invalid_json") from None
+        raise RequestError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     if not isinstance(value, dict):
-        raise RequestError("The body must be a JSON object.", code="invalid_json")
-    _refuse_nonsense(value)
+        raise RequestError('The body must be a JSON object, such as {"model": "..."}.', code="invalid_json")
+    _check_values(value)
     return value  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
-def _refuse_nonsense(value: Any) -> None:
-    """Refuses what JSON allows and no field of this API means: NUL characters and numbers of many digits."""
+def _check_values(value: Any) -> None:
+    """Rejects what JSON allows and no field of this API accepts: NUL characters and integers beyond 64 bits."""
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
             if "\0" in item:
-                raise RequestError("Text must not contain NUL characters.", code="invalid_json")
+                raise RequestError(
+                    "A string in the JSON contains a NUL character (\\u0000). Remove it.", code="invalid_json"
+                )
         elif isinstance(item, dict):
             stack.extend(item.keys())  # pyright: ignore[reportUnknownArgumentType] - JSON
             stack.extend(item.values())  # pyright: ignore[reportUnknownArgumentType] - JSON
         elif isinstance(item, list):
             stack.extend(item)  # pyright: ignore[reportUnknownArgumentType] - JSON
         elif isinstance(item, int) and not -MAX_INT <= item < MAX_INT:
-            raise RequestError("A whole number is out of range.", code="invalid_json")
+            raise RequestError(
+                f"An integer in the JSON is out of range. Send values from {-MAX_INT} to {MAX_INT - 1}.",
+                code="invalid_json",
+            )

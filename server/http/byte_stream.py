@@ -1,7 +1,7 @@
-"""Files that are sent while they are made: first bytes before the headers, and cancelling when the client goes.
+"""Files that are sent while they are generated, and cancelled when the client disconnects.
 
-Their length is not known before their end, so there is no `content-length`; one that fails midway ends in a broken
-connection, which no client can take for a whole file.
+Their length is not known in advance, so there is no `content-length`. When generation fails midway, the connection is
+closed without the last chunk, so that no client takes the file for a complete one.
 """
 
 import logging
@@ -17,33 +17,33 @@ log = logging.getLogger(__name__)
 
 
 class ByteStream(EventStream):
-    """A growing file as an ASGI application. Make it with `byte_stream`."""
+    """A file in progress as an ASGI application. Make it with `byte_stream`."""
 
-    def __init__(self, first: bytes, pieces: AsyncGenerator[bytes], media_type: str) -> None:
-        """Takes the bytes that are there already, and those that follow."""
-        super().__init__(first, pieces)
+    def __init__(self, first: bytes, chunks: AsyncGenerator[bytes], media_type: str) -> None:
+        """Takes the first bytes, and the chunks after them."""
+        super().__init__(first, chunks)
         self._media_type = media_type
 
-    async def _pump(self, send: Send, direct: Callable[[bytes], bool] | None) -> None:
+    async def _send_frames(self, send: Send, direct: Callable[[bytes], bool] | None) -> None:
         del direct
         headers = [(b"content-type", self._media_type.encode()), (b"x-content-type-options", b"nosniff")]
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": self._first, "more_body": True})
-            async for piece in self._frames:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async for chunk in self._frames:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except Exception as error:  # the status is gone: the connection is broken off, for want of the last message
-            log.warning("a %s broke off: %s", self._media_type, type(error).__name__)
+        except Exception as error:  # the status is already sent: without a last message the connection breaks off
+            log.warning("generating %s failed midway: %s", self._media_type, type(error).__name__)
         finally:
             await self._frames.aclose()
 
 
-async def byte_stream(request: Request[Any, Any, Any], pieces: AsyncGenerator[bytes], media_type: str) -> AppResponse:
-    """A reply whose first bytes exist, so that an early failure is still a proper status.
+async def byte_stream(request: Request[Any, Any, Any], chunks: AsyncGenerator[bytes], media_type: str) -> AppResponse:
+    """A streamed file. Waits for the first bytes, so that an early error still has its proper status.
 
     Raises:
-        AdapterError: What the work raises before its first bytes.
+        AdapterError: Whatever the work raises before its first bytes.
     """
-    first = await until_disconnect(request, anext(pieces))
-    return AppResponse(ByteStream(first, pieces, media_type))
+    first = await until_disconnect(request, anext(chunks))
+    return AppResponse(ByteStream(first, chunks, media_type))

@@ -1,33 +1,36 @@
-"""Refusing new work while the server drains."""
+"""Rejecting new requests while the server shuts down."""
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from compat.errors import RequestError
-from server.http.errors import as_wire, send_error
+from server.http.errors import send_error, to_wire_error
 
 
 class Lifecycle:
-    """Whether the server still accepts requests."""
+    """Whether the server accepts new requests."""
 
     def __init__(self) -> None:
-        """A server that accepts requests."""
+        """Starts as a server that accepts requests."""
         self.draining = False
 
 
-class DrainGate:
-    """ASGI middleware: new work is refused while the server drains, so that running work can finish in time."""
+class DrainMiddleware:
+    """ASGI middleware: rejects new POST requests during the drain, so that running ones can finish in time."""
 
     def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
-        """Wraps an app."""
+        """Wraps an application."""
         self._app = app
         self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the request through, or answers it."""
+        """Passes the request on, or replies with 503."""
         if scope["type"] == "http" and scope["method"] == "POST" and self._lifecycle.draining:
             error = RequestError(
-                "The server is shutting down.", code="draining", status=503, headers={"Retry-After": "5"}
+                "The server is shutting down and accepts no new requests. Try again in a few seconds.",
+                code="draining",
+                status=503,
+                headers={"Retry-After": "5"},
             )
-            return await send_error(send, as_wire(error))
+            return await send_error(send, to_wire_error(error))
         await self._app(scope, receive, send)
         return None

@@ -1,4 +1,4 @@
-"""From an exception to a response: the envelope of `compat.errors` as bytes, and a log line with the request id."""
+"""From an exception to a reply: the encoded error envelope of `compat.errors`, and a log line for server errors."""
 
 from typing import Any, cast
 
@@ -14,12 +14,12 @@ log = structlog.get_logger()
 
 
 def error_body(error: WireError) -> bytes:
-    """The envelope, encoded."""
+    """The error envelope as JSON."""
     return msgspec.json.encode(error.body())
 
 
 async def send_error(send: Send, error: WireError) -> None:
-    """Answers a request that has not reached a route."""
+    """Sends an error from ASGI middleware."""
     body = error_body(error)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **error.headers}
     await send(
@@ -32,25 +32,33 @@ async def send_error(send: Send, error: WireError) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def as_wire(error: BaseException) -> WireError:
-    """What to tell of any exception; those of the server's own making are logged with their traceback."""
+def to_wire_error(error: BaseException) -> WireError:
+    """The error that a client gets for an exception. Errors of the server (5xx) are logged with their traceback."""
     if isinstance(error, HTTPException):
         if error.status_code == 404:
-            error = RequestError("There is nothing under this URL.", code="unknown_url", status=404)
+            error = RequestError(
+                "There is no route with this URL. Check the path; all routes of the API start with /v1.",
+                code="unknown_url",
+                status=404,
+            )
         elif error.status_code == 405:
-            error = RequestError("This URL does not take that method.", code="method_not_allowed", status=405)
+            error = RequestError(
+                "This URL does not support that HTTP method. Check the method in the documentation of the route.",
+                code="method_not_allowed",
+                status=405,
+            )
         elif isinstance(error, ValidationException):
             error = _invalid_parameter(error)
         elif error.status_code < 500:
             error = RequestError(str(error.detail), status=error.status_code)
-    shown = wire_error(error)
-    if shown.status >= 500:
-        log.error("request failed", status=shown.status, code=shown.code, exc_info=error)
-    return shown
+    wire = wire_error(error)
+    if wire.status >= 500:
+        log.error("request failed", status=wire.status, code=wire.code, exc_info=error)
+    return wire
 
 
 def _invalid_parameter(error: ValidationException) -> RequestError:
-    """What Litestar says of a query parameter, without the URL that it repeats."""
+    """Litestar's message about a query parameter, without the URL."""
     known = cast(list[dict[str, str]], error.extra) if isinstance(error.extra, list) else []
     first = next(iter(known), dict[str, str]())
     name = first.get("key")
@@ -58,7 +66,7 @@ def _invalid_parameter(error: ValidationException) -> RequestError:
 
 
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's handler of every exception."""
+    """Litestar's exception handler."""
     del request
-    shown = as_wire(error)
-    return Response(error_body(shown), status_code=shown.status, headers=shown.headers, media_type="application/json")
+    wire = to_wire_error(error)
+    return Response(error_body(wire), status_code=wire.status, headers=wire.headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Multipart bodies as they arrive: text fields into memory, files onto the disk."""
+"""Parsing multipart bodies as they arrive: text fields into memory, files to disk."""
 
 import os
 from collections.abc import Generator
@@ -13,15 +13,15 @@ from compat.errors import RequestError
 
 MAX_FIELDS = 512
 MAX_FIELD_BYTES = 16 * 2**20
-"""Of one text field; images and short sounds as data URLs fit, larger ones come as files."""
+"""The limit of one text field. Images and short audio fit as data URLs; larger media are sent as files."""
 MAX_TEXT_BYTES = 32 * 2**20
-"""Of all text fields together, since they are kept in memory."""
-MAX_PICTURE_BYTES = 32 * 2**20
+"""The limit of all text fields together, which are kept in memory."""
+MAX_IMAGE_UPLOAD_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file of a multipart body, streamed to disk; gone when the request ends."""
+    """A file of a multipart body on disk. It is removed when the request ends."""
 
     name: str
     """The form field's name."""
@@ -29,40 +29,44 @@ class Upload:
     path: Path
     size_bytes: int
     filename: str = ""
-    """As the client calls it; never part of a path."""
+    """The client's name of the file. It must not become part of a path."""
 
     def media(self, limit: int | None = None) -> Media:
-        """The upload as media on disk, for as long as the request lasts.
+        """The upload as media on disk, valid until the request ends.
 
         Raises:
-            RequestError: 413, it is larger than `limit` bytes.
+            RequestError: 413, the upload is larger than `limit` bytes.
         """
         if limit is not None and self.size_bytes > limit:
-            raise RequestError(f"'{self.name}' is larger than {limit} bytes.", param=self.name, status=413)
+            raise RequestError(
+                f"Invalid '{self.name}': the file has {self.size_bytes} bytes. Send at most {limit} bytes.",
+                param=self.name,
+                status=413,
+            )
         return Media(self.media_type, path=str(self.path))
 
-    def loaded(self, limit: int = MAX_PICTURE_BYTES) -> Media:
-        """The upload as media in memory, for what outlives the request. Raises as `media`."""
+    def loaded(self, limit: int = MAX_IMAGE_UPLOAD_BYTES) -> Media:
+        """The upload as media in memory, which outlives the request. Raises as `media`."""
         return Media(self.media_type, Path(self.media(limit).path).read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A multipart body, or a JSON object where a route takes both."""
+    """A multipart body, or a JSON object on routes that accept both."""
 
     fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
     json: dict[str, Any] | None = None
-    """The object, when the body was JSON; then `fields` and `files` are empty."""
+    """The object, if the body was JSON. Then `fields` and `files` are empty."""
     folder: Path = field(default_factory=Path)
-    """A private directory, for what is made of the body; gone when the request ends."""
+    """A private directory for files of this request. It is removed when the request ends."""
 
 
 class Segments:
-    """Collects a parser's events: text into memory, files onto the disk."""
+    """Collects a parser's events: text into memory, files to disk."""
 
     def __init__(self, form: Form, folder: Path) -> None:
-        """Fills `form`; files go into `folder`, under names of ours."""
+        """Fills `form`. Files go into `folder`, with generated names."""
         self._form = form
         self._folder = folder
         self._segment: multipart.MultipartSegment | None = None
@@ -73,10 +77,10 @@ class Segments:
         self._count = 0
 
     def feed(self, events: Generator[multipart.MultipartSegment | bytearray | bytes | None, None, None]) -> None:
-        """Takes what a chunk of the body gave.
+        """Handles the events of one chunk of the body.
 
         Raises:
-            RequestError: A text field is too long, or no clean text; 503, when the disk is full.
+            RequestError: 413, a text field is too long; 400, a text field contains NUL; 503, the disk is full.
         """
         try:
             for event in events:
@@ -87,10 +91,14 @@ class Segments:
                 elif self._segment is not None:
                     self._end(self._segment)
         except OSError as error:
-            raise RequestError("There is no room for the upload.", code="insufficient_storage", status=503) from error
+            raise RequestError(
+                "The server's disk is full: the upload cannot be stored. Try again later.",
+                code="insufficient_storage",
+                status=503,
+            ) from error
 
     def close(self) -> None:
-        """Closes the file that a body broke off in, if one did."""
+        """Closes the file that is open, if the body ended in the middle of one."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -105,13 +113,17 @@ class Segments:
 
     def _add(self, data: bytearray | bytes) -> None:
         if self._descriptor >= 0:
-            while data:  # a disk that is nearly full takes a part, and only then says so
+            while data:  # a nearly full disk accepts a part, and fails at the next write
                 data = data[os.write(self._descriptor, data) :]
             return
         self._text += data
         self._text_bytes += len(data)
         if len(self._text) > MAX_FIELD_BYTES or self._text_bytes > MAX_TEXT_BYTES:
-            raise RequestError("A text field is too long; send large content as a file.", status=413)
+            raise RequestError(
+                f"A text field is longer than {MAX_FIELD_BYTES} bytes, or all text fields together are longer than "
+                f"{MAX_TEXT_BYTES} bytes. Send large content as a file.",
+                status=413,
+            )
 
     def _end(self, segment: multipart.MultipartSegment) -> None:
         self._segment = None
@@ -125,5 +137,7 @@ class Segments:
         else:
             text = self._text.decode("utf-8", "strict")
             if "\0" in text:
-                raise RequestError("Text must not contain NUL characters.", param=segment.name)
+                raise RequestError(
+                    f"Invalid '{segment.name}': it contains a NUL character. Remove it.", param=segment.name
+                )
             self._form.fields.setdefault(segment.name, []).append(text)

@@ -1,8 +1,8 @@
-"""Which browsers and names may reach the server: a gate against DNS rebinding and cross-site requests.
+"""Host and Origin checks: protection against DNS rebinding and cross-site requests.
 
-A page of another site can make a browser send requests to `localhost`. Two things give it away: the Host header (under
-DNS rebinding it bears the attacker's name) and the Origin or Sec-Fetch-Site header. Programs send neither Origin nor
-Sec-Fetch-Site and are not hindered. CORS stays off: no reply ever allows a foreign page to read it.
+A web page can make a browser send requests to `localhost`. Such requests show in the Host header (under DNS rebinding
+it is the attacker's host name) and in the Origin or Sec-Fetch-Site header. Programs other than browsers send neither
+Origin nor Sec-Fetch-Site and are not affected. CORS is off: no reply allows pages of other sites to read it.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from compat.errors import RequestError
-from server.http.errors import as_wire, send_error
+from server.http.errors import send_error, to_wire_error
 
 NAME = re.compile(r"[a-z0-9_.:-]+", re.ASCII)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -22,7 +22,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @lru_cache(maxsize=64)
 def host_name(value: str) -> str | None:
-    """The name in a Host header, lower-cased, without its port; None where the header is malformed."""
+    """The name in a Host header, in lower case and without the port; None when the header is malformed."""
     try:
         parts = urlsplit(f"//{value}")
         _ = parts.port
@@ -37,7 +37,7 @@ def host_name(value: str) -> str | None:
 
 
 def is_address(name: str) -> bool:
-    """Whether a host name is a literal IP address. Rebinding needs a name, so addresses are safe."""
+    """Whether a host name is an IP address. DNS rebinding needs a name, so addresses are safe."""
     try:
         ipaddress.ip_address(name.strip("[]"))
     except ValueError:
@@ -45,17 +45,17 @@ def is_address(name: str) -> bool:
     return True
 
 
-class OriginGate:
-    """ASGI middleware: 400 without exactly one Host, 403 for a foreign Host, Origin or cross-site fetch."""
+class OriginMiddleware:
+    """ASGI middleware: 400 without exactly one Host header, 403 for an unknown Host, Origin or a cross-site request."""
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str], public: bool) -> None:
-        """Wraps an app.
+        """Wraps an application.
 
         Args:
-            app: What lies behind the gate.
-            hosts: Host names allowed besides loopback's.
-            origins: Foreign origins whose pages may call.
-            public: Whether the server listens beyond loopback: then any literal address is an allowed Host.
+            app: The application.
+            hosts: Allowed host names besides those of the loopback interface.
+            origins: Other origins whose pages may send requests.
+            public: Whether the server listens beyond loopback. Then every IP address is an allowed host.
         """
         self._app = app
         self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
@@ -63,12 +63,12 @@ class OriginGate:
         self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the request through, or answers it."""
+        """Passes the request on, or replies with 400 or 403."""
         if scope["type"] == "http":
             try:
                 self._check(scope["headers"])
             except RequestError as error:
-                return await send_error(send, as_wire(error))
+                return await send_error(send, to_wire_error(error))
         await self._app(scope, receive, send)
         return None
 
@@ -78,16 +78,28 @@ class OriginGate:
             if name in seen:
                 seen[name].append(value.decode("latin-1"))
         if len(seen[b"host"]) != 1 or (name := host_name(seen[b"host"][0])) is None:
-            raise RequestError("A request needs exactly one well-formed Host header.", code="invalid_host")
+            raise RequestError(
+                "The Host header is missing, repeated or malformed. Send exactly one, as HOST or HOST:PORT.",
+                code="invalid_host",
+            )
         if name not in self._hosts and not (self._public and is_address(name)):
             raise RequestError(
-                f"The host name {name!r} is not served here; the operator can add it to allowed_hosts.",
+                f"The host name {name!r} is not allowed. Use the server's own address, or ask the operator to add the "
+                "name to allowed_hosts.",
                 code="host_not_allowed",
                 status=403,
             )
         own = {f"http://{seen[b'host'][0].lower()}", f"https://{seen[b'host'][0].lower()}"}
         for origin in seen[b"origin"]:
             if origin.lower() not in own | self._origins:
-                raise RequestError("Pages of this origin may not call.", code="origin_not_allowed", status=403)
+                raise RequestError(
+                    "Pages of this origin may not send requests. Ask the operator to add it to allowed_origins.",
+                    code="origin_not_allowed",
+                    status=403,
+                )
         if not seen[b"origin"] and any(site in ("cross-site", "same-site") for site in seen[b"sec-fetch-site"]):
-            raise RequestError("Pages of other sites may not call.", code="origin_not_allowed", status=403)
+            raise RequestError(
+                "Pages of other sites may not send requests. Ask the operator to add the site to allowed_origins.",
+                code="origin_not_allowed",
+                status=403,
+            )

@@ -1,4 +1,4 @@
-"""How a reply leaves: JSON of wire objects, texts, and files with ranges."""
+"""Replies: JSON of wire objects, raw bytes, and files with range requests."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def json(reply: Any, headers: dict[str, str] | None = None) -> Response[bytes]:
 
 
 async def send_json(send: Send, body: bytes) -> None:
-    """JSON as a whole reply of a bare ASGI handler, status 200."""
+    """Sends encoded JSON from an ASGI handler, status 200."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
@@ -33,29 +33,29 @@ def raw(body: bytes, media_type: str) -> Response[bytes]:
 
 
 def file(path: Path, media_type: str) -> AppResponse:
-    """A file of ours, whole or the range that is asked for; browsers save it under its own name."""
+    """A file, whole or the requested range of it. Browsers save it under its own name."""
     return AppResponse(_File(path, media_type))
 
 
 class _File:
-    """A file as an ASGI application; honours one byte range (RFC 9110, section 14)."""
+    """A file as an ASGI application; supports one byte range (RFC 9110, section 14)."""
 
     def __init__(self, path: Path, media_type: str) -> None:
         self._path = path
         self._media_type = media_type
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the file, or the part of it that the request's Range header names.
+        """Sends the file, or the range that the Range header asks for.
 
         Raises:
-            RequestError: 404, it was removed a moment ago; 416.
+            RequestError: 404, the file was removed meanwhile; 416, the range is outside of the file.
         """
         del receive
         try:
             file = await asyncio.to_thread(self._path.open, "rb")
         except FileNotFoundError:
-            raise RequestError("The file is gone.", code="file_not_found", status=404) from None
-        with file:  # removed from here on, it is still sent whole
+            raise RequestError("The file no longer exists.", code="file_not_found", status=404) from None
+        with file:  # an open file is sent completely even if it is removed now
             await self._send(file, scope, send)
 
     async def _send(self, file: BinaryIO, scope: Scope, send: Send) -> None:
@@ -88,10 +88,10 @@ class _File:
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """(first, last) byte of a Range header; None for one that is to be ignored: malformed, or of several ranges.
+    """(first, last) byte of a Range header; None for a header to ignore: malformed, or with several ranges.
 
     Raises:
-        RequestError: 416, when it lies outside of the file.
+        RequestError: 416, the range is outside of the file.
     """
     unit, _, spec = header.partition("=")
     start, dash, end = spec.strip().partition("-")
@@ -106,7 +106,7 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
         first, last = max(0, size - int(end)), size - 1
     if first > last:
         raise RequestError(
-            f"The file has {size} bytes.",
+            f"The Range header asks for bytes outside of the file. Send a range within its {size} bytes.",
             code="invalid_range",
             status=416,
             headers={"Content-Range": f"bytes */{size}"},

@@ -1,4 +1,4 @@
-"""What handlers read from a request besides its body."""
+"""What route handlers read from a request besides its body."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def services_of(scope: Scope) -> Any:
-    """The `Services` of the server that got this request, for handlers without dependency injection."""
+    """The `Services` of the application, for handlers without dependency injection."""
     return cast(Any, scope)["litestar_app"].state.services
 
 

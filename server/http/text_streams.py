@@ -1,4 +1,4 @@
-"""Streams of text events: several prompts of one request as one stream, and tokens counted into the metrics."""
+"""Streams of text events: merging several prompts of one request, and counting tokens for the metrics."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -9,19 +9,19 @@ from adapters.base import Outlet, TextAdapter, TextDone, TextEvent, TextRequest,
 from server.http.metrics import Metrics
 
 
-def generating(request: TextRequest, outlet: Outlet | None) -> Callable[[TextAdapter], AsyncGenerator[TextEvent]]:
-    """The work of writing this, for `Pool.stream`."""
+def generation(request: TextRequest, outlet: Outlet | None) -> Callable[[TextAdapter], AsyncGenerator[TextEvent]]:
+    """The generation of a text request, as work for `Pool.stream`."""
     return lambda adapter: adapter.generate(request, outlet)
 
 
-def side_by_side(streams: Sequence[AsyncGenerator[TextEvent]], n: int) -> AsyncGenerator[TextEvent]:
-    """The events of all streams as they come, then one `TextDone` of them all.
+def merge_choices(streams: Sequence[AsyncGenerator[TextEvent]], n: int) -> AsyncGenerator[TextEvent]:
+    """Merges streams: their events as they arrive, then one `TextDone` with the sum of their usage.
 
-    Closing it closes them; the first that fails ends it with that failure.
+    Closing the merged stream closes all streams. The first error of a stream ends it.
 
     Args:
         streams: At least one.
-        n: Answers of each; the indices of the second stream's answers begin at n, and so on.
+        n: Number of choices per stream: the choices of the second stream start at index n, and so on.
     """
     return streams[0] if len(streams) == 1 else _merged(streams, n)
 
@@ -58,10 +58,10 @@ async def _merged(streams: Sequence[AsyncGenerator[TextEvent]], n: int) -> Async
     yield TextDone(usage, max(done.generation_ms for done in ended))
 
 
-async def counted(events: AsyncGenerator[TextEvent], model: str, metrics: Metrics) -> AsyncGenerator[TextEvent]:
-    """The same events; their usage goes into the metrics. Closing this closes them."""
+async def count_tokens(events: AsyncGenerator[TextEvent], model: str, metrics: Metrics) -> AsyncGenerator[TextEvent]:
+    """Passes events through, and adds their usage to the metrics. Closing it closes the stream."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, TextDone):
-                metrics.wrote(model, event.usage.prompt_tokens, event.usage.completion_tokens)
+                metrics.count_tokens(model, event.usage.prompt_tokens, event.usage.completion_tokens)
             yield event

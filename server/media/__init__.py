@@ -1,5 +1,5 @@
 """Images that requests refer to.
 
-check       Pictures of a request, looked at before anything is loaded or kept for it
-references  What requests refer to, put in its place: uploaded files of their owner, and images on the web
+checks      Checking the images of a request before a model is loaded or a job is created for it
+references  Resolving what requests refer to: uploaded files of their owner, and images on the web
 """

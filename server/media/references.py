@@ -1,4 +1,4 @@
-"""What requests refer to, put in its place: uploaded files of their owner, and images on the web."""
+"""Resolving what requests refer to: uploaded files of their owner, and images on the web."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,64 +7,65 @@ from dataclasses import replace
 from adapters.base import ImagePart, JudgeRequest, Media, Message, Part, TextRequest
 from compat.errors import RequestError
 from compat.media import REMOTE_OFF, Reference
-from server.outbound.image_fetcher import Fetcher
-from server.storage.files import Files
+from server.outbound.image_fetcher import ImageFetcher
+from server.storage.files import FileStore
 
 MAX_REMOTE = 16
-"""Images of one request that are fetched."""
-AT_ONCE = 4
+"""The most images of one request that are fetched from the web."""
+CONCURRENT_FETCHES = 4
 
 
-class References:
-    """Finds what is referred to."""
+class ReferenceResolver:
+    """Replaces references in requests by the media that they refer to."""
 
-    def __init__(self, files: Files, fetcher: Fetcher | None) -> None:
-        """Takes the stores; without a fetcher, no URL is followed."""
+    def __init__(self, files: FileStore, fetcher: ImageFetcher | None) -> None:
+        """Takes the sources of media. Without a fetcher, URLs on the web are rejected."""
         self._files = files
         self._fetcher = fetcher
-        self._fetching = asyncio.Semaphore(AT_ONCE)
+        self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
 
-    async def messages(self, owner: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """A conversation with its images in place.
+    async def resolve_messages(self, owner: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Resolves the images of a conversation.
 
         Raises:
-            RequestError: 404, a file is not the owner's; 400, a URL is not followed, or leads to no image.
+            RequestError: 404, the owner has no such file; 400, a URL is not allowed, or there is no image at it.
         """
         parts = [part for message in messages for part in message.content]
-        if not _refers(parts):
+        if not _has_references(parts):
             return messages
-        placed = iter(await self.parts(owner, parts))
-        return tuple(replace(message, content=tuple(next(placed) for _ in message.content)) for message in messages)
+        resolved = iter(await self.resolve_parts(owner, parts))
+        return tuple(replace(message, content=tuple(next(resolved) for _ in message.content)) for message in messages)
 
-    async def text(self, owner: str, request: TextRequest) -> TextRequest:
-        """A request with its images in place. Raises as `messages`."""
-        messages = await self.messages(owner, request.messages)
+    async def resolve_text(self, owner: str, request: TextRequest) -> TextRequest:
+        """Resolves the images of a text request. Raises as `resolve_messages`."""
+        messages = await self.resolve_messages(owner, request.messages)
         return request if messages is request.messages else replace(request, messages=messages)
 
-    async def judged(self, owner: str, request: JudgeRequest) -> JudgeRequest:
-        """Questions with their images in place. Raises as `messages`."""
+    async def resolve_judge(self, owner: str, request: JudgeRequest) -> JudgeRequest:
+        """Resolves the images of questions. Raises as `resolve_messages`."""
         parts = [*request.content, *(part for question in request.questions for part in question.content)]
-        if not _refers(parts):
+        if not _has_references(parts):
             return request
-        placed = iter(await self.parts(owner, parts))
-        content = tuple(next(placed) for _ in request.content)
-        questions = [replace(one, content=tuple(next(placed) for _ in one.content)) for one in request.questions]
+        resolved = iter(await self.resolve_parts(owner, parts))
+        content = tuple(next(resolved) for _ in request.content)
+        questions = [replace(one, content=tuple(next(resolved) for _ in one.content)) for one in request.questions]
         return replace(request, content=content, questions=tuple(questions))
 
-    async def parts(self, owner: str, parts: Sequence[Part]) -> tuple[Part, ...]:
-        """Parts with their images in place. Raises as `messages`."""
-        media = iter(await self.media(owner, [part.image for part in parts if isinstance(part, ImagePart)]))
+    async def resolve_parts(self, owner: str, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Resolves the images of content parts. Raises as `resolve_messages`."""
+        media = iter(await self.resolve_media(owner, [part.image for part in parts if isinstance(part, ImagePart)]))
         return tuple(replace(part, image=next(media)) if isinstance(part, ImagePart) else part for part in parts)
 
-    async def media(self, owner: str, media: Sequence[Media]) -> list[Media]:
-        """Images, wherever they are. Raises as `messages`."""
+    async def resolve_media(self, owner: str, media: Sequence[Media]) -> list[Media]:
+        """Resolves images. Raises as `resolve_messages`."""
         remote = {one.url: one.param for one in media if isinstance(one, Reference) and one.url}
         if len(remote) > MAX_REMOTE:
             raise RequestError(
-                f"At most {MAX_REMOTE} images of one request are fetched.", param=list(remote.values())[MAX_REMOTE]
+                f"A request may contain at most {MAX_REMOTE} different image URLs. Send the other images as data URLs.",
+                param=list(remote.values())[MAX_REMOTE],
             )
         fetched = await self._fetched(remote)
-        return [await self._place(owner, one, fetched) for one in media]
+        return [await self._resolve(owner, one, fetched) for one in media]
 
     async def _fetched(self, remote: dict[str, str]) -> dict[str, Media]:
         fetcher = self._fetcher
@@ -82,7 +83,7 @@ class References:
             raise errors.exceptions[0] from None
         return {url: task.result() for url, task in tasks.items()}
 
-    async def _place(self, owner: str, media: Media, fetched: dict[str, Media]) -> Media:
+    async def _resolve(self, owner: str, media: Media, fetched: dict[str, Media]) -> Media:
         if not isinstance(media, Reference):
             return media
         if media.file_id:
@@ -92,5 +93,5 @@ class References:
         return fetched[media.url]
 
 
-def _refers(parts: Sequence[Part]) -> bool:
+def _has_references(parts: Sequence[Part]) -> bool:
     return any(isinstance(part, ImagePart) and isinstance(part.image, Reference) for part in parts)

@@ -1,5 +1,5 @@
 """Model files and downloads, as the admin routes manage them.
 
-downloads  Downloads of models: one at a time for each, a few at once, in memory
-files      The files of the served models, for the routes: fetch, verify, list, remove
+downloads  Downloads of models: one at a time per model, a few at once
+files      The files of the served models: fetching, verifying, listing, removing
 """

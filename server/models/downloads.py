@@ -1,6 +1,6 @@
-"""Downloads of models: one at a time for each, a few at once, in memory. What has arrived outlives the job.
+"""Downloads of models: one at a time per model, a few at once, in memory. Downloaded files outlive the download.
 
-A job belongs to nobody: whoever may administer the server sees all of them, and asking twice gets the same job.
+A download has no owner: all admins see all of them, and a second request for the same model returns the same download.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from compat.model_files import DownloadStatus, ModelDownload, render_download
 from compat.wire import new_id
 
 log = logging.getLogger(__name__)
-AT_ONCE = 2
-"""More would only share the same line."""
+CONCURRENT_DOWNLOADS = 2
+"""More would only share the same bandwidth."""
 Fetch = Callable[[Report], Awaitable[Any]]
-"""Brings a model's files onto this machine; hears nothing but tells of progress."""
+"""Downloads a model's files, and reports its progress."""
 
 
 @dataclass(slots=True)
@@ -36,15 +36,15 @@ class Download:
     completed_at: int | None = None
     task: asyncio.Task[None] | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once, at the next change; then another takes its place."""
+    """Set at the next change, and then replaced by a new event."""
 
-    def tell(self) -> None:
-        """Wakes all who follow."""
+    def notify(self) -> None:
+        """Wakes all followers."""
         self.changed.set()
         self.changed = asyncio.Event()
 
     def render(self) -> ModelDownload:
-        """As it goes over the wire."""
+        """The wire object."""
         return render_download(
             self.id,
             self.model,
@@ -56,16 +56,16 @@ class Download:
         )
 
 
-class Downloads:
+class DownloadManager:
     """The newest download of each model."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Starts without any download."""
         self._jobs: dict[str, Download] = {}
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._slots = asyncio.Semaphore(CONCURRENT_DOWNLOADS)
 
     def start(self, model: str, fetch: Fetch) -> Download:
-        """A new download of a model, or the one that runs already."""
+        """Starts a download of a model, or returns the one that is running."""
         job = self._jobs.get(model)
         if job is None or job.completed_at is not None:
             job = self._jobs[model] = Download(model)
@@ -76,17 +76,21 @@ class Downloads:
         """The newest download of a model.
 
         Raises:
-            RequestError: 404, where there was none since the server started.
+            RequestError: 404, there was none since the server started.
         """
         if model not in self._jobs:
-            raise RequestError("There is no download of that model.", code="download_not_found", status=404)
+            raise RequestError(
+                f"There is no download of the model {model!r}. Start one with POST /v1/models/{model}/download.",
+                code="download_not_found",
+                status=404,
+            )
         return self._jobs[model]
 
     async def cancel(self, model: str) -> Download:
-        """Stops a download; one that is over stays as it ended.
+        """Cancels a download. One that has ended is not changed.
 
         Raises:
-            RequestError: 404.
+            RequestError: 404, there was none since the server started.
         """
         job = self.get(model)
         await self._stop(job)
@@ -98,7 +102,7 @@ class Downloads:
 
     @staticmethod
     async def follow(job: Download) -> AsyncGenerator[bytes]:
-        """Events of a download as frames, from now to its end; then `[DONE]`, or the error."""
+        """The progress of a download as frames, from now to its end; then `[DONE]`, or the error."""
         while True:
             changed = job.changed
             if job.error is not None:
@@ -114,19 +118,19 @@ class Downloads:
         if job.task is not None and not job.task.done():
             job.task.cancel()
             await asyncio.wait([job.task])
-        if job.completed_at is None:  # It never began.
+        if job.completed_at is None:  # it was never started
             job.status, job.completed_at = "cancelled", int(time.time())
-            job.tell()
+            job.notify()
 
     async def _run(self, job: Download, fetch: Fetch) -> None:
         def report(progress: LoadProgress) -> None:
             job.progress = progress
-            job.tell()
+            job.notify()
 
         try:
-            async with self._turns:
+            async with self._slots:
                 job.status = "in_progress"
-                job.tell()
+                job.notify()
                 await fetch(report)
             job.status = "completed"
         except asyncio.CancelledError:
@@ -137,4 +141,4 @@ class Downloads:
             log.warning("downloading %s failed: %s", job.model, error)
         finally:
             job.completed_at = int(time.time())
-            job.tell()
+            job.notify()

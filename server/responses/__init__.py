@@ -1,11 +1,11 @@
-"""/v1/responses: running, storing and listing.
+"""/v1/responses: generating, storing and listing.
 
-items        The items of stored responses: conversations that are taken up again, references, pages of input
-persistence  Keeps responses while and after they are worked on: beginnings, signs of life, ends that must not be lost
-prompt       What a response's model gets to read: its own items, those that it refers to, and the conversation ...
-runs         A response that is being worked on: what it was asked, what it has written so far, and who follows it
-service      Responses: worked on in the request or in the background, followed, cancelled, deleted
-store        Stored responses as rows: each with its items, its owner, and what it weighs
-tables       The tables of stored responses, and what their users share
-truncation   `truncation: auto`: a conversation that is too long loses its oldest turns
+items        The items of stored responses: conversations to continue, references, pages of input items
+persistence  Storing responses while they are generated and when they have ended, also when a server or database fails
+prompt       Building a response's prompt: its own items, referenced items, and the conversation before it
+runs         Responses that are being generated, and the clients that follow a background run
+service      Generating responses in the request or in the background, following, cancelling and deleting them
+store        Stored responses as rows, with their items, their owner, and their size
+tables       The tables of stored responses, and how their sizes are counted
+truncation   `truncation: auto`: drops the oldest turns of a conversation that is too long
 """

@@ -1,4 +1,4 @@
-"""The items of stored responses: conversations that are taken up again, references, pages of input."""
+"""The items of stored responses: conversations to continue, references to items, pages of input items."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,26 +8,27 @@ from sqlalchemy import literal, select
 
 from compat.errors import RequestError
 from compat.responses.input import Item
-from server.responses.tables import items, own, responses
+from server.responses.tables import items, owned_by, responses
 from server.storage.database import Database
+from server.storage.pages import read_page
 
 MAX_TURNS = 1000
-"""Responses that one conversation may be made of."""
+"""The most responses of one conversation."""
 MAX_CONVERSATION_BYTES = 64 * 2**20
 
 
 class ResponseItems:
-    """All items of all owners, to be read. Every method raises `RequestError` 503 while the database fails."""
+    """Reads the items of all owners. Every method raises `RequestError` 503 while the database fails."""
 
     def __init__(self, database: Database) -> None:
         """Takes the database."""
         self._database = database
 
     async def chain(self, owner: str, response_id: str) -> list[str]:
-        """A response and those that it builds on, oldest first.
+        """Ids of a response and of those that it continues, oldest first.
 
         Raises:
-            RequestError: 400, when one of them is not there (any more), is unfinished, or they are too many.
+            RequestError: 400, one of them does not exist or is unfinished, or the conversation is too long.
         """
         links = (
             select(
@@ -37,7 +38,7 @@ class ResponseItems:
                 responses.c.size_bytes,
                 literal(0).label("depth"),
             )
-            .where(own(owner, response_id))
+            .where(owned_by(owner, response_id))
             .cte("links", recursive=True)
         )
         links = links.union_all(
@@ -53,14 +54,23 @@ class ResponseItems:
             found = (await connection.execute(select(links).order_by(links.c.depth.desc()))).all()
         if not found or (found[0].previous_id is not None and len(found) <= MAX_TURNS):
             missing = found[0].previous_id if found else response_id
-            raise _bad_chain(f"There is no response {missing!r} to build on.", "previous_response_not_found")
+            raise _bad_chain(
+                f"Invalid 'previous_response_id': there is no response {missing!r}. It was deleted, has expired, was "
+                "not stored, or belongs to another API key. Send the whole conversation as input instead.",
+                "previous_response_not_found",
+            )
         if len(found) > MAX_TURNS or sum(link.size_bytes for link in found) > MAX_CONVERSATION_BYTES:
             raise _bad_chain(
-                f"The conversation has more than {MAX_TURNS} responses, or {MAX_CONVERSATION_BYTES} bytes.",
+                f"Invalid 'previous_response_id': the conversation has more than {MAX_TURNS} responses or "
+                f"{MAX_CONVERSATION_BYTES} bytes. Start a new conversation.",
                 "conversation_too_long",
             )
         if found[-1].status not in ("completed", "incomplete"):
-            raise _bad_chain(f"The previous response is {found[-1].status}.", "previous_response_not_finished")
+            raise _bad_chain(
+                f"Invalid 'previous_response_id': that response is {found[-1].status}. Send the id of a completed or "
+                "incomplete one.",
+                "previous_response_not_finished",
+            )
         return [link.id for link in found]
 
     async def items_of(self, chain: Sequence[str]) -> list[Item]:
@@ -76,7 +86,7 @@ class ResponseItems:
         return [Item(row.item_id, msgspec.json.decode(row.body), "previous_response_id") for row in rows]
 
     async def find_items(self, owner: str, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-        """The items of this owner that bear these ids; of several of one id, any."""
+        """The items of this owner with these ids. Of several with the same id, any."""
         async with self._database.reading() as connection:
             found = await connection.execute(
                 select(items.c.item_id, items.c.body).where(items.c.owner == owner, items.c.item_id.in_(ids))
@@ -85,20 +95,18 @@ class ResponseItems:
 
     async def input_items(
         self, owner: str, response_id: str, *, after: str | None, limit: int, newest_first: bool
-    ) -> tuple[list[dict[str, Any]], bool] | None:
-        """Up to `limit` input items behind the one named, and whether there are more; None: no such item."""
-        column = items.c.position
-        inside = (items.c.response_id == response_id) & (items.c.owner == owner) & ~items.c.written
-        wanted = select(items.c.body).where(inside)
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Up to `limit` input items after the item with the id `after`, and whether there are more.
+
+        Raises:
+            CursorNotFound: The response has no input item with the id `after`.
+        """
+        is_input = (items.c.response_id == response_id) & (items.c.owner == owner) & ~items.c.written
+        cursor = None if after is None else is_input & (items.c.item_id == after)
+        rows, key = select(items.c.body).where(is_input), (items.c.position,)
         async with self._database.reading() as connection:
-            if after is not None:
-                start = await connection.scalar(select(column).where(inside, items.c.item_id == after))
-                if start is None:
-                    return None
-                wanted = wanted.where(column < start if newest_first else column > start)
-            wanted = wanted.order_by(column.desc() if newest_first else column).limit(limit + 1)
-            found = [msgspec.json.decode(row.body) for row in await connection.execute(wanted)]
-        return found[:limit], len(found) > limit
+            found, more = await read_page(connection, rows, key, after=cursor, limit=limit, newest_first=newest_first)
+        return [msgspec.json.decode(row.body) for row in found], more
 
 
 def _bad_chain(message: str, code: str) -> RequestError:

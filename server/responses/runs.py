@@ -1,4 +1,4 @@
-"""A response that is being worked on: what it was asked, what it has written so far, and who follows it."""
+"""Responses that are being generated: the request, the events so far, and the clients that follow a background run."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -15,60 +15,60 @@ from compat.responses.stream import ResponseWriter
 
 @dataclass(slots=True)
 class Draft:
-    """A response before any work: its conversation is put together."""
+    """A response before its generation, with its whole conversation."""
 
     owner: str
     call: ResponseCall
     request: TextRequest
-    """Whole, with its messages."""
+    """The model's request, with all messages."""
     response: Response
-    given: Sequence[Item]
-    """Its own input, references resolved."""
+    input_items: Sequence[Item]
+    """Its own input, with references resolved."""
     chain: Sequence[str]
-    """The responses that it builds on, oldest first."""
+    """Ids of the responses that it continues, oldest first."""
     writer: ResponseWriter
 
 
 @dataclass(slots=True)
-class Run:
-    """A background response in progress."""
+class BackgroundRun:
+    """A background response that is being generated."""
 
     draft: Draft
     frames: list[bytes] = field(default_factory=list[bytes])
-    """The events of its stream so far, each at the index that is its sequence number."""
+    """The events of its stream so far; the index is the sequence number."""
     task: asyncio.Task[None] | None = None
     ending: Literal["", "cancelled", "stopped"] = ""
-    """Why the task was cancelled: by the client, or because the server stops."""
+    """Why the task was cancelled: by a client, or because the server stops."""
     ended: bool = False
     failure: Exception | None = None
-    """Why the end could not be stored, if so: nobody may take the last frame for the end."""
+    """Why the result could not be stored. Followers get this error instead of the last event."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, frames: Sequence[bytes]) -> None:
-        """Tells all who follow of the next events."""
+        """Adds events, and wakes all followers."""
         self.frames += frames
         self.wake()
 
     def wake(self) -> None:
-        """Lets all who follow look again."""
+        """Wakes all followers."""
         self.changed.set()
         self.changed = asyncio.Event()
 
-    async def stop(self, why: Literal["cancelled", "stopped"]) -> None:
-        """Ends the work and waits until its end is stored."""
+    async def stop(self, reason: Literal["cancelled", "stopped"]) -> None:
+        """Cancels the generation, and waits until its result is stored."""
         if self.task is not None and not self.task.done():
             if not self.ending and not self.draft.writer.finished:
-                self.ending = why
-                await asyncio.sleep(0)  # a task that is cancelled before its first step would never clean up
-                if not self.draft.writer.finished:  # it may have come to its end just now, which is being stored
+                self.ending = reason
+                await asyncio.sleep(0)  # a task that is cancelled before its first step does not run its cleanup
+                if not self.draft.writer.finished:  # it may have finished just now, and its result is being stored
                     self.task.cancel()
             await asyncio.wait([self.task])
 
     async def follow(self, start: int) -> AsyncGenerator[bytes]:
-        """All frames from an index on, as they come.
+        """All events from an index on, as they arrive.
 
         Raises:
-            RequestError: There never was such a frame; or the end could not be stored.
+            RequestError: The stream has ended before that index, or the result could not be stored.
         """
         at = start
         while True:
@@ -84,10 +84,15 @@ class Run:
 
 
 def check_start(start: int, count: int) -> None:
-    """Refuses to begin a stream behind its end.
+    """Requires that a stream has an event at an index.
 
     Raises:
-        RequestError: 400.
+        RequestError: 400, it has not.
     """
     if start >= count:
-        raise RequestError(f"The stream has {count} events.", param="starting_after", code="invalid_value")
+        raise RequestError(
+            f"Invalid 'starting_after': the stream has only {count} events, numbered from 0. Send the number of "
+            "an earlier event.",
+            param="starting_after",
+            code="invalid_value",
+        )

@@ -1,7 +1,7 @@
-"""Stored responses as rows: each with its items, its owner, and what it weighs. SQL and bytes; no logic of a response.
+"""Stored responses as rows, with their items, their owner, and their size. SQL only; no logic of responses.
 
-A response's own object is kept without its output: output items are rows, as input items are, so that an id finds
-each and a conversation is put together without reading anything twice.
+The `Response` object is stored without its output. Output items are rows, like input items, so that items can be found
+by id and conversations are put together without reading anything twice.
 """
 
 import asyncio
@@ -18,61 +18,61 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from compat.errors import RequestError
 from compat.responses.input import Item
 from compat.responses.reply import UNFINISHED, Response
-from server.responses.tables import ROW_BYTES, held, item_rows, items, own, responses, size_of, weigh
+from server.responses.tables import ROW_BYTES, add_usage, item_rows, items, owned_by, responses, size_of, usage
 from server.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A row, with its output."""
+class StoredResponse:
+    """A stored response with its output."""
 
     id: str
     status: str
     background: bool
     lease_until: float | None
-    """Unix time until which whoever works on it has said to be alive; None: nobody works on it."""
+    """Unix time until which the server that generates it is assumed to run; None when the response has ended."""
     body: dict[str, Any]
     """The `Response` object."""
 
     @property
     def abandoned(self) -> bool:
-        """Whether its server died over it."""
+        """Whether the server that generated it has ended without finishing it."""
         return self.status in UNFINISHED and (self.lease_until or 0) < time.time()
 
 
 class ResponseStore:
-    """All stored responses of all owners. Every method raises `RequestError` 503 while the database fails."""
+    """The stored responses of all owners. Every method raises `RequestError` 503 while the database fails."""
 
     def __init__(self, database: Database, *, expire_s: float, max_bytes: int, max_owner_bytes: int) -> None:
-        """Takes the database and the limits of what is kept."""
+        """Takes the database and the limits of what is stored."""
         self._database = database
         self._expire_s = expire_s
         self._max_bytes = max_bytes
         self._max_owner_bytes = max_owner_bytes
 
     async def insert(
-        self, owner: str, response: Response, given: Sequence[Item], chain: Sequence[str], lease_until: float
+        self, owner: str, response: Response, input_items: Sequence[Item], chain: Sequence[str], lease_until: float
     ) -> None:
-        """Keeps a response that is about to be worked on, with its input.
+        """Stores a response before its generation starts, with its input.
 
         Args:
-            owner: Whose it is.
-            response: As it is now.
-            given: Its own input.
-            chain: The responses that it builds on: they are kept for as long as it is.
-            lease_until: See `Stored`.
+            owner: The owner of the response.
+            response: The response as it is now.
+            input_items: Its own input.
+            chain: Ids of the responses that it continues. They are kept at least as long as this one.
+            lease_until: See `StoredResponse`.
 
         Raises:
-            RequestError: 429 when the owner, 503 when all owners together hold too much already.
+            RequestError: 429, the owner's storage is full; 503, the server's storage is full.
         """
         body = _body(response)
         rows = item_rows(
-            owner, response.id, [(item.id, msgspec.json.encode(item.wire)) for item in given], written=False
+            owner, response.id, [(item.id, msgspec.json.encode(item.wire)) for item in input_items], written=False
         )
         size = len(body) + ROW_BYTES + size_of(rows)
         expires_at = time.time() + self._expire_s
         async with self._database.writing() as connection:
-            await self._refuse_too_much(connection, owner, size)
+            await self._check_quota(connection, owner, size)
             row = {
                 "id": response.id,
                 "owner": owner,
@@ -91,20 +91,20 @@ class ResponseStore:
             if chain:
                 ancestors = responses.c.id.in_(chain)
                 await connection.execute(update(responses).where(ancestors).values(expires_at=expires_at))
-            await weigh(connection, owner, size)
+            await add_usage(connection, owner, size)
 
     async def finish(
         self, owner: str, response: Response, frames: Sequence[bytes] = (), *, again: bool = False
     ) -> None:
-        """Keeps what came of a response; nothing happens where it was deleted or cancelled meanwhile.
+        """Stores the result of a response, unless it was deleted or cancelled meanwhile.
 
-        One that was given up for dead, because its server did not say for a while that it lives, is healed.
+        A response that was marked as failed because its server did not renew its lease gets its real result.
 
         Args:
-            owner: Whose it is.
-            response: With its final status.
-            frames: The events of its stream, where they are to be read again.
-            again: Whether this was tried before: it may have been done, and only its acknowledgement lost.
+            owner: The owner of the response.
+            response: The response with its final status.
+            frames: The events of its stream, if clients may read the stream again.
+            again: Whether this was tried before. The first try may have succeeded without being acknowledged.
         """
         body = _body(response)
         events = await asyncio.to_thread(zlib.compress, b"".join(frames)) if frames else None
@@ -128,19 +128,19 @@ class ResponseStore:
                     await connection.execute(delete(items).where(items.c.response_id == response.id, items.c.written))
                 if rows:
                     await connection.execute(insert(items), rows)
-                await weigh(connection, owner, grown)
+                await add_usage(connection, owner, grown)
 
     async def set_status(self, response: Response) -> None:
-        """Notes that a response is worked on now."""
+        """Stores the status of an unfinished response."""
         async with self._database.writing() as connection:
             changing = update(responses).where(responses.c.id == response.id, responses.c.status.in_(UNFINISHED))
             await connection.execute(changing.values(status=response.status, body=_body(response)))
 
-    async def get(self, owner: str, response_id: str) -> Stored | None:
-        """A response of this owner; None where there is none."""
+    async def get(self, owner: str, response_id: str) -> StoredResponse | None:
+        """A response of this owner; None if there is none."""
         columns = (responses.c.status, responses.c.background, responses.c.lease_until, responses.c.body)
         async with self._database.reading() as connection:
-            found = (await connection.execute(select(*columns).where(own(owner, response_id)))).one_or_none()
+            found = (await connection.execute(select(*columns).where(owned_by(owner, response_id)))).one_or_none()
             if found is None:
                 return None
             output = await connection.execute(
@@ -150,29 +150,29 @@ class ResponseStore:
             )
             body = msgspec.json.decode(found.body)
             body["output"] = [msgspec.json.decode(item) for item in output.scalars()]
-        return Stored(response_id, found.status, found.background, found.lease_until, body)
+        return StoredResponse(response_id, found.status, found.background, found.lease_until, body)
 
     async def events(self, owner: str, response_id: str) -> list[bytes]:
         """The frames of a finished background response's stream."""
         async with self._database.reading() as connection:
-            packed = await connection.scalar(select(responses.c.events).where(own(owner, response_id)))
+            packed = await connection.scalar(select(responses.c.events).where(owned_by(owner, response_id)))
         if not packed:
             return []
         unpacked = await asyncio.to_thread(zlib.decompress, packed)
         return [frame + b"\n\n" for frame in unpacked.split(b"\n\n")[:-1]]
 
     async def delete(self, owner: str, response_id: str) -> bool:
-        """Removes a response and its items; False where there was none."""
+        """Removes a response and its items; False if there was none."""
         async with self._database.writing() as connection:
             size = await connection.scalar(
-                delete(responses).where(own(owner, response_id)).returning(responses.c.size_bytes)
+                delete(responses).where(owned_by(owner, response_id)).returning(responses.c.size_bytes)
             )
             if size is not None:
-                await weigh(connection, owner, -size)
+                await add_usage(connection, owner, -size)
         return size is not None
 
     async def renew(self, ids: Sequence[str], lease_until: float) -> set[str]:
-        """Says that these are still worked on; returns those that nobody has ended or deleted meanwhile."""
+        """Extends the leases of responses; returns the ids of those that are still unfinished."""
         async with self._database.writing() as connection:
             alive = await connection.execute(
                 update(responses)
@@ -182,19 +182,19 @@ class ResponseStore:
             )
             return set(alive.scalars())
 
-    async def end(self, owner: str, stored: Stored, status: str, error: dict[str, Any] | None) -> bool:
-        """Gives an unfinished response its last status, whoever works on it; False where it had ended already."""
+    async def end(self, owner: str, stored: StoredResponse, status: str, error: dict[str, Any] | None) -> bool:
+        """Sets the final status of an unfinished response, whichever server generates it; False if it had ended."""
         body = msgspec.json.encode({**stored.body, "status": status, "error": error, "output": []})
         async with self._database.writing() as connection:
             changed = await connection.execute(
                 update(responses)
-                .where(own(owner, stored.id), responses.c.status.in_(UNFINISHED))
+                .where(owned_by(owner, stored.id), responses.c.status.in_(UNFINISHED))
                 .values(status=status, body=body, lease_until=None)
             )
             return bool(changed.rowcount)
 
     async def abandoned(self, limit: int = 100) -> list[tuple[str, str]]:
-        """(owner, id) of responses whose server died over them."""
+        """(owner, id) of responses whose server has ended without finishing them."""
         async with self._database.reading() as connection:
             found = await connection.execute(
                 select(responses.c.owner, responses.c.id)
@@ -204,7 +204,7 @@ class ResponseStore:
             return [(row.owner, row.id) for row in found]
 
     async def expire(self, limit: int = 500) -> int:
-        """Removes some of those that were kept long enough; returns how many there were."""
+        """Removes expired responses, at most `limit`; returns their number."""
         due = select(responses.c.id).where(responses.c.expires_at < time.time()).limit(limit)
         async with self._database.writing() as connection:
             gone = await connection.execute(
@@ -214,17 +214,17 @@ class ResponseStore:
             )
             rows = gone.all()
             for owner in {row.owner for row in rows}:
-                await weigh(connection, owner, -sum(row.size_bytes for row in rows if row.owner == owner))
+                await add_usage(connection, owner, -sum(row.size_bytes for row in rows if row.owner == owner))
         return len(rows)
 
-    async def _refuse_too_much(self, connection: AsyncConnection, owner: str, size: int) -> None:
-        own_bytes = func.sum(case((held.c.owner == owner, held.c.size_bytes), else_=0))
-        own, total = (await connection.execute(select(own_bytes, func.sum(held.c.size_bytes)))).one()
+    async def _check_quota(self, connection: AsyncConnection, owner: str, size: int) -> None:
+        owner_bytes = func.sum(case((usage.c.owner == owner, usage.c.size_bytes), else_=0))
+        own, total = (await connection.execute(select(owner_bytes, func.sum(usage.c.size_bytes)))).one()
         own, total = own or 0, total or 0
         if own + size > self._max_owner_bytes:
             raise RequestError(
-                f"This key's stored responses hold {own} of {self._max_owner_bytes} bytes: delete some, or send "
-                "store: false.",
+                f"The stored responses of this API key use {own} of {self._max_owner_bytes} bytes. Delete some, or "
+                "send store: false.",
                 code="stored_responses_full",
                 param="store",
                 status=429,
@@ -232,7 +232,7 @@ class ResponseStore:
             )
         if total + size > self._max_bytes:
             raise RequestError(
-                "This server stores no more responses: send store: false.",
+                "The server's storage for responses is full. Send store: false.",
                 code="insufficient_storage",
                 param="store",
                 status=503,

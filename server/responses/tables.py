@@ -1,4 +1,4 @@
-"""The tables of stored responses, and what their users share."""
+"""The tables of stored responses, and how their sizes are counted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.storage.database import METADATA
 
 ROW_BYTES = 1024
-"""What a response costs beside its contents: keys, indexes, the page's rest. An item costs a quarter of it."""
+"""The size of a response beside its contents: keys, indexes, unused space. An item counts a quarter of it."""
 
 responses = Table(
     "responses",
@@ -49,7 +49,7 @@ items = Table(
     Column("body", LargeBinary, nullable=False),
     Index("response_items_by_id", "owner", "item_id"),
 )
-held = Table(
+usage = Table(
     "response_bytes",
     METADATA,
     Column("owner", String(64), primary_key=True),
@@ -57,15 +57,15 @@ held = Table(
 )
 
 
-def own(owner: str, response_id: str) -> Any:
-    """The condition that a row of `responses` is this one, and this owner's."""
+def owned_by(owner: str, response_id: str) -> Any:
+    """The condition for one response of one owner."""
     return (responses.c.id == response_id) & (responses.c.owner == owner)
 
 
 def item_rows(
     owner: str, response_id: str, encoded: Sequence[tuple[str, bytes]], *, written: bool
 ) -> list[dict[str, Any]]:
-    """Rows of `items`, from pairs of id and JSON."""
+    """Rows of `items`, from pairs of item id and encoded item."""
     return [
         {
             "response_id": response_id,
@@ -80,12 +80,12 @@ def item_rows(
 
 
 def size_of(rows: Sequence[dict[str, Any]]) -> int:
-    """What rows of `items` weigh."""
+    """The size of rows of `items`, in bytes."""
     return sum(len(row["body"]) + ROW_BYTES // 4 for row in rows)
 
 
-async def weigh(connection: AsyncConnection, owner: str, size: int) -> None:
-    """Adds to what an owner holds; the same words in SQLite and PostgreSQL."""
+async def add_usage(connection: AsyncConnection, owner: str, size: int) -> None:
+    """Adds to the stored bytes of an owner. The statement is the same in SQLite and PostgreSQL."""
     await connection.execute(
         text(
             "INSERT INTO response_bytes (owner, size_bytes) VALUES (:owner, :size) "

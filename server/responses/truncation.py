@@ -1,4 +1,4 @@
-"""`truncation: auto`: a conversation that is too long loses its oldest turns."""
+"""`truncation: auto`: drops the oldest turns of a conversation that is longer than the model's context."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,33 +8,33 @@ from adapters.base import TextAdapter, TextEvent, TextRequest
 from adapters.errors import ContextLengthExceeded
 from compat.responses.conversation import cuts, shortened
 
-STEPS = 16
-"""Each try drops so small a part of the turns that are left, and at least one."""
+FRACTION = 16
+"""Each try drops 1/16 of the remaining turns, and at least one."""
 
 
-async def fitting(adapter: TextAdapter, request: TextRequest) -> AsyncGenerator[TextEvent]:
-    """The events of `TextAdapter.generate` for a late part of the conversation that fits the model's context.
+async def generate_truncated(adapter: TextAdapter, request: TextRequest) -> AsyncGenerator[TextEvent]:
+    """The events of `TextAdapter.generate` for the end of a conversation that fits the model's context.
 
-    Only the adapter knows what fits. It refuses what does not before it has read it, and what fits it reads at once: so
-    more and more is dropped until it accepts, and nothing is ever read twice. At most a sixteenth of the turns that are
-    left goes without need; a conversation that fits costs nothing.
+    Only the adapter knows what fits. It rejects a prompt that is too long before processing it, so turns are dropped
+    until the adapter accepts, and no prompt is processed twice. At most a sixteenth of the remaining turns is dropped
+    unnecessarily. A conversation that fits costs nothing.
 
     Raises:
-        ContextLengthExceeded: Not even the last turn fits. Everything else as `TextAdapter.generate`.
+        ContextLengthExceeded: Not even the last turn fits. Other errors as `TextAdapter.generate`.
     """
     starts = cuts(request.messages)
-    tried, shorter = -1, request
+    dropped, shorter = -1, request
     while True:
-        begun = False
+        started = False
         try:
             async with aclosing(adapter.generate(shorter)) as events:
                 async for event in events:
-                    begun = True
+                    started = True
                     yield event
             return
         except ContextLengthExceeded:
-            if begun or tried == len(starts) - 1:
+            if started or dropped == len(starts) - 1:
                 raise
-        left = len(starts) - 1 - tried
-        tried += max(1, left // STEPS)
-        shorter = replace(request, messages=shortened(request.messages, starts[tried]))
+        left = len(starts) - 1 - dropped
+        dropped += max(1, left // FRACTION)
+        shorter = replace(request, messages=shortened(request.messages, starts[dropped]))

@@ -16,11 +16,11 @@ from server.services import Services
 
 @post("/v1/audio/transcriptions", status_code=200)
 async def transcribe(request: AnyRequest, services: Services) -> Response[Any]:
-    """What is said in a sound, whole or as it is written."""
-    async with services.intake.form(request) as form:
-        call = transcriptions.parse(form.fields, _sound(form))
+    """Transcribes audio, as one reply or as a stream."""
+    async with services.bodies.form(request) as form:
+        call = transcriptions.parse(form.fields, _audio(form))
         events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
-        if call.stream:  # the first frame is there before the upload goes: the sound has been read
+        if call.stream:  # the audio has been read when the first frame is there, so the upload may be removed
             return await event_stream(request, stream.stream(call, events))
         reply = transcriptions.render(call, await collect(request, events))
     return replies.raw(reply.body, reply.media_type)
@@ -28,9 +28,9 @@ async def transcribe(request: AnyRequest, services: Services) -> Response[Any]:
 
 @post("/v1/audio/translations", status_code=200)
 async def translate(request: AnyRequest, services: Services) -> Response[bytes]:
-    """What is said in a sound, in English."""
-    async with services.intake.form(request) as form:
-        call = transcriptions.parse_translation(form.fields, _sound(form))
+    """Translates spoken audio into English text."""
+    async with services.bodies.form(request) as form:
+        call = transcriptions.parse_translation(form.fields, _audio(form))
         events = services.pool.stream(call.model, SpeechAdapter, lambda adapter: adapter.transcribe(call.request))
         reply = transcriptions.render(call, await collect(request, events))
     return replies.raw(reply.body, reply.media_type)
@@ -38,23 +38,29 @@ async def translate(request: AnyRequest, services: Services) -> Response[bytes]:
 
 @post("/v1/audio/language_detections", status_code=200)
 async def detect_language(request: AnyRequest, services: Services) -> Response[bytes]:
-    """Which language is spoken."""
-    async with services.intake.form(request) as form:
-        model, sound = languages.parse(form.fields), _sound(form)
-        found = await until_disconnect(request, _detect(services, model, sound))
+    """Detects the spoken language."""
+    async with services.bodies.form(request) as form:
+        model, audio = languages.parse(form.fields), _audio(form)
+        found = await until_disconnect(request, _detect(services, model, audio))
     return replies.json(languages.render(found))
 
 
-async def _detect(services: Services, model: str, sound: Media) -> LanguageDetection:
+async def _detect(services: Services, model: str, audio: Media) -> LanguageDetection:
     async with services.pool.lease(model, SpeechAdapter) as adapter:
-        return await adapter.detect_language(sound)
+        return await adapter.detect_language(audio)
 
 
-def _sound(form: Form) -> Media:
+def _audio(form: Form) -> Media:
     unknown = next((name for name in form.files if name != "file"), None)
     if unknown is not None:
-        raise RequestError(f"Unknown parameter: '{unknown}'.", param=unknown, code="unknown_parameter")
+        raise RequestError(
+            f"Unknown parameter: '{unknown}'. Send the audio as the file 'file'.",
+            param=unknown,
+            code="unknown_parameter",
+        )
     files = form.files.get("file", [])
     if len(files) != 1:
-        raise RequestError("Send one sound, as the file 'file' of a multipart form.", param="file")
+        raise RequestError(
+            "Invalid 'file': send exactly one audio file, as the field 'file' of a multipart form.", param="file"
+        )
     return files[0].media()

@@ -7,36 +7,36 @@ from litestar.types import Receive, Scope, Send
 
 from adapters.base import Outlet, TextAdapter
 from compat.chat import plain
-from compat.chat import request as chat
+from compat.chat.request import parse, render, stream
 from server.http import replies
-from server.http.bodies import INLINE_BYTES, decoded
+from server.http.bodies import INLINE_BYTES, decode_json
 from server.http.request import AnyRequest, owner_of, services_of
 from server.http.streaming import collect, event_stream
-from server.http.text_streams import counted
+from server.http.text_streams import count_tokens
 from server.services import Services
 
 
 @asgi("/v1/chat/completions", copy_scope=False)
 async def create(scope: Scope, receive: Receive, send: Send) -> None:
-    """An answer to a conversation, whole or streamed.
+    """Answers a conversation, as one reply or as a stream.
 
-    The busiest route, and so a bare ASGI handler: what Litestar does for a route of its own is a tenth of what a short
-    answer costs.
+    This is the busiest route, so it is a plain ASGI handler: Litestar's handling of a route is a tenth of the cost of a
+    short answer.
     """
-    request: AnyRequest = Request(scope, receive, send)  # pyright: ignore[reportArgumentType] - there are no sockets here
+    request: AnyRequest = Request(scope, receive, send)  # pyright: ignore[reportArgumentType] - never a websocket
     if request.method != "POST":
         raise MethodNotAllowedException
     services: Services = services_of(scope)
-    body = await services.intake.body(request)
+    body = await services.bodies.json_bytes(request)
     call = plain.parse(body) if len(body) < INLINE_BYTES else None
-    call = call or chat.parse(await decoded(body))
+    call = call or parse(await decode_json(body))
     model = services.pool.find(call.model, TextAdapter).name
-    wanted = await services.references.text(owner_of(request), call.request)
+    text_request = await services.references.resolve_text(owner_of(request), call.request)
     outlet = Outlet()
-    events = services.pool.stream(model, TextAdapter, lambda adapter: adapter.generate(wanted, outlet))
-    events = counted(events, model, services.metrics)
+    events = services.pool.stream(model, TextAdapter, lambda adapter: adapter.generate(text_request, outlet))
+    events = count_tokens(events, model, services.metrics)
     if call.stream:
-        reply = await event_stream(request, chat.stream(call, model, events, outlet), outlet)
+        reply = await event_stream(request, stream(call, model, events, outlet), outlet)
         return await reply.app(scope, receive, send)
-    done = chat.render(call, model, await collect(request, events))
+    done = render(call, model, await collect(request, events))
     return await replies.send_json(send, msgspec.json.encode(done))

@@ -1,4 +1,4 @@
-"""GET /v1/configurations/{kind}, POST /v1/configurations/validate: how a model is run, and whether it works here."""
+"""GET /v1/configurations/{kind}, POST /v1/configurations/validate: default configurations, and checking one."""
 
 import asyncio
 from typing import Any
@@ -20,18 +20,20 @@ from server.services import Services
 
 @get("/v1/configurations/{kind:str}")
 async def defaults(kind: str) -> Response[bytes]:
-    """The default configuration of a kind, by our name of it or the seed's."""
+    """The default configuration of a kind, by its name here or in the interface specification."""
     try:
         config = default_config(kind)
     except ConfigurationError as error:
-        raise RequestError(f"{error}.", param="kind", code="unknown_kind", status=404) from None
+        raise RequestError(
+            f"Invalid 'kind': {error}. Send one of these.", param="kind", code="unknown_kind", status=404
+        ) from None
     return replies.json(configurations.render(config.model_dump(mode="json", exclude_none=True)))
 
 
 @post("/v1/configurations/validate", status_code=200)
 async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
-    """Errors, warnings, recommendations and estimated memory on this server's hardware."""
-    fields = configurations.parse(await services.intake.json(request))
+    """Checks a configuration: errors, warnings, recommendations, and estimated memory on this server's hardware."""
+    fields = configurations.parse(await services.bodies.json(request))
     found = await asyncio.to_thread(_validated, services, _config(fields))
     return replies.json(
         configurations.render_validation(

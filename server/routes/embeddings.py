@@ -15,8 +15,8 @@ from server.services import Services
 
 @post("/v1/embeddings", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
-    """Vectors of texts."""
-    call = embeddings.parse(await services.intake.json(request))
+    """Computes the embeddings of texts."""
+    call = embeddings.parse(await services.bodies.json(request))
     model = services.pool.find(call.model, EmbeddingAdapter).name
     events = services.pool.stream(model, EmbeddingAdapter, lambda adapter: _embed(adapter, call.request))
     (result,) = await collect(request, events)
@@ -27,5 +27,5 @@ async def create(request: AnyRequest, services: Services) -> Response[bytes]:
 
 
 async def _embed(adapter: EmbeddingAdapter, request: EmbeddingRequest) -> AsyncGenerator[EmbeddingResult]:
-    """As a stream of one event: then the pool tries again where memory ran out."""
+    """A stream of one event, so that the pool retries when memory runs out."""
     yield await adapter.embed(request)

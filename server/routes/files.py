@@ -16,8 +16,8 @@ from server.services import Services
 
 @post("/v1/files", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
-    """An upload, kept for requests to come."""
-    async with services.intake.form(request) as form:
+    """Stores an upload, for later requests."""
+    async with services.bodies.form(request) as form:
         upload = _file(form)
         wire = files.parse(flatten(form.fields))
         expires = None if wire.expires_after is None else float(wire.expires_after.seconds)
@@ -42,7 +42,7 @@ async def page(
 
 @get("/v1/files/{file_id:str}")
 async def retrieve(request: AnyRequest, services: Services, file_id: str) -> Response[bytes]:
-    """What is known of a file."""
+    """A file's metadata."""
     return replies.json(files.render(await services.files.get(owner_of(request), file_id)))
 
 
@@ -55,7 +55,7 @@ async def remove(request: AnyRequest, services: Services, file_id: str) -> Respo
 
 @get("/v1/files/{file_id:str}/content")
 async def content(request: AnyRequest, services: Services, file_id: str) -> Response[Any]:
-    """The bytes as they came."""
+    """A file's bytes."""
     file = await services.files.get(owner_of(request), file_id)
     return replies.file(services.files.path(file), "application/octet-stream")
 
@@ -64,5 +64,7 @@ def _file(form: Form) -> Upload:
     unknown = next((name for name in form.files if name != "file"), None)
     uploads = form.files.get("file", [])
     if unknown is not None or len(uploads) != 1:
-        raise RequestError("Send one file, as the multipart field 'file'.", param=unknown or "file")
+        raise RequestError(
+            "Invalid 'file': send exactly one file, as the field 'file' of a multipart form.", param=unknown or "file"
+        )
     return uploads[0]

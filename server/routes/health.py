@@ -15,29 +15,29 @@ STATES = ("unloaded", "loading", "ready", "draining", "unloading", "failed")
 
 @get("/health/live")
 async def live() -> Response[bytes]:
-    """200 while the process answers at all."""
+    """200 while the process runs."""
     return replies.json({"status": "ok"})
 
 
 @get("/health/ready")
 async def ready(lifecycle: Lifecycle) -> Response[bytes]:
-    """200 while new requests are welcome; 503 while the server drains."""
+    """200 while new requests are accepted; 503 while the server shuts down."""
     if lifecycle.draining:
-        raise RequestError("The server is shutting down.", code="draining", status=503)
+        raise RequestError("The server is shutting down and accepts no new requests.", code="draining", status=503)
     return replies.json({"status": "ok"})
 
 
 @get("/metrics")
 async def metrics(services: Services) -> Response[bytes]:
-    """The metrics, as Prometheus reads them."""
-    known = services.metrics
+    """The metrics, in Prometheus' text format."""
+    metrics = services.metrics
     for slot in services.pool.slots:
-        known.leases.labels(slot.name).set(slot.leases)
-        known.memory.labels(slot.name, "reserved").set(slot.reserved_bytes)
-        known.memory.labels(slot.name, "peak").set(slot.peak_bytes or 0)
+        metrics.leases.labels(slot.name).set(slot.leases)
+        metrics.memory.labels(slot.name, "reserved").set(slot.reserved_bytes)
+        metrics.memory.labels(slot.name, "peak").set(slot.peak_bytes or 0)
         for state in STATES:
-            known.models.labels(slot.name, state).set(slot.state == state)
-    with suppress(RequestError):  # the database fails: the other metrics say so
+            metrics.models.labels(slot.name, state).set(slot.state == state)
+    with suppress(RequestError):  # the database fails: the other metrics are still reported
         for status, count in (await services.jobs.count()).items():
-            known.videos.labels(status).set(count)
-    return replies.raw(generate_latest(known.registry), CONTENT_TYPE_LATEST)
+            metrics.videos.labels(status).set(count)
+    return replies.raw(generate_latest(metrics.registry), CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""POST /v1/images/generations, /edits and /variations, and the pictures that were asked for as URLs."""
+"""POST /v1/images/generations, /edits and /variations, and the images that were requested as URLs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,45 +16,47 @@ from server.http.streaming import collect, event_stream
 from server.services import Services
 from server.storage.artifacts import MEDIA_TYPES
 
-ParsePictures = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], generations.ImageCall]
+ParseImages = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], generations.ImageCall]
 
 
 @post("/v1/images/generations", status_code=200)
 async def generate(request: AnyRequest, services: Services) -> Response[Any]:
-    """Pictures of a text."""
-    body = await services.intake.json(request)
+    """Generates images from a text."""
+    body = await services.bodies.json(request)
     slot = services.pool.find(generations.model_of(body), ImageAdapter)
     return await _reply(request, services, slot.name, generations.parse(body, slot.entry.defaults))
 
 
 @post("/v1/images/edits", status_code=200)
 async def edit(request: AnyRequest, services: Services) -> Response[Any]:
-    """Pictures of a text and a picture, anew as a whole or within a mask."""
-    return await _from_pictures(request, services, edits.parse_edit)
+    """Generates images from a text and an image, as a whole or within a mask."""
+    return await _from_images(request, services, edits.parse_edit)
 
 
 @post("/v1/images/variations", status_code=200)
 async def vary(request: AnyRequest, services: Services) -> Response[Any]:
-    """Pictures like a picture."""
-    return await _from_pictures(request, services, edits.parse_variation)
+    """Generates variations of an image."""
+    return await _from_images(request, services, edits.parse_variation)
 
 
 @get("/v1/images/content/{name:str}")
 async def content(name: str, services: Services) -> Response[Any]:
-    """A picture that was asked for as a URL."""
+    """An image that was requested as a URL."""
     path = services.artifacts.path(name)
     if path is None:
-        raise RequestError("There is no such picture, or it has expired.", code="image_not_found", status=404)
+        raise RequestError(
+            "There is no image at this URL, or it has expired. Generate it again.", code="image_not_found", status=404
+        )
     return replies.file(path, MEDIA_TYPES[path.suffix])
 
 
-async def _from_pictures(request: AnyRequest, services: Services, parse: ParsePictures) -> Response[Any]:
-    async with services.intake.form(request) as form:  # the first event comes once the uploads have been read
+async def _from_images(request: AnyRequest, services: Services, parse: ParseImages) -> Response[Any]:
+    async with services.bodies.form(request) as form:  # the uploads have been read when the first event is there
         body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
         files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
-        pictures = edits.pictures_of(body, files)
+        images = edits.pictures_of(body, files)
         slot = services.pool.find(generations.model_of(body), ImageAdapter)
-        return await _reply(request, services, slot.name, parse(body, pictures, slot.entry.defaults))
+        return await _reply(request, services, slot.name, parse(body, images, slot.entry.defaults))
 
 
 async def _reply(request: AnyRequest, services: Services, model: str, call: generations.ImageCall) -> Response[Any]:

@@ -1,6 +1,6 @@
-"""/v1/models: what is served; and, with an admin key, downloading, verifying, loading, unloading and removing it.
+"""/v1/models: the served models; with an admin key also downloading, verifying, loading, unloading and removing them.
 
-Model names may contain slashes, so the URL's last segment is the action only where the whole is not a served name.
+Model names may contain slashes. The last segment of a path is an action only if the whole path is not a served name.
 """
 
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 from litestar import Response, delete, get, post
 
 from adapters.pool.slot import Slot
-from compat import model_files, models
+from compat.model_files import DownloadRequest, action_of, parse_download, parse_nothing
+from compat.models import Model, ModelList, ModelMemory, render
 from server.http import replies
 from server.http.auth import require_admin
 from server.http.request import AnyRequest
@@ -19,65 +20,63 @@ from server.services import Services
 @get("/v1/models")
 async def page(services: Services) -> Response[bytes]:
     """All served models."""
-    return replies.json(models.ModelList(data=[_model(services, slot) for slot in services.pool.slots]))
+    return replies.json(ModelList(data=[_model(services, slot) for slot in services.pool.slots]))
 
 
 @get("/v1/models/cache")
 async def cached(request: AnyRequest, services: Services) -> Response[bytes]:
-    """All models whose files are here."""
+    """All downloaded models."""
     require_admin(request.scope)
-    return replies.json(await services.store.page())
+    return replies.json(await services.model_files.list_cached())
 
 
 @get("/v1/models/{model:path}")
 async def retrieve(request: AnyRequest, services: Services, model: str) -> Response[bytes]:
-    """One served model, by its name or an alias; or the newest download of one."""
-    if not services.serves(model) and model.endswith("/download"):
+    """One served model, by its name or an alias; or its newest download."""
+    if not services.is_served(model) and model.endswith("/download"):
         require_admin(request.scope)
-        name, _ = model_files.action_of(model, ("download",))
+        name, _ = action_of(model, ("download",))
         return replies.json(services.downloads.get(services.pool.find(name).name).render())
     return replies.json(_model(services, services.pool.find(model.strip("/"))))
 
 
 @post("/v1/models/{path:path}", status_code=200)
 async def act(request: AnyRequest, services: Services, path: str) -> Response[Any]:
-    """Does with a model what the URL's last segment says."""
-    name, action = model_files.action_of(path, ("download", "verify", "load", "unload"))
+    """Downloads, verifies, loads or unloads a model, as the last segment of the path says."""
+    name, action = action_of(path, ("download", "verify", "load", "unload"))
     require_admin(request.scope)
     slot = services.pool.find(name)
-    body = await services.intake.optional_json(request)
+    body = await services.bodies.optional_json(request)
     if action == "download":
-        return await _download(request, services, slot, model_files.parse_download(body))
-    model_files.parse_nothing(body)
+        return await _download(request, services, slot, parse_download(body))
+    parse_nothing(body)
     if action == "verify":
-        return replies.json(await until_disconnect(request, services.store.verify(slot)))
+        return replies.json(await until_disconnect(request, services.model_files.verify(slot)))
     work = services.pool.load if action == "load" else services.pool.unload
     await until_disconnect(request, work(slot.name))
     return replies.json(_model(services, slot))
 
 
-async def _download(
-    request: AnyRequest, services: Services, slot: Slot, wanted: model_files.DownloadRequest
-) -> Response[Any]:
-    services.store.require_sources(slot)
-    job = services.downloads.start(slot.name, lambda report: services.store.fetch(slot, report))
-    if wanted.stream:
+async def _download(request: AnyRequest, services: Services, slot: Slot, options: DownloadRequest) -> Response[Any]:
+    services.model_files.require_sources(slot)
+    job = services.downloads.start(slot.name, lambda report: services.model_files.fetch(slot, report))
+    if options.stream:
         return await event_stream(request, services.downloads.follow(job))
     return replies.json(job.render())
 
 
 @delete("/v1/models/{model:path}", status_code=200)
 async def remove(request: AnyRequest, services: Services, model: str) -> Response[bytes]:
-    """Removes a model's files; or stops its download."""
+    """Removes a model's files, or cancels its download."""
     require_admin(request.scope)
-    if not services.serves(model) and model.endswith("/download"):
-        name, _ = model_files.action_of(model, ("download",))
+    if not services.is_served(model) and model.endswith("/download"):
+        name, _ = action_of(model, ("download",))
         return replies.json((await services.downloads.cancel(services.pool.find(name).name)).render())
-    return replies.json(await services.store.remove(model.strip("/")))
+    return replies.json(await services.model_files.remove(model.strip("/")))
 
 
-def _model(services: Services, slot: Slot) -> models.Model:
-    return models.render(
+def _model(services: Services, slot: Slot) -> Model:
+    return render(
         slot.name,
         created=services.started,
         kind=slot.entry.kind,
@@ -86,5 +85,5 @@ def _model(services: Services, slot: Slot) -> models.Model:
         license=slot.entry.license,
         aliases=[alias for alias, name in services.pool.aliases.items() if name == slot.name],
         defaults=slot.entry.defaults,
-        memory=models.ModelMemory(slot.estimated_bytes, slot.reserved_bytes, slot.peak_bytes),
+        memory=ModelMemory(slot.estimated_bytes, slot.reserved_bytes, slot.peak_bytes),
     )

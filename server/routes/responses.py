@@ -6,7 +6,7 @@ from litestar import Response, delete, get, post
 from litestar.params import Parameter, QueryParameter
 
 from compat.responses import queries
-from compat.responses import request as responses
+from compat.responses.request import parse, parse_count
 from server.http import replies
 from server.http.request import AnyRequest, owner_of
 from server.http.streaming import collect, event_stream, until_disconnect
@@ -17,13 +17,13 @@ Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]
 
 @post("/v1/responses", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
-    """A response, whole, streamed, or in the background."""
-    call = responses.parse(await services.intake.json(request))
+    """Creates a response, as one reply, as a stream, or in the background."""
+    call = parse(await services.bodies.json(request))
     draft = await services.responses.draft(owner_of(request), call)
     if call.background:
-        run = await services.responses.launch(draft)
+        run = await services.responses.start_background(draft)
         return await event_stream(request, run.follow(0)) if call.stream else replies.json(draft.response)
-    frames = services.responses.work(draft)
+    frames = services.responses.generate(draft)
     if call.stream:
         return await event_stream(request, frames)
     await collect(request, frames)
@@ -32,8 +32,8 @@ async def create(request: AnyRequest, services: Services) -> Response[Any]:
 
 @post("/v1/responses/input_tokens", status_code=200)
 async def count(request: AnyRequest, services: Services) -> Response[bytes]:
-    """How many tokens a model would read."""
-    call = responses.parse_count(await services.intake.json(request))
+    """Counts the prompt tokens of a request."""
+    call = parse_count(await services.bodies.json(request))
     tokens = await until_disconnect(request, services.responses.count(owner_of(request), call))
     return replies.json(queries.render_count(tokens))
 
@@ -48,7 +48,7 @@ async def retrieve(
     starting_after: Annotated[int | None, Parameter(ge=0)] = None,
     include_obfuscation: bool = False,
 ) -> Response[Any]:
-    """A response as it is now, or its stream again."""
+    """A response in its current state, or its stream once more."""
     queries.check_query(include, stream, starting_after, include_obfuscation)
     if stream:
         following = services.responses.follow(owner_of(request), response_id, starting_after)
@@ -60,14 +60,14 @@ async def retrieve(
 
 @delete("/v1/responses/{response_id:str}", status_code=200)
 async def remove(request: AnyRequest, services: Services, response_id: str) -> Response[bytes]:
-    """Removes a response; one in the background is stopped."""
+    """Deletes a response. A running background response is stopped."""
     await services.responses.delete(owner_of(request), response_id)
     return replies.json(queries.render_deleted(response_id))
 
 
 @post("/v1/responses/{response_id:str}/cancel", status_code=200)
 async def cancel(request: AnyRequest, services: Services, response_id: str) -> Response[bytes]:
-    """Stops a response in the background."""
+    """Cancels a background response."""
     return replies.json(await services.responses.cancel(owner_of(request), response_id))
 
 
@@ -81,7 +81,7 @@ async def input_items(
     order: Literal["asc", "desc"] = "desc",
     include: Includes = None,
 ) -> Response[bytes]:
-    """A page of what a response was asked."""
+    """A page of a response's input items."""
     shown = queries.parse_include(include)
     found, more = await services.responses.input_items(
         owner_of(request), response_id, after=after, limit=limit, newest_first=order == "desc"

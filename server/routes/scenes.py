@@ -1,4 +1,4 @@
-"""/v1/scenes: does a picture show what a description says, and do several belong together?"""
+"""/v1/scenes: checks whether an image shows a description, and whether several images are consistent."""
 
 from litestar import Response, post
 
@@ -10,17 +10,17 @@ from compat import scenes
 from compat.errors import RequestError
 from compat.wire import flatten
 from server.http import replies
-from server.http.multipart import MAX_PICTURE_BYTES, Form
+from server.http.multipart import MAX_IMAGE_UPLOAD_BYTES, Form
 from server.http.request import AnyRequest, owner_of
 from server.http.streaming import until_disconnect
-from server.media.check import look_at
+from server.media.checks import check_images
 from server.services import Services
 
 
 @post("/v1/scenes/validations", status_code=200)
 async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A score, an explanation, and which elements of the description are to be seen."""
-    async with services.intake.form(request) as form:
+    """Compares an image with a description: a score, an explanation, and which elements are visible."""
+    async with services.bodies.form(request) as form:
         files = _files(form, "image", 1)
         call = scenes.parse(flatten(form.fields) if form.json is None else form.json, files[0] if files else None)
         slot = services.pool.find(call.model, TextAdapter, kind="vision")
@@ -30,8 +30,8 @@ async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
 
 @post("/v1/scenes/consistency", status_code=200)
 async def compare(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A score, an analysis, what differs, and which picture does not fit."""
-    async with services.intake.form(request) as form:
+    """Compares images with each other: a score, an analysis, differences, and the image that does not fit."""
+    async with services.bodies.form(request) as form:
         files = _files(form, "images", scenes.MAX_IMAGES)
         call = scenes.parse_consistency(flatten(form.fields) if form.json is None else form.json, files)
         slot = services.pool.find(call.model, TextAdapter, kind="vision")
@@ -42,8 +42,8 @@ async def compare(request: AnyRequest, services: Services) -> Response[bytes]:
 async def _validated(
     services: Services, owner: str, model: str, call: scenes.SceneCall, defaults: SceneDefaults
 ) -> SceneValidation:
-    (image,) = await services.references.media(owner, [call.image])
-    await look_at([(image, "image")])
+    (image,) = await services.references.resolve_media(owner, [call.image])
+    await check_images([(image, "image")])
     threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
         parts = await services.decompositions.of(adapter, model, call.description, defaults.decomposition)
@@ -53,8 +53,8 @@ async def _validated(
 async def _compared(
     services: Services, owner: str, model: str, call: scenes.ConsistencyCall, defaults: SceneDefaults
 ) -> SceneConsistency:
-    images = await services.references.media(owner, call.images)
-    await look_at((image, f"images[{at}]") for at, image in enumerate(images))
+    images = await services.references.resolve_media(owner, call.images)
+    await check_images((image, f"images[{at}]") for at, image in enumerate(images))
     threshold = defaults.threshold if call.threshold is None else call.threshold
     async with services.pool.lease(model, TextAdapter) as adapter:
         aspects, comparison = call.aspects or defaults.aspects, defaults.comparison
@@ -62,9 +62,12 @@ async def _compared(
 
 
 def _files(form: Form, name: str, most: int) -> list[Media]:
-    """The files of a field, whose name may end in brackets."""
+    """The files of a field; its name may end in brackets."""
     unknown = next((one for one in form.files if one not in (name, f"{name}[]")), None)
     files = [*form.files.get(name, []), *form.files.get(f"{name}[]", [])]
     if unknown is not None or len(files) > most:
-        raise RequestError(f"Send at most {most} files, as '{name}'.", param=unknown or name)
-    return [file.media(MAX_PICTURE_BYTES) for file in files]
+        raise RequestError(
+            f"Invalid '{unknown or name}': send at most {most} file{'s' if most > 1 else ''}, in the field '{name}'.",
+            param=unknown or name,
+        )
+    return [file.media(MAX_IMAGE_UPLOAD_BYTES) for file in files]

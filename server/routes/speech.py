@@ -14,8 +14,8 @@ from server.services import Services
 
 @post("/v1/audio/speech", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
-    """A text, spoken: sent as it is spoken."""
-    call = speech.parse(await services.intake.json(request))
+    """Speaks a text; the audio is sent while it is generated."""
+    call = speech.parse(await services.bodies.json(request))
     events = services.pool.stream(call.model, VoiceAdapter, lambda adapter: adapter.speak(call.request))
     if call.as_events:
         return await event_stream(request, speech.stream(events))

@@ -6,61 +6,61 @@ from litestar import Response, delete, get, post
 from litestar.params import Parameter
 
 from compat.errors import RequestError
-from compat.videos import replies as videos
+from compat.videos.replies import POLL_MS, VideoDeleteResponse, no_characters, render, render_list
 from server.http import replies
 from server.http.request import AnyRequest, owner_of
 from server.services import Services
 from server.storage.artifacts import MEDIA_TYPES
 
-POLL = {"openai-poll-after-ms": str(videos.POLL_MS)}
+POLL = {"openai-poll-after-ms": str(POLL_MS)}
 
 
 @post("/v1/videos", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A queued video."""
-    return replies.json(videos.render(await services.video_creator.shot(request)))
+    """Queues a video of one shot."""
+    return replies.json(render(await services.video_creator.shot(request)))
 
 
 @post("/v1/videos/sequences", status_code=200)
 async def create_sequence(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A queued video of several scenes."""
-    return replies.json(videos.render(await services.video_creator.sequence(request)))
+    """Queues a video of several scenes."""
+    return replies.json(render(await services.video_creator.sequence(request)))
 
 
 @post("/v1/videos/transitions", status_code=200)
 async def create_transition(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A queued video from one picture to another."""
-    return replies.json(videos.render(await services.video_creator.transition(request)))
+    """Queues a video that leads from one image to another."""
+    return replies.json(render(await services.video_creator.transition(request)))
 
 
 @post("/v1/videos/extensions", status_code=200)
 async def create_extension(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A queued video: another, and how it goes on."""
-    return replies.json(videos.render(await services.video_creator.extension(request)))
+    """Queues a video and its continuation."""
+    return replies.json(render(await services.video_creator.extension(request)))
 
 
 @post("/v1/videos/edits", status_code=200)
 async def create_edit(request: AnyRequest, services: Services) -> Response[bytes]:
-    """A queued video: another, filmed anew along its own frames."""
-    return replies.json(videos.render(await services.video_creator.edit(request)))
+    """Queues a video that is generated again along the frames of another one."""
+    return replies.json(render(await services.video_creator.edit(request)))
 
 
 @post("/v1/videos/characters", status_code=200)
 async def create_character() -> Response[bytes]:
-    """No character: see `videos.no_characters`."""
-    raise videos.no_characters()
+    """Not supported: see `no_characters`."""
+    raise no_characters()
 
 
 @get("/v1/videos/characters/{character_id:str}")
 async def retrieve_character(character_id: str) -> Response[bytes]:
-    """No character: see `videos.no_characters`."""
-    raise videos.no_characters()
+    """Not supported: see `no_characters`."""
+    raise no_characters()
 
 
 @post("/v1/videos/{video_id:str}/remix", status_code=200)
 async def create_remix(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
-    """A queued video: another once more, with a new prompt."""
-    return replies.json(videos.render(await services.video_creator.remix(request, video_id)))
+    """Queues a video like another one, with a new prompt."""
+    return replies.json(render(await services.video_creator.remix(request, video_id)))
 
 
 @get("/v1/videos")
@@ -73,20 +73,20 @@ async def page(
 ) -> Response[bytes]:
     """A page of the caller's videos."""
     states, more = await services.jobs.page(owner_of(request), after=after, limit=limit, newest_first=order == "desc")
-    return replies.json(videos.render_list(states, has_more=more))
+    return replies.json(render_list(states, has_more=more))
 
 
 @get("/v1/videos/{video_id:str}")
 async def retrieve(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
-    """A video's state."""
-    return replies.json(videos.render((await services.jobs.get(owner_of(request), video_id)).state), headers=POLL)
+    """The state of a video."""
+    return replies.json(render((await services.jobs.get(owner_of(request), video_id)).state), headers=POLL)
 
 
 @delete("/v1/videos/{video_id:str}", status_code=200)
 async def remove(request: AnyRequest, services: Services, video_id: str) -> Response[bytes]:
-    """Removes a video and its files; a running one is stopped."""
+    """Deletes a video and its files. A running one is stopped."""
     await services.jobs.delete(owner_of(request), video_id)
-    return replies.json(videos.VideoDeleteResponse(id=video_id))
+    return replies.json(VideoDeleteResponse(id=video_id))
 
 
 @get("/v1/videos/{video_id:str}/content")
@@ -96,12 +96,12 @@ async def content(
     video_id: str,
     variant: Literal["video", "thumbnail", "spritesheet"] = "video",
 ) -> Response[Any]:
-    """The MP4 of a finished video, its first frame, or a sheet of its frames."""
+    """The MP4 of a completed video, its first frame, or an overview of its frames."""
     job = await services.jobs.get(owner_of(request), video_id)
     path = await services.jobs.content(job, variant)
     if path is None:
         raise RequestError(
-            f"The video is {job.state.status}; it has no content here.",
+            f"The video is {job.state.status} and has no content on this server. Read it when its status is completed.",
             code="video_not_ready",
             status=404,
             headers={"x-should-retry": "false"},

@@ -1,6 +1,7 @@
-"""What is kept: the database, generated artifacts, uploaded files.
+"""What the server stores: the database, generated artifacts, uploaded files.
 
-artifacts  Finished files: written aside, flushed, renamed into place; served only whole; swept when they expire
-database   The database: SQLite in the data directory by default, PostgreSQL by URL. Engine, schema, transactions, ...
-files      Uploaded files: bytes in a directory of ours, rows in the database; limits for each key, and an end for ...
+artifacts  Finished images that clients download by URL: written whole, served whole, removed when they expire
+database   The database: SQLite by default, PostgreSQL by URL. Engine, schema, transactions, error translation
+files      Uploaded files: bytes in a directory, rows in the database, limits per key, an expiry time per file
+pages      Keyset pagination, as all list routes of the API do it with `after`, `limit` and `order`
 """

@@ -1,8 +1,7 @@
-"""The database: SQLite in the data directory by default, PostgreSQL by URL. Engine, schema, transactions, failures.
+"""The database: SQLite in the data directory by default, PostgreSQL by URL. Engine, schema, transactions, errors.
 
-Tables are declared beside what uses them, on `METADATA`; importing that module is what makes them known here. Nothing
-that happens to the database ends the server: while it cannot be reached, what needs it is a 503, and works again as
-soon as the database does.
+Each table is declared on `METADATA` in the package that uses it; importing that module registers it. The server keeps
+running without its database: requests that need it get a 503 until the database works again.
 """
 
 import asyncio
@@ -23,28 +22,28 @@ from compat.errors import RequestError
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-"""Raised with every change to a table that exists already; whoever raises it writes the way from the one before."""
+"""Increased with every change to an existing table, together with a migration from the version before."""
 BUSY_TIMEOUT_S = 5.0
-"""How long SQLite waits for another's transaction, and anybody for a connection."""
+"""How long SQLite waits for another transaction, and how long a request waits for a connection."""
 STATEMENT_TIMEOUT_S = 20.0
 CONNECTIONS = 8
 CREATE_LOCK = 0x6D757962
-"""Of PostgreSQL's advisory locks: two servers that start at once make the tables one after the other."""
+"""The PostgreSQL advisory lock that keeps two starting servers from creating the tables at the same time."""
 
 METADATA = MetaData()
 versions = Table("muybridge_schema", METADATA, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
 def default_url(data_dir: Path) -> str:
-    """SQLite in the server's own directory."""
+    """The URL of a SQLite database in the data directory."""
     return f"sqlite:///{data_dir / 'muybridge.sqlite'}"
 
 
 class Database:
-    """Transactions on the server's tables, which are made when the first one begins."""
+    """Transactions on the server's tables. The first transaction creates the tables."""
 
     def __init__(self, url: str) -> None:
-        """Connects to nothing yet.
+        """Sets up the engine without connecting.
 
         Args:
             url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
@@ -55,7 +54,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that sees one state of all tables.
+        """A read transaction: it sees one consistent state of all tables.
 
         Raises:
             RequestError: 503, when the database fails.
@@ -67,7 +66,7 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """A transaction that writes: all of it is kept, on disk, once the context has ended; else nothing is.
+        """A write transaction: committed to disk when the context ends, rolled back when it raises.
 
         Raises:
             RequestError: 503, when the database fails: `insufficient_storage`, `database_busy`, `database_unavailable`.
@@ -80,7 +79,7 @@ class Database:
                     yield connection
 
     async def aclose(self) -> None:
-        """Ends all connections; one that does not end in time is left to the end of the process."""
+        """Closes all connections, and gives up on those that do not close in time."""
         with suppress(TimeoutError, SQLAlchemyError, OSError):
             await asyncio.wait_for(self._engine.dispose(), BUSY_TIMEOUT_S)
 
@@ -97,7 +96,7 @@ class Database:
 
 
 def _create(connection: Connection) -> None:
-    """Makes the tables that are missing, and holds the schema's version against our own."""
+    """Creates missing tables, and checks the schema version."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CREATE_LOCK})
     METADATA.create_all(connection)
@@ -105,9 +104,10 @@ def _create(connection: Connection) -> None:
     if not found:
         connection.execute(insert(versions).values(version=SCHEMA_VERSION))
     elif max(found) != SCHEMA_VERSION:
-        log.error("the database has schema %d; this server knows %d", max(found), SCHEMA_VERSION)
+        log.error("the database has schema version %d; this server supports %d", max(found), SCHEMA_VERSION)
         raise RequestError(
-            f"The database was made by another version of this server (schema {max(found)}, not {SCHEMA_VERSION}).",
+            f"The database has schema version {max(found)}, but this server supports version {SCHEMA_VERSION}. The "
+            "operator must run the server version that created the database, or use another database.",
             code="database_version",
             status=503,
             headers={"x-should-retry": "false"},
@@ -115,18 +115,18 @@ def _create(connection: Connection) -> None:
 
 
 def _sqlite(url: str) -> AsyncEngine:
-    where = make_url(url).set(drivername="sqlite+aiosqlite")
-    if where.database:
-        path = Path(where.database)
+    location = make_url(url).set(drivername="sqlite+aiosqlite")
+    if location.database:
+        path = Path(location.database)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Conversations are in it: for this user's eyes only. SQLite gives its side files the same mode.
+        # It contains conversations, so only this user may read it. SQLite gives its side files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_async_engine(
-        where,
+        location,
         connect_args={"timeout": BUSY_TIMEOUT_S},
         pool_size=CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,
-        hide_parameters=True,  # errors are logged, and what clients say is not
+        hide_parameters=True,  # errors are logged; what clients send must not be
     )
     event.listen(engine.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -134,16 +134,16 @@ def _sqlite(url: str) -> AsyncEngine:
 
 
 def _configure_sqlite(connection: Any, _: Any) -> None:
-    connection.isolation_level = None  # we begin transactions ourselves: the driver would begin them too late
+    connection.isolation_level = None  # `_begin_sqlite` starts transactions; the driver would start them too late
     cursor = connection.cursor()
-    # FULL: what was acknowledged survives a power cut, and not only a killed process.
+    # FULL: acknowledged writes survive a power cut, not only a killed process.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers queue up from the start. One that began as a reader would fail as soon as another has written."""
+    """Takes the write lock at the start. A transaction that starts as a reader fails once another one has written."""
     writes = connection.get_execution_options().get("muybridge_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -159,17 +159,17 @@ def _postgresql(url: str) -> AsyncEngine:
         pool_size=CONNECTIONS,
         pool_timeout=BUSY_TIMEOUT_S,
         hide_parameters=True,
-        pool_pre_ping=True,  # a connection that the database has closed meanwhile is replaced, and nobody notices
+        pool_pre_ping=True,  # replaces connections that the database has closed meanwhile
     )
 
 
 @contextmanager
 def _translated() -> Generator[None]:
-    """The library's exceptions as what a client may know. The cause is logged where the 503 is."""
+    """Translates the library's exceptions into errors for clients. The cause is logged with the 503."""
     try:
         yield
     except (IntegrityError, ProgrammingError, DataError):
-        raise  # a mistake of ours, which is a 500 and would not go away by trying again
+        raise  # a bug of this server: a 500, since a retry would fail again
     except (SQLAlchemyError, OSError, sqlite3.Error) as error:
         raise _failure(error) from error
 
@@ -181,16 +181,24 @@ POSTGRESQL_FULL = "53100"
 
 def _failure(error: BaseException) -> RequestError:
     cause = error.orig if isinstance(error, DBAPIError) else error
-    said = str(cause)
-    if getattr(cause, "sqlstate", None) == POSTGRESQL_FULL or any(words in said for words in FULL):
+    message = str(cause)
+    if getattr(cause, "sqlstate", None) == POSTGRESQL_FULL or any(words in message for words in FULL):
         return RequestError(
-            "There is no room left in the database.",
+            "The server's database is full. Try again later.",
             code="insufficient_storage",
             status=503,
             headers={"Retry-After": "30"},
         )
-    if any(words in said for words in BUSY):
-        return RequestError("The database is busy.", code="database_busy", status=503, headers={"Retry-After": "1"})
+    if any(words in message for words in BUSY):
+        return RequestError(
+            "The server's database is busy. Try again in a second.",
+            code="database_busy",
+            status=503,
+            headers={"Retry-After": "1"},
+        )
     return RequestError(
-        "The database cannot be used now.", code="database_unavailable", status=503, headers={"Retry-After": "5"}
+        "The server's database is unavailable. Try again in a few seconds.",
+        code="database_unavailable",
+        status=503,
+        headers={"Retry-After": "5"},
     )

@@ -1,19 +1,19 @@
 """Video jobs: creating, queueing, rendering, recovering, reporting.
 
-capabilities   What a model lacks is refused before a job is made of the request, and names the field that asked ...
+capabilities   Checks a plan against what its model supports, before a job is created
 create         Creating video jobs: from a request's form to a plan of shots
-events         Ends of video jobs that somebody is to be told of: kept with the end itself, until they were
-files          The files of video jobs: a folder for each, what came with the request, clips, and the film
-idempotency    What tells one create from another: the Idempotency-Key, or that the SDK sends the very same once more
-media_process  Work on films and uploads, in a process for each order: the server decodes nothing, and joining ...
-queue          DBOS under the video jobs: whose turn it is, and what was done already when the server died (ADR 13)
-reconciler     What goes on beside the work on videos: rows are handed to the queue, and what has ended is cleared ...
-render         The work of a video job: each shot by its model, into a clip; then all clips into the film
-runner         Video jobs while they are worked on: one step after another, told of as it goes, and stopped at any ...
-service        Video jobs: rows before any work, queued per model, worked on once at a time, kept until they expire
-state          What video jobs are while they are asked for and worked on, and not yet, or no more, rows
-store          Video jobs as rows: what was asked, what is known of it, and how it ended
-tables         The table of video jobs, and a row as an object
-uploads        What comes with a request for a video besides words: pictures, a sound, a video; out of its body, ...
-webhooks       Webhooks: events signed as OpenAI signs them (Standard Webhooks 1.0), and told to the one URL of ...
+events         Webhook events about ended jobs: stored with the end, until they are delivered
+files          The files of jobs: one folder per job, with the media of the request, the clips, and the video
+idempotency    Recognising a repeated create request: by its Idempotency-Key, or as a retry of the SDK
+media_process  Decoding, joining and converting media, in a process per operation
+owner_limiter  A limit on how many requests of one owner are read at the same time
+queue          The queue of jobs, on DBOS: the order of jobs per model, and recovery after a crash (ADR 13)
+reconciler     Keeps rows, queue and files of jobs consistent
+render         Rendering a job: each shot by its model into a clip, then all clips into the video
+runner         Running the steps of jobs: progress, results, stopping at any moment
+service        Creating, listing, reading and deleting jobs
+store          Jobs as rows: the request, its state, and its result
+tables         The table of jobs, and the conversion between rows and objects
+uploads        Media that come with a request: images, audio, a video
+webhooks       Webhooks: signs events (Standard Webhooks 1.0), and sends them to the configured URL
 """

@@ -1,4 +1,4 @@
-"""What a model lacks is refused before a job is made of the request, and names the field that asked for it."""
+"""Checks a plan against what its model supports, so that an unsupported request is a 400 and no job is created."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from compat.videos.plan import Fields, Plan, Shot
 _FRAME = Media("image/png", path="a frame of another shot")
 
 
-def pictures_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
-    """The keyframes of all shots, each with the name of its field."""
+def images_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
+    """The keyframe images of all shots, each with the name of its field."""
     return [
         (keyframe.image, name)
         for number, shot in enumerate(plan.shots)
@@ -20,23 +20,23 @@ def pictures_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
     ]
 
 
-def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:
-    """Lets through a plan that a model can film.
+def require_supported(plan: Plan, fields: Fields, inputs: VideoInputs) -> None:
+    """Requires that a model supports all shots of a plan.
 
     Args:
         plan: The shots.
-        fields: What the request's fields are called that its pictures came in.
-        can: What the model takes.
+        fields: Names of the request's fields that the images came from.
+        inputs: What the model accepts.
 
     Raises:
-        RequestError: 400 `unsupported_parameter`, naming the field; `missing_required_parameter`, where the model
-            needs a picture that did not come.
+        RequestError: 400 `unsupported_parameter` that names the field; 400 `missing_required_parameter`, when the model
+            needs an image that the request does not have.
     """
     for number, shot in enumerate(plan.shots):
         if shot.request is None:
             continue
-        request, names = _whole(shot, shot.request, fields.pictures[number], fields.links)
-        if (found := find_unsupported(request, can)) is None:
+        request, names = _with_linked_frames(shot, shot.request, fields.pictures[number], fields.links)
+        if (found := find_unsupported(request, inputs)) is None:
             continue
         message, code = found.message, "unsupported_parameter"
         if found.input == "first_frame":
@@ -47,19 +47,20 @@ def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:
         else:
             param = fields.source if found.input == "video" else names[found.keyframe]
         if param == "transition_frames":
-            lengths = "8k + 1, such as 25, or 0" if can.keyframes == "first_and_last" else "0: scenes are then cut hard"
+            both = inputs.keyframes == "first_and_last"
+            lengths = "8k + 1, such as 25, or 0" if both else "0, which joins scenes by a hard cut"
             message += f" Send transition_frames of {lengths}."
         raise RequestError(message, param=param, code=code)
 
 
-def _whole(
+def _with_linked_frames(
     shot: Shot, request: VideoRequest, names: tuple[str, ...], link: str
 ) -> tuple[VideoRequest, tuple[str, ...]]:
-    """A shot's request with the frames of other shots that it will have, and what all its pictures came in."""
-    pictures = request.keyframes
+    """A shot's request with the frames that it will take from other shots, and the field name of each keyframe."""
+    keyframes = request.keyframes
     if shot.after is not None:
-        pictures, names = (Keyframe(_FRAME, 0), *pictures), (link, *names)
+        keyframes, names = (Keyframe(_FRAME, 0), *keyframes), (link, *names)
     if shot.before is not None:
         last = (shot.num_frames or request.num_frames) - 1
-        pictures, names = (*pictures, Keyframe(_FRAME, last)), (*names, link)
-    return replace(request, keyframes=pictures), names
+        keyframes, names = (*keyframes, Keyframe(_FRAME, last)), (*names, link)
+    return replace(request, keyframes=keyframes), names

@@ -12,64 +12,64 @@ from compat.videos import continuations, create, sequences
 from compat.videos.fields import STEP
 from compat.videos.plan import Fields, Plan, headline, single
 from compat.videos.replies import VideoState
-from server.http.bodies import Intake
+from server.http.bodies import BodyReader
 from server.http.multipart import Form
 from server.http.request import AnyRequest, owner_of
-from server.media.check import look_at
-from server.models.files import Store
-from server.videos.capabilities import pictures_of, refuse_lack
-from server.videos.files import FILM, HEARD, SOUND, SOURCE, THUMBNAIL, clip, clip_sound
-from server.videos.idempotency import receipt_of
+from server.media.checks import check_images
+from server.models.files import ModelFilesService
+from server.videos.capabilities import images_of, require_supported
+from server.videos.files import GENERATED_SOUNDTRACK, SOUNDTRACK, SOURCE, THUMBNAIL, VIDEO, clip, clip_audio
+from server.videos.idempotency import idempotency_key_of
 from server.videos.service import VideoJobs
-from server.videos.uploads import Parts, parts_of, sound_of, video_of
+from server.videos.uploads import VideoForm, convert_video, read_form, soundtrack_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A video to make."""
+class VideoCall:
+    """A parsed request for a video."""
 
-    parts: Parts
+    form: VideoForm
     model: str
     plan: Plan
     prompt: str
     fields: Fields
     files: dict[str, Path] = field(default_factory=dict[str, Path])
-    """What it is made of, by its name in the job's folder."""
+    """Files that the video is made of, by their name in the job's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A film that another is made of."""
+    """A video that another one is made from."""
 
     model: str
-    made: VideoRequest
-    """As if a model had been asked for it."""
-    film: Path
-    look: Path | None
-    """Its first frame, where that is at hand."""
-    sound: Path | None
-    """What the client brought to be heard."""
-    heard: Path | None = None
-    """What its model has made to be heard, where that is not so."""
+    request: VideoRequest
+    """The request that made the video, or would make one like it."""
+    video: Path
+    thumbnail: Path | None
+    """Its first frame, if it exists as a file."""
+    soundtrack: Path | None
+    """The soundtrack that a client has uploaded for it."""
+    generated_soundtrack: Path | None = None
+    """The soundtrack that its model has generated, when there is no uploaded one."""
 
 
-Reader = Callable[[str, Form], Awaitable[Wanted]]
-"""Reads a form of an owner's request. Raises `RequestError` 400 or 404, `ModelNotFound`, `WrongModelKind`."""
+Reader = Callable[[str, Form], Awaitable[VideoCall]]
+"""Parses the form of an owner's request. Raises `RequestError` 400 or 404, `ModelNotFound`, `WrongModelKind`."""
 
 
 class VideoCreator:
-    """Makes video jobs from requests: one method for each way to ask for a video.
+    """Creates video jobs from requests: one method for each way to ask for a video.
 
-    Each method returns the job that the request makes, or has made, when the request is a retry. Each raises
-    `RequestError` 400 or 404, `ModelNotFound` or `WrongModelKind`.
+    Each method returns the job that the request creates, or has created before, when the request is a retry. Each
+    raises `RequestError` 400 or 404, `ModelNotFound` or `WrongModelKind`.
     """
 
-    def __init__(self, pool: Pool, intake: Intake, jobs: VideoJobs, store: Store) -> None:
+    def __init__(self, pool: Pool, bodies: BodyReader, jobs: VideoJobs, model_files: ModelFilesService) -> None:
         """Takes the parts of the server that a creation needs."""
         self._pool = pool
-        self._intake = intake
+        self._bodies = bodies
         self._jobs = jobs
-        self._store = store
+        self._model_files = model_files
 
     async def shot(self, request: AnyRequest) -> VideoState:
         """One shot from a prompt, with or without images."""
@@ -97,87 +97,91 @@ class VideoCreator:
 
     async def _create(self, request: AnyRequest, read: Reader) -> VideoState:
         owner = owner_of(request)
-        async with self._jobs.doors.through(owner), self._intake.form(request) as form:
-            receipt = await receipt_of(request, form)
-            if (known := await self._jobs.known(owner, receipt)) is not None:
+        async with self._jobs.limiter.slot(owner), self._bodies.form(request) as form:
+            key = await idempotency_key_of(request, form)
+            if (known := await self._jobs.find(owner, key)) is not None:
                 return known
-            wanted = await read(owner, form)
-            if wanted.plan.remixed_from is None:  # else the images are another job's, and were checked then
-                await look_at(pictures_of(wanted.plan, wanted.fields))
+            call = await read(owner, form)
+            if call.plan.remixed_from is None:  # else the images are another job's, and were checked then
+                await check_images(images_of(call.plan, call.fields))
             # A model that is not downloaded yet, or whose config cannot be read, is not checked here.
-            if (can := await self._store.video_inputs(wanted.model)) is not None:
-                refuse_lack(wanted.plan, wanted.fields, can)
-            told = headline(wanted.plan, wanted.prompt)
-            # Models round lengths: a video may become longer than was asked for.
-            files = wanted.files | await sound_of(wanted.parts, (told.num_frames + STEP) / told.fps)
-            plan = replace(wanted.plan, sound=SOUND in files)
-            return await self._jobs.create(owner, wanted.model, plan, told, receipt, files)
+            if (inputs := await self._model_files.video_inputs(call.model)) is not None:
+                require_supported(call.plan, call.fields, inputs)
+            shown = headline(call.plan, call.prompt)
+            # Models round lengths up, so a video may become longer than requested.
+            files = call.files | await soundtrack_of(call.form, (shown.num_frames + STEP) / shown.fps)
+            plan = replace(call.plan, sound=SOUNDTRACK in files)
+            return await self._jobs.create(owner, call.model, plan, shown, key, files)
 
-    async def _read_shot(self, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form, "input_reference")
-        slot = self._pool.find(model_of(parts.body), VideoAdapter)
-        request = create.parse(parts.body, parts.pictures.get("input_reference"), slot.entry.defaults)
-        return Wanted(parts, slot.name, single(request), request.prompt, create.fields(parts.body, request))
+    async def _read_shot(self, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form, "input_reference")
+        slot = self._pool.find(model_of(parsed.body), VideoAdapter)
+        request = create.parse(parsed.body, parsed.images.get("input_reference"), slot.entry.defaults)
+        return VideoCall(parsed, slot.name, single(request), request.prompt, create.fields(parsed.body, request))
 
-    async def _read_sequence(self, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form)
-        slot = self._pool.find(model_of(parts.body), VideoAdapter)
-        plan, fields = sequences.parse_sequence(parts.body, slot.entry.defaults)
+    async def _read_sequence(self, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form)
+        slot = self._pool.find(model_of(parsed.body), VideoAdapter)
+        plan, fields = sequences.parse_sequence(parsed.body, slot.entry.defaults)
         prompts = (shot.request.prompt for shot in plan.shots if shot.request is not None and shot.after is None)
-        return Wanted(parts, slot.name, plan, " ".join(prompts), fields)
+        return VideoCall(parsed, slot.name, plan, " ".join(prompts), fields)
 
-    async def _read_transition(self, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form, *create.ENDS)
-        slot = self._pool.find(model_of(parts.body), VideoAdapter)
-        request = create.parse_transition(parts.body, parts.pictures, slot.entry.defaults)
-        return Wanted(parts, slot.name, single(request), request.prompt, create.TRANSITION)
+    async def _read_transition(self, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form, *create.ENDS)
+        slot = self._pool.find(model_of(parsed.body), VideoAdapter)
+        request = create.parse_transition(parsed.body, parsed.images, slot.entry.defaults)
+        return VideoCall(parsed, slot.name, single(request), request.prompt, create.TRANSITION)
 
-    async def _read_extension(self, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form, source=True)
-        source = await self._source(owner, parts)
-        plan, prompt = continuations.extend(parts.body, source.made)
-        looks = {} if source.look is None else {"clip-0.png": source.look}
-        heard = {} if source.heard is None else {clip_sound(0): source.heard}
-        files = {clip(0): source.film, **looks, **_heard(source.sound), **heard}
-        return Wanted(parts, source.model, plan, prompt, continuations.CONTINUED, files)
+    async def _read_extension(self, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form, source=True)
+        source = await self._source(owner, parsed)
+        plan, prompt = continuations.extend(parsed.body, source.request)
+        files = _present(
+            {
+                clip(0): source.video,
+                "clip-0.png": source.thumbnail,
+                SOUNDTRACK: source.soundtrack,
+                clip_audio(0): source.generated_soundtrack,
+            }
+        )
+        return VideoCall(parsed, source.model, plan, prompt, continuations.CONTINUED, files)
 
-    async def _read_edit(self, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form, source=True)
-        source = await self._source(owner, parts)
-        plan, prompt = continuations.edit(parts.body, source.made, Media("video/mp4", path=SOURCE))
-        files = {SOURCE: source.film, **_heard(source.sound or source.heard)}
-        return Wanted(parts, source.model, plan, prompt, continuations.CONTINUED, files)
+    async def _read_edit(self, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form, source=True)
+        source = await self._source(owner, parsed)
+        plan, prompt = continuations.edit(parsed.body, source.request, Media("video/mp4", path=SOURCE))
+        files = _present({SOURCE: source.video, SOUNDTRACK: source.soundtrack or source.generated_soundtrack})
+        return VideoCall(parsed, source.model, plan, prompt, continuations.CONTINUED, files)
 
-    async def _read_remix(self, video_id: str, owner: str, form: Form) -> Wanted:
-        parts = await parts_of(form)
+    async def _read_remix(self, video_id: str, owner: str, form: Form) -> VideoCall:
+        parsed = await read_form(form)
         job = await self._jobs.completed(owner, video_id)
-        source = self._jobs.with_pictures(job)
-        plan, prompt = continuations.remix(parts.body, video_id, source, job.state.request)
-        kept = {name: self._jobs.place(job, name) for name in (SOURCE, SOUND)}
-        files = {name: path for name, path in kept.items() if path is not None}
+        source = self._jobs.with_image_paths(job)
+        plan, prompt = continuations.remix(parsed.body, video_id, source, job.state.request)
+        files = _present({name: self._jobs.path(job, name) for name in (SOURCE, SOUNDTRACK)})
         if SOURCE in files:
             plan = continuations.of_source(plan, Media("video/mp4", path=SOURCE))
-        return Wanted(parts, job.state.model, plan, prompt, continuations.remixed(plan), files)
+        return VideoCall(parsed, job.state.model, plan, prompt, continuations.remixed(plan), files)
 
-    async def _source(self, owner: str, parts: Parts) -> Source:
+    async def _source(self, owner: str, form: VideoForm) -> Source:
         """The video that a request names or uploads.
 
         The model is the requested one, else the one that made the video, else the default.
         """
-        asked = parts.body.get("model")
-        if parts.video is None:
-            job = await self._jobs.completed(owner, parts.video_id)
-            model = job.state.model if asked is None else self._pool.find(model_of(parts.body), VideoAdapter).name
-            film = self._jobs.place(job, FILM)
-            assert film is not None
-            look, sound, heard = (self._jobs.place(job, name) for name in (THUMBNAIL, SOUND, HEARD))
-            return Source(model, job.state.request, film, look, sound, heard)
-        slot = self._pool.find(model_of(parts.body), VideoAdapter)
-        taken = await video_of(parts, parts.video)
-        one = taken.footage
-        made = continuations.uploaded(one.width, one.height, one.num_frames, one.fps, slot.entry.defaults)
-        return Source(slot.name, made, taken.clip, None, taken.sound)
+        requested = form.body.get("model")
+        if form.video is None:
+            job = await self._jobs.completed(owner, form.video_id)
+            model = job.state.model if requested is None else self._pool.find(model_of(form.body), VideoAdapter).name
+            names = (VIDEO, THUMBNAIL, SOUNDTRACK, GENERATED_SOUNDTRACK)
+            video, thumbnail, soundtrack, generated = (self._jobs.path(job, name) for name in names)
+            assert video is not None
+            return Source(model, job.state.request, video, thumbnail, soundtrack, generated)
+        slot = self._pool.find(model_of(form.body), VideoAdapter)
+        upload = await convert_video(form, form.video)
+        info = upload.info
+        request = continuations.uploaded(info.width, info.height, info.num_frames, info.fps, slot.entry.defaults)
+        return Source(slot.name, request, upload.clip, None, upload.soundtrack)
 
 
-def _heard(sound: Path | None) -> dict[str, Path]:
-    return {} if sound is None else {SOUND: sound}
+def _present(files: dict[str, Path | None]) -> dict[str, Path]:
+    return {name: path for name, path in files.items() if path is not None}

@@ -1,6 +1,6 @@
-"""The files of video jobs: a folder for each, what came with the request, clips, and the film.
+"""The files of video jobs: one folder per job, with the media of the request, the clips of the shots, and the video.
 
-All names are made up here. A file that has its name is whole: it was written aside, flushed, and renamed.
+All names are generated here. A file that exists is complete: it was written under another name, flushed, and renamed.
 """
 
 import asyncio
@@ -16,57 +16,64 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.base import Media, VideoRequest
+from adapters.files import sync, write_file
 from compat.errors import RequestError
 from compat.videos.plan import Plan
-from server.storage.artifacts import SUFFIXES, flush, write
+from server.storage.artifacts import SUFFIXES
 
-FILM = "film.mp4"
+VIDEO = "film.mp4"
 THUMBNAIL = "film.png"
-FACTS = "film.json"
-"""What the film is; there before the film itself."""
-SHEET = "sheet.jpg"
-"""The film at one look, once somebody has asked for it."""
+METADATA = "film.json"
+"""`VideoMetadata` of the video. Written before the video itself."""
+SPRITESHEET = "sheet.jpg"
+"""An overview of the video's frames. Made when it is first requested."""
 SOURCE = "key-source.mp4"
-"""The film that is filmed anew."""
-SOUND = "key-sound.m4a"
-"""What is heard; the film holds as much of it as it has room for."""
-HEARD = "film.m4a"
-"""What the model has made to be heard, where it did and `SOUND` does not take its place."""
+"""The source video of an edit."""
+SOUNDTRACK = "key-sound.m4a"
+"""The soundtrack that the request has brought; cut to the length of the video."""
+GENERATED_SOUNDTRACK = "film.m4a"
+"""The soundtrack that the model has generated, when the request has brought none."""
+KEPT_PREFIX = "key-"
+"""Media of the request, which stay when the video is finished."""
 ID = re.compile("video_[0-9a-f]{30}")
 
 
 def clip(index: int) -> str:
-    """The name of a shot's clip."""
+    """The file name of a shot's clip."""
     return f"clip-{index}.mp4"
 
 
-def clip_sound(index: int) -> str:
-    """The name of what is heard with a shot's clip, where its model makes sounds."""
+def clip_audio(index: int) -> str:
+    """The file name of the audio of a shot's clip, for models that generate audio."""
     return f"clip-{index}-sound"
 
 
-def no_room() -> RequestError:
-    """The disk is full."""
-    return RequestError("There is no room to store the video.", code="insufficient_storage", status=503)
+def storage_full() -> RequestError:
+    """The error for a full disk."""
+    return RequestError(
+        "The server's disk is full: the video cannot be stored. Try again later.",
+        code="insufficient_storage",
+        status=503,
+    )
 
 
 class JobFiles:
-    """The folders of all video jobs of one data directory, and who works on them."""
+    """The folders of all video jobs in a data directory, and the lock of the process that works on them."""
 
     def __init__(self, directory: Path) -> None:
-        """Makes the directory, and gives it a name of its own: jobs remember where their files are."""
+        """Creates the directory, and a name for this server in it: jobs record which server has their files."""
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        named = directory / "server"
-        if not named.exists():
-            write(named, secrets.token_hex(16).encode())
-        self.server = named.read_text()
+        name = directory / "server"
+        if not name.exists():
+            write_file(name, secrets.token_hex(16).encode())
+        self.server = name.read_text()
         self._lock = -1
 
     def claim(self) -> bool:
-        """Whether this process is the one that works on these jobs; it stays so for as long as it lives.
+        """Takes the lock of these jobs, and holds it for the life of the process; False when another process has it.
 
-        The kernel drops a dead process's lock, whatever killed it.
+        The kernel releases the lock of an ended process, whatever ended it.
         """
         if self._lock < 0:
             descriptor = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -79,13 +86,13 @@ class JobFiles:
         return True
 
     def release(self) -> None:
-        """Lets another process work on these jobs."""
+        """Releases the lock."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     async def save(self, job_id: str, name: str, data: bytes) -> str:
-        """Writes a file of a job, whole or not at all.
+        """Writes a file of a job, completely or not at all, and returns its name.
 
         Raises:
             RequestError: 503 `insufficient_storage`, when the disk is full.
@@ -94,86 +101,86 @@ class JobFiles:
         writing = asyncio.create_task(asyncio.to_thread(_save, path, data))
         try:
             await asyncio.shield(writing)
-        except asyncio.CancelledError:  # a thread cannot be stopped: whoever removes the folder waits for us
+        except asyncio.CancelledError:  # a thread cannot be stopped, and the folder may be removed after this
             await asyncio.wait([writing])
             raise
         except OSError as error:
-            raise no_room() from error
+            raise storage_full() from error
         return name
 
-    async def keep(self, job_id: str, index: int, picture: Media) -> Media:
-        """A picture that came with the request as a file of the job; its path is the name in the job's folder."""
-        name = f"key-{index}{SUFFIXES.get(picture.media_type, '.bin')}"
-        data = picture.data or await asyncio.to_thread(Path(picture.path).read_bytes)
-        return Media(picture.media_type, path=await self.save(job_id, name, data))
+    async def save_image(self, job_id: str, index: int, image: Media) -> Media:
+        """Saves an image of the request. The path of the returned media is the name in the job's folder."""
+        name = f"{KEPT_PREFIX}{index}{SUFFIXES.get(image.media_type, '.bin')}"
+        data = image.data or await asyncio.to_thread(Path(image.path).read_bytes)
+        return Media(image.media_type, path=await self.save(job_id, name, data))
 
-    def place(self, job_id: str, name: str) -> Path:
-        """Where a file of a job is, or would be."""
+    def path(self, job_id: str, name: str) -> Path:
+        """The path of a job's file, whether or not it exists."""
         return self._folder(job_id) / name
 
     def has(self, job_id: str, name: str) -> bool:
-        """Whether a file is there, and so is whole."""
-        return self.place(job_id, name).is_file()
+        """Whether a file exists, and so is complete."""
+        return self.path(job_id, name).is_file()
 
-    def picture(self, job_id: str, kept: Media) -> Media:
-        """A picture that `keep` has kept."""
-        return Media(kept.media_type, path=str(self.place(job_id, kept.path)))
+    def with_paths(self, job_id: str, request: VideoRequest) -> VideoRequest:
+        """A request of a job, whose images and source have their full paths."""
+        keyframes = tuple(replace(one, image=self._media(job_id, one.image)) for one in request.keyframes)
+        source = None if request.source is None else self._media(job_id, request.source)
+        return replace(request, keyframes=keyframes, source=source)
 
-    def resolved(self, job_id: str, plan: Plan) -> Plan:
-        """A job's plan, with its pictures where they can be read."""
+    def plan_with_paths(self, job_id: str, plan: Plan) -> Plan:
+        """A job's plan, whose images and sources have their full paths."""
         shots = list(plan.shots)
         for number, shot in enumerate(shots):
             if shot.request is not None:
-                shots[number] = replace(shot, request=self.found(job_id, shot.request))
+                shots[number] = replace(shot, request=self.with_paths(job_id, shot.request))
         return replace(plan, shots=tuple(shots))
 
-    def found(self, job_id: str, request: VideoRequest) -> VideoRequest:
-        """A request of a job, with its pictures and its source where they can be read."""
-        own = tuple(replace(one, image=self.picture(job_id, one.image)) for one in request.keyframes)
-        source = None if request.source is None else self.picture(job_id, request.source)
-        return replace(request, keyframes=own, source=source)
-
     async def copy(self, job_id: str, name: str, source: Path) -> None:
-        """Gives a job a file of another, without copying what is in it: files never change. Raises as `save`."""
+        """Gives a job a file of another job as a hard link, since files never change. Raises as `save`."""
         try:
-            await asyncio.to_thread(_link, source, self.place(job_id, name))
+            await asyncio.to_thread(_link, source, self.path(job_id, name))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise no_room() from error
+            raise storage_full() from error
 
-    async def settle(self, job_id: str, name: str) -> None:
-        """Gives a file that was written aside, and flushed, its name."""
-        path = self.place(job_id, name)
+    async def finalize(self, job_id: str, name: str) -> None:
+        """Renames a flushed file `NAME.part` to `NAME`."""
+        path = self.path(job_id, name)
         await asyncio.to_thread(path.with_name(name + ".part").rename, path)
-        await asyncio.to_thread(flush, path.parent)
+        await asyncio.to_thread(sync, path.parent)
 
-    async def tidy(self, job_id: str) -> None:
-        """Removes what the film is made of; it stays, with its thumbnail and the pictures of the request."""
+    async def remove_clips(self, job_id: str) -> None:
+        """Removes all files but the finished video, its thumbnail, and the media of the request."""
         for path in await asyncio.to_thread(lambda: list(self._folder(job_id).iterdir())):
-            if path.name not in (FILM, THUMBNAIL, FACTS, HEARD) and not path.name.startswith("key-"):
+            finished = path.name in (VIDEO, THUMBNAIL, METADATA, GENERATED_SOUNDTRACK)
+            if not finished and not path.name.startswith(KEPT_PREFIX):
                 await asyncio.to_thread(path.unlink, missing_ok=True)
 
     async def remove(self, *job_ids: str) -> None:
-        """Removes all files of jobs; those that are gone already are no error."""
+        """Removes all files of jobs. Jobs without files are ignored."""
         for job_id in job_ids:
             await asyncio.to_thread(shutil.rmtree, self._folder(job_id), ignore_errors=True)
 
-    def held_bytes(self, job_ids: Iterable[str]) -> int:
-        """What lies in the folders of jobs."""
-        found = 0
+    def size_bytes(self, job_ids: Iterable[str]) -> int:
+        """The total size of the files of jobs."""
+        total = 0
         for job_id in job_ids:
             with suppress(FileNotFoundError):  # removed meanwhile
-                found += sum(path.stat().st_size for path in self._folder(job_id).iterdir())
-        return found
+                total += sum(path.stat().st_size for path in self._folder(job_id).iterdir())
+        return total
 
     def folders(self, before: float) -> set[str]:
-        """Ids of all jobs that have files, and had some before a moment."""
+        """Ids of all jobs whose folder was last changed before a Unix time."""
         found: set[str] = set()
         for path in self._directory.iterdir():
             if ID.fullmatch(path.name) and path.stat().st_mtime < before:
                 found.add(path.name)
         return found
+
+    def _media(self, job_id: str, media: Media) -> Media:
+        return Media(media.media_type, path=str(self.path(job_id, media.path)))
 
     def _folder(self, job_id: str) -> Path:
         if not ID.fullmatch(job_id):
@@ -184,13 +191,13 @@ class JobFiles:
 def _save(path: Path, data: bytes) -> None:
     if not path.parent.exists():
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        flush(path.parent.parent)
-    write(path, data)
+        sync(path.parent.parent)
+    write_file(path, data)
 
 
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    flush(target.parent.parent)
+    sync(target.parent.parent)
     target.unlink(missing_ok=True)
     target.hardlink_to(source)
-    flush(target.parent)
+    sync(target.parent)

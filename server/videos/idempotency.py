@@ -1,7 +1,8 @@
-"""What tells one create from another: the Idempotency-Key, or that the SDK sends the very same once more."""
+"""Recognising a repeated create request: by its Idempotency-Key, or as an identical retry of the SDK."""
 
 import asyncio
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,45 @@ from compat.errors import RequestError
 from compat.wire import flatten, gather_columns
 from server.http.multipart import Form
 from server.http.request import AnyRequest
-from server.videos.state import Receipt
 
 MAX_KEY = 255
 
 
-async def receipt_of(request: AnyRequest, form: Form) -> Receipt:
-    """What is to be known again of a create.
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What identifies a create request among others of the same owner."""
 
-    Two bodies are the same when their fields and their files' bytes are. Multipart boundaries do not count: the SDK
-    draws a new one for each retry.
+    fingerprint: str
+    """A hash of the route, the fields and the files."""
+    retry_key: str | None = None
+    """A hash of the Idempotency-Key header."""
+    is_retry: bool = False
+    """Whether the SDK sends the request again, because it got no reply."""
+
+
+async def idempotency_key_of(request: AnyRequest, form: Form) -> IdempotencyKey:
+    """The idempotency key of a create request.
+
+    Two bodies are equal when their fields and the bytes of their files are. Multipart boundaries do not count, since
+    the SDK generates a new one for each retry.
 
     Raises:
-        RequestError: 400, the Idempotency-Key is empty, too long, or not printable ASCII.
+        RequestError: 400, the Idempotency-Key header is empty, too long, or not printable ASCII.
     """
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY and key.isascii() and key.isprintable()):
         raise RequestError(
-            f"An Idempotency-Key has 1 to {MAX_KEY} printable ASCII characters.", param="Idempotency-Key"
+            f"Invalid 'Idempotency-Key' header: send 1 to {MAX_KEY} printable ASCII characters.",
+            param="Idempotency-Key",
         )
     count = request.headers.get("x-stainless-retry-count", "0")
     fingerprint = await asyncio.to_thread(_fingerprint, request.scope["path"], form)
     hashed = None if key is None else hashlib.sha256(key.encode()).hexdigest()
-    return Receipt(fingerprint, hashed, count.isascii() and count.isdecimal() and count.strip("0") != "")
+    return IdempotencyKey(fingerprint, hashed, count.isascii() and count.isdecimal() and count.strip("0") != "")
 
 
 def fields_of(form: Form) -> dict[str, Any]:
-    """The body's fields, whether it came as a form or as JSON."""
+    """The fields of the body, whether it is a form or JSON."""
     return flatten(gather_columns(form.fields)) if form.json is None else form.json
 
 
@@ -45,8 +58,8 @@ def _fingerprint(path: str, form: Form) -> str:
     files = [
         (name, upload.media_type, _hash(upload.path)) for name in sorted(form.files) for upload in form.files[name]
     ]
-    told = [path, sorted(form.fields.items()), files, form.json]
-    return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()
+    content = [path, sorted(form.fields.items()), files, form.json]
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 def _hash(path: Path) -> str:

@@ -1,4 +1,7 @@
-"""Work on films and uploads, in a process for each order: the server decodes nothing, and joining takes a while."""
+"""Decoding, joining and converting media in a process per operation (`adapters/media/worker.py`).
+
+The server itself decodes no uploads, and joining clips takes a while.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,26 +12,26 @@ import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
 from adapters.process import one_shot
-from server.videos.files import no_room
+from server.videos.files import storage_full
 
 PROGRAM = "adapters.media.worker"
-DEADLINE_S = 600.0
-TAKE_S = 300.0
-"""An upload is decoded, and written anew, within this."""
-AT_ONCE = 2
-"""Uploads that are decoded at the same time; the others wait."""
+TIMEOUT_S = 600.0
+CONVERT_TIMEOUT_S = 300.0
+"""For decoding an upload and encoding it again."""
+MAX_CONVERSIONS = 2
+"""Uploads that are converted at the same time; further ones wait."""
 
 
-class Joined(msgspec.Struct):
-    """What a joined film is."""
+class JoinedVideo(msgspec.Struct):
+    """The size and length of a joined video."""
 
     width: int
     height: int
     num_frames: int
 
 
-class Footage(msgspec.Struct):
-    """What an uploaded video is, once it is a clip of ours."""
+class ClipInfo(msgspec.Struct):
+    """The properties of an uploaded video after its conversion."""
 
     width: int
     height: int
@@ -38,16 +41,16 @@ class Footage(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """What the process says at its end: one of these, or nothing."""
+    """The reply of the process: one of these fields, or none."""
 
-    joined: Joined | None = None
-    converted: Footage | None = None
+    joined: JoinedVideo | None = None
+    converted: ClipInfo | None = None
     error: str | None = None
     invalid: str | None = None
     full: bool = False
 
 
-_takes = asyncio.Semaphore(AT_ONCE)
+_conversions = asyncio.Semaphore(MAX_CONVERSIONS)
 
 
 async def join(
@@ -55,114 +58,115 @@ async def join(
     fps: int,
     target: Path,
     *,
-    sound: Path | None = None,
+    soundtrack: Path | None = None,
     size: tuple[int, int] | None = None,
-) -> Joined:
-    """One MP4 of pieces of others.
+) -> JoinedVideo:
+    """Joins clips into one MP4.
 
     Args:
-        spans: Clip, its first frame that is shown, and how many.
-        fps: Frames a second of the film.
-        target: Where it goes; flushed, and not renamed.
-        sound: Of `take_sound`: what of it the film has room for.
-        size: (width, height) of the film; None: the first clip's, which all must have.
+        spans: Clip, its first frame that is used, and the number of frames.
+        fps: Frames per second of the video.
+        target: The file to write. It is flushed, and not renamed when it ends in `.part`.
+        soundtrack: A file of `convert_audio` or `mix_soundtrack`; cut to the length of the video.
+        size: (width, height) of the video. None: that of the first clip, which all clips must have.
 
     Raises:
         GenerationFailed: A clip cannot be read, is too short, or has another size than the first.
         RequestError: 503 `insufficient_storage`.
     """
     clips = [[str(path), first, count] for path, first, count in spans]
-    heard = "" if sound is None else str(sound)
-    order = {"command": "join", "clips": clips, "fps": fps, "soundtrack": heard, "size": size, "target": str(target)}
+    sound = "" if soundtrack is None else str(soundtrack)
+    order = {"command": "join", "clips": clips, "fps": fps, "soundtrack": sound, "size": size, "target": str(target)}
     reply = await _run(order)
     if reply.joined is None:
-        raise GenerationFailed("The clips were not joined.")
+        raise GenerationFailed("The clips of the video could not be joined.")
     return reply.joined
 
 
-async def dub(clip: Path, sound: Path, fps: int, num_frames: int, target: Path) -> None:
-    """A clip with a sound beside its pictures; goes to `target` as `join` does, and raises as it."""
-    order = {
-        "command": "add_soundtrack",
-        "clip": str(clip),
-        "soundtrack": str(sound),
+async def add_soundtrack(clip: Path, soundtrack: Path, fps: int, num_frames: int, target: Path) -> None:
+    """Writes a clip with a soundtrack. `target` and errors as for `join`."""
+    order = {"command": "add_soundtrack", "clip": str(clip), "soundtrack": str(soundtrack)} | {
         "fps": fps,
         "num_frames": num_frames,
     }
     await _run({**order, "target": str(target)})
 
 
-async def mix(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
-    """The sounds of clips as one track, for `join` and `dub`.
+async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
+    """Joins the audio of clips into one soundtrack, for `join` and `add_soundtrack`.
 
     Args:
-        pieces: Each clip's sound, if it has one, its first frame that is shown, and how many.
-        fps: Frames a second.
-        target: Where it goes.
+        pieces: The audio of each clip (None is silence), its first frame that is used, and the number of frames.
+        fps: Frames per second.
+        target: The file to write.
 
     Raises:
-        GenerationFailed: One cannot be read.
+        GenerationFailed: An audio file cannot be read.
         RequestError: 503 `insufficient_storage`.
     """
-    told = [["" if path is None else str(path), first, count] for path, first, count in pieces]
-    await _run({"command": "join_soundtracks", "clips": told, "fps": fps, "target": str(target), "deadline_s": TAKE_S})
+    rows = [["" if path is None else str(path), first, count] for path, first, count in pieces]
+    order = {"command": "join_soundtracks", "clips": rows, "fps": fps, "target": str(target)}
+    await _run({**order, "deadline_s": CONVERT_TIMEOUT_S})
 
 
-async def cut(clip: Path, frame: int, target: Path) -> None:
-    """One frame of a clip as a PNG. Raises as `join`."""
+async def extract_frame(clip: Path, frame: int, target: Path) -> None:
+    """Writes one frame of a clip as a PNG. Raises as `join`."""
     await _run({"command": "frame", "clip": str(clip), "frame": frame, "target": str(target)})
 
 
-async def sheet(clip: Path, num_frames: int, target: Path) -> None:
-    """A film at one look, as a JPEG. Raises as `join`."""
+async def make_spritesheet(clip: Path, num_frames: int, target: Path) -> None:
+    """Writes an overview of a video's frames as a JPEG. Raises as `join`."""
     await _run({"command": "contact_sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
 
 
-async def take_video(source: Path, target: Path, *, max_frames: int, param: str) -> Footage:
-    """An upload as a clip of ours.
+async def convert_video(source: Path, target: Path, *, max_frames: int, param: str) -> ClipInfo:
+    """Converts an uploaded video into a clip.
 
     Args:
         source: The upload.
-        target: Where the clip goes.
-        max_frames: The most that it may have.
-        param: The request's field that it came in.
+        target: The file to write.
+        max_frames: The most frames that it may have.
+        param: The request's field that it was sent in.
 
     Raises:
-        InvalidMedia: It cannot be taken; the message says why.
+        InvalidMedia: It cannot be converted; the message says why.
         RequestError: 503 `insufficient_storage`.
     """
     order = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
-    async with _takes:
-        reply = await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
+    async with _conversions:
+        reply = await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
     if reply.converted is None:
-        raise InvalidMedia("The video cannot be decoded.", param=param)
+        raise InvalidMedia(f"Invalid '{param}': the video cannot be decoded. Send an MP4 or WebM file.", param=param)
     return reply.converted
 
 
-async def take_sound(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
-    """An upload as a sound track; what lies behind `max_seconds` is left out. Arguments and errors as `take_video`."""
+async def convert_audio(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
+    """Converts uploaded audio into a soundtrack of at most `max_seconds`. Arguments and errors as `convert_video`."""
     order = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
-    async with _takes:
-        await _run({**order, "param": param, "deadline_s": TAKE_S}, param)
+    async with _conversions:
+        await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
 async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
-    """What the process says. Where it decodes an upload, its end without a word is the upload's fault."""
+    """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
     pipe = asyncio.subprocess.PIPE
     async with one_shot.started(PROGRAM, one_shot.parent(), stdin=pipe, stdout=pipe) as process:
         try:
-            async with asyncio.timeout(DEADLINE_S):
-                said, _ = await process.communicate(msgspec.json.encode(order) + b"\n")
+            async with asyncio.timeout(TIMEOUT_S):
+                output, _ = await process.communicate(msgspec.json.encode(order) + b"\n")
         except TimeoutError:
-            raise GenerationFailed("The film was not made in time.") from None
+            raise GenerationFailed(f"Processing the video took longer than {TIMEOUT_S:g} s.") from None
     status = process.returncode
-    if status != 0 or not said:
+    if status != 0 or not output:
         if param is not None:
-            raise InvalidMedia(f"It cannot be decoded: that ended with status {status}.", param=param)
-        raise GenerationFailed(f"The process that works on films ended with status {status}.")
-    reply = msgspec.json.decode(said, type=Reply)
+            raise InvalidMedia(
+                f"Invalid '{param}': it cannot be decoded (the decoder ended with status {status}). Send another file.",
+                param=param,
+            )
+        raise GenerationFailed(f"The process that joins the video's clips ended with status {status}.")
+    reply = msgspec.json.decode(output, type=Reply)
     if reply.full:
-        raise no_room()
+        raise storage_full()
     if reply.invalid is not None:
         raise GenerationFailed(reply.invalid) if param is None else InvalidMedia(reply.invalid, param=param)
     if reply.error is not None:

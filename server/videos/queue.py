@@ -1,8 +1,7 @@
-"""DBOS under the video jobs: whose turn it is, and what was done already when the server died (ADR 13).
+"""The queue of video jobs, on DBOS: the order of jobs per model, and recovery after a crash (ADR 13).
 
-DBOS keeps its own database and its own threads, and is started with the first job. It is told ids and numbers only, as
-JSON; what they mean, and all that a client may ask for, is in our tables. Its workflows run on its own loop, and each
-step of them hops to the server's.
+DBOS has its own database and threads, and starts with the first job. It stores only ids and numbers, as JSON; the jobs
+themselves are in the server's tables. Its workflows run on its own event loop, and each step runs on the server's.
 """
 
 import asyncio
@@ -16,106 +15,106 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 POLL_S = 0.25
-"""How long a model may idle between two jobs."""
-LAST = -1
-"""The step after all shots."""
+"""How long a model may be idle between two jobs."""
+ASSEMBLE = -1
+"""The step after all shots: making the video from the clips."""
 
-Work = Callable[[str, int], Awaitable[bool]]
-"""Does one step of a job (id; the shot, or `LAST`); returns whether there is anything left to do."""
-Tell = Callable[[str], Awaitable[None]]
-"""Tells somebody of an event. Raises what it likes: it is called again, later and later."""
-TOLD_AT_ONCE = 8
-TELL_AGAIN_S = 1.0
-"""The first time; then twice as long each time, up to an hour."""
-TELL_TIMES = 90
-"""More than three days of it, after which `Tell` gives up by itself."""
+RunStep = Callable[[str, int], Awaitable[bool]]
+"""Runs one step of a job (its id; the number of a shot, or `ASSEMBLE`); returns whether further steps follow."""
+Deliver = Callable[[str], Awaitable[None]]
+"""Delivers an event (its id). When it raises, it is called again later."""
+CONCURRENT_DELIVERIES = 8
+RETRY_DELIVERY_S = 1.0
+"""Before the first retry; doubled for each further one, up to an hour."""
+MAX_DELIVERIES = 90
+"""More than three days of retries, after which `Deliver` itself gives up."""
 EVENTS = "muybridge_events"
 
 
 class JobQueue:
-    """A queue for each model, that a killed server finds again as it was."""
+    """One queue per model. The queues survive a crash of the server."""
 
-    def __init__(self, url: str, server: str, work: Work, tell: Tell | None = None) -> None:
+    def __init__(self, url: str, server: str, run_step: RunStep, deliver: Deliver | None = None) -> None:
         """Starts nothing yet.
 
         Args:
-            url: `sqlite:///PATH` or `postgresql://...`; DBOS makes its tables there.
-            server: Whose jobs these are; each server works on its own.
-            work: What a step is; called in the loop that calls `put`.
-            tell: What is done with events, in the same loop.
+            url: `sqlite:///PATH` or `postgresql://...`, where DBOS creates its tables.
+            server: The name of this server, which works only on its own jobs.
+            run_step: Runs a step, on the event loop that calls `put`.
+            deliver: Delivers an event, on the same event loop.
         """
         self._url = url
         self._server = server
-        self._work = work
-        self._tell = tell
+        self._run_step = run_step
+        self._deliver = deliver
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._models: set[str] = set()
+        self._queues: set[str] = set()
         self.lost: set[str] = set()
-        """Jobs that the queue dropped, because its database failed it: `put` them once more."""
+        """Jobs and events that the queue has dropped because its database failed. They must be put again."""
         self._launched = False
         self._closing = False
         self._starting = asyncio.Lock()
 
     async def put(self, model: str, job_id: str, shots: int) -> bool:
-        """Queues a job behind the others of its model; one that is queued or runs already stays as it is.
+        """Appends a job to the queue of its model. A job that is queued or running already is left alone.
 
         Returns:
-            False for a job that was begun too often, and never ended: something in it kills the server.
+            False for a job that was started too often without ending: something in it crashes the server.
         """
         await self._start()
-        if model not in self._models:
+        if model not in self._queues:
             await asyncio.to_thread(_register_queue, model)
-            self._models.add(model)
-        done = await asyncio.to_thread(_enqueue, model, job_id, shots, again=job_id in self.lost)
+            self._queues.add(model)
+        accepted = await asyncio.to_thread(_enqueue, model, job_id, shots, again=job_id in self.lost)
         self.lost.discard(job_id)
-        return done
+        return accepted
 
-    async def tell(self, event_id: str) -> None:
-        """Queues an event; one that is queued already stays as it is."""
+    async def put_event(self, event_id: str) -> None:
+        """Queues an event for delivery. An event that is queued already is left alone."""
         await self._start()
-        if EVENTS not in self._models:
-            await asyncio.to_thread(_register_queue, EVENTS, TOLD_AT_ONCE)
-            self._models.add(EVENTS)
+        if EVENTS not in self._queues:
+            await asyncio.to_thread(_register_queue, EVENTS, CONCURRENT_DELIVERIES)
+            self._queues.add(EVENTS)
         await asyncio.to_thread(_enqueue, EVENTS, event_id, None, again=event_id in self.lost)
         self.lost.discard(event_id)
 
     async def forget(self, job_ids: Sequence[str]) -> None:
-        """Takes jobs out of their queues, and removes all traces of those that have ended."""
+        """Removes jobs from their queues, and the records of ended jobs."""
         if self._launched and job_ids:
             await asyncio.to_thread(_forget, list(job_ids))
 
     async def aclose(self) -> None:
-        """Ends DBOS; what runs is left as it is, to be taken up by the next start."""
+        """Stops DBOS. Unfinished jobs continue after the next start."""
         self._closing = True
         async with self._starting:
             if self._launched:
-                await asyncio.to_thread(_end)
+                await asyncio.to_thread(_shut_down)
 
     async def _start(self) -> None:
         async with self._starting:
             if not self._launched:
                 self._loop = asyncio.get_running_loop()
-                # In a thread: it takes a second, and DBOS would run workflows on the loop that it finds here.
-                await asyncio.to_thread(_launch, self._url, self._server, self._step, self._told, self.lost)
+                # In a thread: it takes a second, and DBOS would use the running event loop for its workflows.
+                await asyncio.to_thread(_launch, self._url, self._server, self._step, self._deliver_event, self.lost)
                 self._launched = True
 
     async def _step(self, job_id: str, index: int) -> bool:
-        """One step, awaited on DBOS's loop and worked on in ours."""
+        """One step, awaited on DBOS's event loop and run on the server's."""
         if self._loop is not None and not self._closing:
-            working = asyncio.run_coroutine_threadsafe(_run(self._work, job_id, index), self._loop)
-            going_on = await asyncio.wrap_future(working)
+            running = asyncio.run_coroutine_threadsafe(_call_step(self._run_step, job_id, index), self._loop)
+            more = await asyncio.wrap_future(running)
             if not self._closing:
-                return going_on
-        # The server stops. A step that returned would be done for good: this one is to be taken up again.
+                return more
+        # The server stops. A step that returns counts as done, so this one must not: it runs again at the next start.
         await asyncio.Event().wait()
         return False
 
-    async def _told(self, event_id: str) -> None:
-        """An event, awaited on DBOS's loop and told in ours."""
-        if self._loop is not None and self._tell is not None and not self._closing:
-            telling = asyncio.run_coroutine_threadsafe(_run_tell(self._tell, event_id), self._loop)
+    async def _deliver_event(self, event_id: str) -> None:
+        """One delivery, awaited on DBOS's event loop and run on the server's."""
+        if self._loop is not None and self._deliver is not None and not self._closing:
+            delivering = asyncio.run_coroutine_threadsafe(_call_deliver(self._deliver, event_id), self._loop)
             try:
-                await asyncio.wrap_future(telling)
+                await asyncio.wrap_future(delivering)
             except Exception:
                 if not self._closing:
                     raise
@@ -124,17 +123,17 @@ class JobQueue:
         await asyncio.Event().wait()  # as in `_step`
 
 
-async def _run_tell(tell: Tell, event_id: str) -> None:
-    await tell(event_id)
+async def _call_deliver(deliver: Deliver, event_id: str) -> None:
+    await deliver(event_id)
 
 
-async def _run(work: Work, job_id: str, index: int) -> bool:
-    return await work(job_id, index)
+async def _call_step(run_step: RunStep, job_id: str, index: int) -> bool:
+    return await run_step(job_id, index)
 
 
-_current: Callable[[str, int], Awaitable[bool]] | None = None
-"""DBOS is one for the process, and so is what its steps do."""
-_telling: Tell | None = None
+_run_step: RunStep | None = None
+"""DBOS exists once per process, and so does what its steps call."""
+_deliver: Deliver | None = None
 _lost: set[str] = set()
 
 
@@ -161,9 +160,11 @@ def _unixepoch(modifier: str) -> float:
 
 @cache
 def _dbos() -> Any:
-    """DBOS's class. Imported here, for it takes a second, and a server that never films needs none of it."""
+    """DBOS's class. Imported here, since the import takes a second and a server without video jobs does not need it."""
     logger = logging.getLogger("dbos")
-    logger.addHandler(logging.NullHandler())  # with a handler of its own it would not write to the server's log
+    logger.addHandler(
+        logging.NullHandler()
+    )  # keeps DBOS from adding its own handler, so that it writes to the server's log
     from dbos import DBOS
 
     return DBOS
@@ -171,22 +172,22 @@ def _dbos() -> Any:
 
 @cache
 def _workflow() -> Any:
-    """The one workflow: all shots of a job, then the film. Its name and arguments are kept in the database."""
+    """The workflow of a job: all shots, then the video. Its name and arguments are stored in the database."""
     dbos = _dbos()
 
     @dbos.step(name="muybridge_shot")
-    async def shoot(job_id: str, index: int) -> bool:
-        assert _current is not None
-        return await _current(job_id, index)
+    async def step(job_id: str, index: int) -> bool:
+        assert _run_step is not None
+        return await _run_step(job_id, index)
 
     @dbos.workflow(name="muybridge_video")
     async def video(job_id: str, shots: int) -> None:
         try:
-            for index in (*range(shots), LAST):
-                if not await shoot(job_id, index):
+            for index in (*range(shots), ASSEMBLE):
+                if not await step(job_id, index):
                     return
         except Exception:
-            # What a step came to could not be noted. DBOS leaves such a workflow "pending", and looks at it again only
+            # The result of a step could not be recorded. DBOS leaves such a workflow pending, and runs it again only
             # after a restart.
             _lost.add(job_id)
             raise
@@ -195,25 +196,25 @@ def _workflow() -> Any:
 
 
 @cache
-def _telling_workflow() -> Any:
-    """The workflow of an event: to tell of it. Kept as `_workflow` is."""
+def _delivery_workflow() -> Any:
+    """The workflow of an event: delivering it. Stored as `_workflow`."""
     dbos = _dbos()
 
     @dbos.step(
         name="muybridge_telling",
         retries_allowed=True,
-        interval_seconds=TELL_AGAIN_S,
+        interval_seconds=RETRY_DELIVERY_S,
         backoff_rate=2.0,
-        max_attempts=TELL_TIMES,
+        max_attempts=MAX_DELIVERIES,
     )
-    async def tell(event_id: str) -> None:
-        assert _telling is not None
-        await _telling(event_id)
+    async def deliver(event_id: str) -> None:
+        assert _deliver is not None
+        await _deliver(event_id)
 
     @dbos.workflow(name="muybridge_event")
     async def event(event_id: str) -> None:
         try:
-            await tell(event_id)
+            await deliver(event_id)
         except Exception:
             _lost.add(event_id)
             raise
@@ -221,24 +222,24 @@ def _telling_workflow() -> Any:
     return event
 
 
-def _launch(url: str, server: str, step: Work, tell: Tell, lost: set[str]) -> None:
-    global _current, _telling, _lost
+def _launch(url: str, server: str, run_step: RunStep, deliver: Deliver, lost: set[str]) -> None:
+    global _run_step, _deliver, _lost
     from dbos import DBOSPortableJSONSerializer
 
     dbos = _dbos()
     _workflow()
-    _telling_workflow()
-    _current, _telling, _lost = step, tell, lost
+    _delivery_workflow()
+    _run_step, _deliver, _lost = run_step, deliver, lost
     dbos(
         config={
             "name": "muybridge",
             "system_database_url": url,
-            "dbos_system_schema": f"muybridge_jobs_{server[:12]}",  # it would work on all queues that it sees
+            "dbos_system_schema": f"muybridge_jobs_{server[:12]}",  # a server would run all queues of its schema
             "executor_id": server,
-            "application_version": "1",  # jobs of a server before an update are taken up after it
+            "application_version": "1",  # constant, so that jobs continue after an update of the server
             "run_admin_server": False,
             "db_engine_kwargs": {"connect_args": {"factory": Connection}} if url.startswith("sqlite") else {},
-            "serializer": DBOSPortableJSONSerializer(),  # its own would be pickle
+            "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
             "log_level": "WARNING",
         }
     )
@@ -249,13 +250,13 @@ def _launch(url: str, server: str, step: Work, tell: Tell, lost: set[str]) -> No
         raise
 
 
-def _end() -> None:
-    logging.getLogger("dbos").setLevel(logging.CRITICAL)  # it complains of what we leave unfinished on purpose
+def _shut_down() -> None:
+    logging.getLogger("dbos").setLevel(logging.CRITICAL)  # it warns about workflows that are left unfinished on purpose
     _dbos().destroy(workflow_completion_timeout_sec=0)
 
 
-def _register_queue(name: str, at_once: int = 1) -> None:
-    _dbos().register_queue(name, worker_concurrency=at_once, polling_interval_sec=POLL_S)
+def _register_queue(name: str, concurrency: int = 1) -> None:
+    _dbos().register_queue(name, worker_concurrency=concurrency, polling_interval_sec=POLL_S)
 
 
 def _enqueue(queue: str, job_id: str, shots: int | None, *, again: bool) -> bool:
@@ -266,12 +267,12 @@ def _enqueue(queue: str, job_id: str, shots: int | None, *, again: bool) -> bool
     if known is not None and known.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
         return False
     if known is not None and (again or known.status in ("SUCCESS", "ERROR", "CANCELLED")):
-        dbos.delete_workflow(job_id)  # ended there, or dropped, and not done here
+        dbos.delete_workflow(job_id)  # ended or dropped in DBOS, but unfinished in our tables
         known = None
     if known is None:
         with SetWorkflowID(job_id):
             if shots is None:
-                dbos.enqueue_workflow(queue, _telling_workflow(), job_id)
+                dbos.enqueue_workflow(queue, _delivery_workflow(), job_id)
             else:
                 dbos.enqueue_workflow(queue, _workflow(), job_id, shots)
     return True

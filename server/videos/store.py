@@ -1,11 +1,11 @@
-"""Video jobs as rows: what was asked, what is known of it, and how it ended. SQL only, no files."""
+"""Video jobs as rows: the request, its state, and its result. SQL only, no files."""
 
 import time
 from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import and_, case, delete, func, insert, or_, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,15 +13,16 @@ from adapters.base import VideoRequest
 from compat.errors import RequestError, WireError
 from compat.videos.replies import Status
 from server.storage.database import Database
-from server.videos.events import note
+from server.storage.pages import read_page
+from server.videos.events import record_end
 from server.videos.tables import UNFINISHED, Job, job_of, jobs, values_of
 
 RETRY_S = 600.0
-"""So long after a create, the SDK's byte-identical retry of it is taken for the same."""
+"""How long after a create an identical retry of the SDK counts as the same request."""
 
 
 class JobStore:
-    """All video jobs of all owners. Every method raises `RequestError` 503 while the database fails."""
+    """The video jobs of all owners. Every method raises `RequestError` 503 while the database fails."""
 
     def __init__(
         self,
@@ -30,79 +31,88 @@ class JobStore:
         expire_s: float,
         max_unfinished: int,
         max_owner_unfinished: int,
-        notes_ends: bool = False,
+        record_events: bool = False,
     ) -> None:
-        """Takes the database, how many jobs may wait or run, and whether somebody is to be told of their ends."""
+        """Takes the database and the limits of unfinished jobs.
+
+        Args:
+            database: Holds the rows.
+            expire_s: How long finished jobs are kept.
+            max_unfinished: Queued and running jobs of all owners.
+            max_owner_unfinished: Queued and running jobs of one owner.
+            record_events: Whether ends of jobs are recorded as webhook events.
+        """
         self._database = database
         self._expire_s = expire_s
         self._max_unfinished = max_unfinished
         self._max_owner_unfinished = max_owner_unfinished
-        self._notes_ends = notes_ends
+        self._record_events = record_events
         self._newest = 0.0
 
     async def insert(self, job: Job, *, retry_key: str | None, is_retry: bool) -> Job:
-        """Keeps a new job; or finds the one that the same key made.
+        """Stores a new job, or returns the one that the same key has created.
 
         Raises:
-            RequestError: 429 or 503, when too many are waiting already; 400, when the key belongs to another request.
+            RequestError: 429 or 503, too many jobs are unfinished; 400, the key belongs to another request.
         """
-        # Lists are in the order of creation: no two of this server have the same time, whatever the clock does.
+        # Lists are in order of creation: no two jobs of this server have the same time, whatever the clock does.
         created_at = self._newest = max(time.time(), self._newest + 1e-5)
         try:
             async with self._database.writing() as connection:
-                made = await self._made(connection, job.owner, job.fingerprint, retry_key, is_retry=is_retry)
-                if made is not None:  # a moment ago, beside this one
+                made = await self._find(connection, job.owner, job.fingerprint, retry_key, is_retry=is_retry)
+                if made is not None:  # by a concurrent request
                     return made
-                await self._refuse_too_many(connection, job.owner)
+                await self._check_queue_limits(connection, job.owner)
                 await connection.execute(insert(jobs).values(values_of(job, retry_key, created_at)))
             return replace(job, state=replace(job.state, created_at=int(created_at)))
-        except IntegrityError:  # PostgreSQL, another server: both looked, and both found none
+        except IntegrityError:  # PostgreSQL: another server has inserted the same key at the same time
             async with self._database.reading() as connection:
                 made = await self._by_key(connection, job.owner, retry_key or "")
             if made is None:
                 raise
-            return _same(made, job.fingerprint)
+            return _require_same(made, job.fingerprint)
 
-    async def made_before(self, owner: str, fingerprint: str, *, retry_key: str | None, is_retry: bool) -> Job | None:
-        """The job that this very request has made already, if it has: by its key, or as the retry of a lost reply.
+    async def find_duplicate(
+        self, owner: str, fingerprint: str, *, retry_key: str | None, is_retry: bool
+    ) -> Job | None:
+        """The job that this request has created before, found by its key or as a retry of the SDK; else None.
 
         Raises:
-            RequestError: 400, when the key belongs to another request.
+            RequestError: 400, the key belongs to another request.
         """
         async with self._database.reading() as connection:
-            return await self._made(connection, owner, fingerprint, retry_key, is_retry=is_retry)
+            return await self._find(connection, owner, fingerprint, retry_key, is_retry=is_retry)
 
     async def get(self, job_id: str, owner: str | None = None) -> Job | None:
-        """A job; where an owner is given, only if it is theirs."""
+        """A job. With an owner, only if it is theirs."""
         condition = jobs.c.id == job_id if owner is None else (jobs.c.id == job_id) & (jobs.c.owner == owner)
         async with self._database.reading() as connection:
             row = (await connection.execute(select(jobs).where(condition))).first()
         return None if row is None else job_of(row)
 
-    async def page(self, owner: str, after: str | None, limit: int, *, newest_first: bool) -> list[Job] | None:
-        """Up to `limit` jobs of an owner behind the one named; None, when that one is not theirs."""
-        at, key = jobs.c.created_at, jobs.c.id
-        wanted = select(jobs).where(jobs.c.owner == owner).limit(limit)
-        wanted = wanted.order_by(at.desc(), key.desc()) if newest_first else wanted.order_by(at, key)
+    async def page(self, owner: str, after: str | None, limit: int, *, newest_first: bool) -> tuple[list[Job], bool]:
+        """Up to `limit` jobs of an owner after the job with the id `after`, and whether there are more.
+
+        Raises:
+            CursorNotFound: The owner has no job with the id `after`.
+        """
+        own, key = jobs.c.owner == owner, (jobs.c.created_at, jobs.c.id)
+        cursor = None if after is None else own & (jobs.c.id == after)
         async with self._database.reading() as connection:
-            if after is not None:
-                named = select(at).where(key == after, jobs.c.owner == owner)
-                since = (await connection.execute(named)).scalar()
-                if since is None:
-                    return None
-                behind = (at < since, key < after) if newest_first else (at > since, key > after)
-                wanted = wanted.where(or_(behind[0], and_(at == since, behind[1])))
-            return [job_of(row) for row in await connection.execute(wanted)]
+            rows, more = await read_page(
+                connection, select(jobs).where(own), key, after=cursor, limit=limit, newest_first=newest_first
+            )
+        return [job_of(row) for row in rows], more
 
     async def advance(self, job_id: str, status: Status, progress: int) -> bool:
-        """Says how far a job is; False when it has been deleted."""
+        """Records the progress of a job; False when it was deleted."""
         alive = (jobs.c.id == job_id) & jobs.c.status.in_(UNFINISHED)
         async with self._database.writing() as connection:
             done = await connection.execute(update(jobs).where(alive).values(status=status, progress=progress))
         return bool(done.rowcount)
 
     async def finish(self, job_id: str, made: tuple[VideoRequest, float] | WireError) -> bool:
-        """Ends a job: with what was made and how long that took, in ms, or with an error. False: it was deleted."""
+        """Ends a job, with the executed request and its time in ms, or with an error; False when it was deleted."""
         now = time.time()
         values: dict[str, Any] = {"completed_at": now, "expires_at": now + self._expire_s}
         if isinstance(made, WireError):
@@ -115,31 +125,31 @@ class JobStore:
         async with self._database.writing() as connection:
             done = await connection.execute(update(jobs).where(alive).values(values).returning(jobs.c.server))
             server = done.scalar()
-            if server is not None and self._notes_ends:
-                await note(connection, job_id, server, values["status"])
+            if server is not None and self._record_events:
+                await record_end(connection, job_id, server, values["status"])
         return server is not None
 
     async def delete(self, job_id: str, owner: str) -> bool:
-        """Forgets a job; False when this owner has none of that id."""
+        """Deletes a job; False when this owner has no such job."""
         async with self._database.writing() as connection:
             gone = await connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.owner == owner))
         return bool(gone.rowcount)
 
     async def expire(self, server: str) -> list[str]:
-        """Forgets jobs that ended long enough ago, whose files this server has; returns their ids."""
+        """Deletes expired jobs whose files this server has; returns their ids."""
         due = (jobs.c.expires_at < time.time()) & (jobs.c.server == server)
         async with self._database.writing() as connection:
             gone = await connection.execute(delete(jobs).where(due).returning(jobs.c.id))
             return [row.id for row in gone]
 
     async def requeue(self, server: str) -> None:
-        """What ran when the server died waits again."""
+        """Makes the jobs that were running when the server ended queued again."""
         own = (jobs.c.server == server) & (jobs.c.status == "in_progress")
         async with self._database.writing() as connection:
             await connection.execute(update(jobs).where(own).values(status="queued"))
 
     async def unfinished(self, server: str, owner: str | None = None) -> list[str]:
-        """Ids of what waits or runs at a server, oldest first; where an owner is given, only theirs."""
+        """Ids of a server's queued and running jobs, oldest first. With an owner, only theirs."""
         own = (jobs.c.server == server) & jobs.c.status.in_(UNFINISHED)
         if owner is not None:
             own &= jobs.c.owner == owner
@@ -148,24 +158,24 @@ class JobStore:
             return list(found.scalars())
 
     async def ids(self, server: str, status: Status | None = None) -> set[str]:
-        """All jobs whose files a server has; or those in one state."""
+        """Ids of all jobs whose files a server has. With a status, only those."""
         own = select(jobs.c.id).where(jobs.c.server == server)
         async with self._database.reading() as connection:
             found = await connection.execute(own if status is None else own.where(jobs.c.status == status))
             return set(found.scalars())
 
     async def count(self) -> dict[str, int]:
-        """Jobs by status."""
+        """The number of jobs by status."""
         async with self._database.reading() as connection:
             found = await connection.execute(select(jobs.c.status, func.count()).group_by(jobs.c.status))
             return {row[0]: row[1] for row in found}
 
-    async def _made(
+    async def _find(
         self, connection: AsyncConnection, owner: str, fingerprint: str, retry_key: str | None, *, is_retry: bool
     ) -> Job | None:
         if retry_key is not None:
             made = await self._by_key(connection, owner, retry_key)
-            return None if made is None else _same(made, fingerprint)
+            return None if made is None else _require_same(made, fingerprint)
         if not is_retry:
             return None
         same = (jobs.c.owner == owner) & (jobs.c.fingerprint == fingerprint)
@@ -180,7 +190,7 @@ class JobStore:
         row = (await connection.execute(select(jobs).where(same))).first()
         return None if row is None else job_of(row)
 
-    async def _refuse_too_many(self, connection: AsyncConnection, owner: str) -> None:
+    async def _check_queue_limits(self, connection: AsyncConnection, owner: str) -> None:
         own = func.sum(case((jobs.c.owner == owner, 1), else_=0))
         waiting = select(func.count(), own).where(jobs.c.status.in_(UNFINISHED))
         total, own_total = (await connection.execute(waiting)).one()
@@ -189,19 +199,19 @@ class JobStore:
             (total, self._max_unfinished, 503),
         ):
             if count >= most:
-                whose = "of this key " if status == 429 else ""
+                whose = "this API key" if status == 429 else "the server"
                 raise RequestError(
-                    f"{most} videos {whose}are waiting already.",
+                    f"The video queue of {whose} is full: {most} videos are unfinished. Try again when some are done.",
                     code="queue_full",
                     status=status,
                     headers={"Retry-After": "30"},
                 )
 
 
-def _same(made: Job, fingerprint: str) -> Job:
+def _require_same(made: Job, fingerprint: str) -> Job:
     if made.fingerprint != fingerprint:
         raise RequestError(
-            "This Idempotency-Key was sent with another request.",
+            "This Idempotency-Key was used for a different request. Send a new key, or the same request again.",
             param="Idempotency-Key",
             code="idempotency_key_reused",
         )

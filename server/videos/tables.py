@@ -1,4 +1,4 @@
-"""The table of video jobs, and a row as an object."""
+"""The table of video jobs, and the conversion between rows and objects."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,24 +40,24 @@ jobs = Table(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A video job as it is kept."""
+    """A stored video job."""
 
     owner: str
     server: str
-    """Whose data directory holds its files."""
+    """The name of the server whose data directory has its files."""
     fingerprint: str
-    """Of the request that made it."""
+    """The fingerprint of the request that created it."""
     plan: Plan
     state: VideoState
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended, one way or the other."""
+        """Whether it is completed or failed."""
         return self.state.status not in UNFINISHED
 
 
 def job_of(row: Any) -> Job:
-    """A row of `jobs`."""
+    """Converts a row of `jobs`."""
     plan = msgspec.json.decode(row.plan, type=Plan)
     state = VideoState(
         id=row.id,
@@ -76,7 +76,7 @@ def job_of(row: Any) -> Job:
 
 
 def values_of(job: Job, retry_key: str | None, created_at: float) -> dict[str, Any]:
-    """A new job as a row."""
+    """Converts a new job into the values of a row."""
     plan = msgspec.json.encode(job.plan)
     return {
         "id": job.state.id,

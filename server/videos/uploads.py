@@ -1,7 +1,7 @@
-"""What comes with a request for a video besides words: pictures, a sound, a video; out of its body, made files of ours.
+"""Media that come with a video request: images, audio, a video. Audio and video are converted to known formats.
 
-A job outlives its request, and an upload does not. Sounds and videos are decoded before the job is acknowledged, so
-that one which cannot be read is a 400.
+A job outlives its request, and uploads do not. Audio and video are decoded before the job is created, so that
+unreadable media are a 400.
 """
 
 import asyncio
@@ -14,130 +14,135 @@ from adapters.base import Media
 from compat.errors import RequestError
 from compat.media import parse_data_url
 from compat.videos.fields import MAX_FILM_FRAMES
-from server.http.multipart import MAX_PICTURE_BYTES, Form
+from server.http.multipart import MAX_IMAGE_UPLOAD_BYTES, Form
 from server.videos import media_process
-from server.videos.files import SOUND
+from server.videos.files import SOUNDTRACK
 from server.videos.idempotency import fields_of
-from server.videos.media_process import Footage
+from server.videos.media_process import ClipInfo
 
-MAX_SOUND_BYTES = 128 * 2**20
-MAX_VIDEO_BYTES = 512 * 2**20
-MEDIA = {"audio": MAX_SOUND_BYTES, "video": MAX_VIDEO_BYTES}
+MAX_BYTES = {"audio": 128 * 2**20, "video": 512 * 2**20}
+"""The largest upload of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A request, taken apart."""
+class VideoForm:
+    """The fields and media of a video request."""
 
     body: dict[str, Any]
-    """Its fields, but for what is below."""
-    pictures: dict[str, Media]
-    """Those that came as files, by their fields' names."""
+    """The fields, without those below."""
+    images: dict[str, Media]
+    """Images that were uploaded as files, by field name."""
     folder: Path
-    """Where files may be made, for as long as the request lasts."""
+    """Where files may be written; removed when the request ends."""
     audio: Path | None = None
-    """A sound of any kind, not looked at yet."""
+    """An undecoded audio or video file."""
     video: Path | None = None
-    """A video, the same."""
+    """An undecoded video file."""
     video_id: str = ""
-    """Of the video that is named."""
+    """The id of the source video, if the request names one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """An uploaded video as files of ours."""
+class UploadedVideo:
+    """An uploaded video after its conversion."""
 
-    footage: Footage
+    info: ClipInfo
     clip: Path
-    sound: Path | None
+    soundtrack: Path | None
 
 
-async def parts_of(form: Form, *pictures: str, source: bool = False) -> Parts:
-    """A request, taken apart.
+async def read_form(form: Form, *image_fields: str, source: bool = False) -> VideoForm:
+    """Splits a request into its fields and its media.
 
     Args:
-        form: Its body.
-        pictures: Fields in which pictures may come as files.
-        source: Whether it works on a video, that it names or brings along.
+        form: The request's body.
+        image_fields: Fields that accept an image as a file.
+        source: Whether the request needs a source video, as an id or as an upload.
 
     Raises:
-        RequestError: 400, a file in another field, or none or too many videos; 413.
+        RequestError: 400, a file in another field, or not exactly one source video; 413.
     """
-    names = (*pictures, "audio", *(("video",) if source else ()))
-    files = {name: uploads for name, uploads in form.files.items() if not _is_empty(name, form)}
+    names = (*image_fields, "audio", *(("video",) if source else ()))
+    files = {name: uploads for name, uploads in form.files.items() if not _is_empty_video(name, form)}
     for name, uploads in files.items():
         if name not in names or len(uploads) > 1:
             raise RequestError(
-                f"This route takes at most one file each as: {', '.join(names)}; other pictures come as data URLs.",
+                f"Invalid '{name}': this route accepts at most one file for each of these fields: {', '.join(names)}. "
+                "Send other images as data URLs.",
                 param=name,
             )
-    # The SDK cannot send a reference: it raises, or sends `video[id]` beside an empty `video`.
+    # The SDK cannot send a reference to a video: it raises, or sends `video[id]` beside an empty `video`.
     fields = {name: values for name, values in form.fields.items() if name != "video" or any(values) or not source}
     body = dict(fields_of(Form(fields, {}, form.json)))
-    shown = {name: files[name][0].media(MAX_PICTURE_BYTES) for name in pictures if name in files}
-    found: dict[str, Path] = {}
-    for name in MEDIA if source else ("audio",):
-        told = body.get(name)
+    images = {name: files[name][0].media(MAX_IMAGE_UPLOAD_BYTES) for name in image_fields if name in files}
+    media: dict[str, Path] = {}
+    for name in MAX_BYTES if source else ("audio",):
+        value = body.get(name)
         if name in files:
-            if told is not None and not (name == "video" and isinstance(told, Mapping)):
-                raise RequestError(f"Send one {name}.", param=name)
-            found[name] = Path(files[name][0].media(MEDIA[name]).path)
-        elif isinstance(told, str) and (name == "audio" or told[:5].lower() == "data:"):
+            if value is not None and not (name == "video" and isinstance(value, Mapping)):
+                raise RequestError(
+                    f"Invalid '{name}': it was sent twice, as a file and as a field. Send it once.", param=name
+                )
+            media[name] = Path(files[name][0].media(MAX_BYTES[name]).path)
+        elif isinstance(value, str) and (name == "audio" or value[:5].lower() == "data:"):
             kinds = (name,) if name == "video" else ("audio", "video")
-            media = parse_data_url(told, param=name, max_bytes=MEDIA[name], kinds=kinds)
-            found[name] = form.folder / f"{name}.bin"
-            await asyncio.to_thread(found[name].write_bytes, media.data)
+            decoded = parse_data_url(value, param=name, max_bytes=MAX_BYTES[name], kinds=kinds)
+            media[name] = form.folder / f"{name}.bin"
+            await asyncio.to_thread(media[name].write_bytes, decoded.data)
             del body[name]
-        elif name == "audio" and told is not None:
-            raise RequestError("Send audio as a file, or as a data URL.", param=name)
-        elif name in body and told is None:
+        elif name == "audio" and value is not None:
+            raise RequestError("Invalid 'audio': send a file, or a data URL as a string.", param=name)
+        elif name in body and value is None:
             del body[name]
-    video_id = _named(body, "video" in found) if source else ""
-    return Parts(body, shown, form.folder, found.get("audio"), found.get("video"), video_id)
+    video_id = _video_id(body, "video" in media) if source else ""
+    return VideoForm(body, images, form.folder, media.get("audio"), media.get("video"), video_id)
 
 
-async def sound_of(parts: Parts, seconds: float) -> dict[str, Path]:
-    """The request's sound as a file of a job, if it brought one.
+async def soundtrack_of(form: VideoForm, seconds: float) -> dict[str, Path]:
+    """Converts the request's audio into a soundtrack: the file by its name in a job's folder; {} without audio.
 
     Args:
-        parts: The request.
-        seconds: What lies behind is left out.
+        form: The request.
+        seconds: The longest soundtrack; the rest of the audio is dropped.
 
     Raises:
-        InvalidMedia: It cannot be read.
-        RequestError: 503, there is no room for it.
+        InvalidMedia: The audio cannot be decoded.
+        RequestError: 503, the disk is full.
     """
-    if parts.audio is None:
+    if form.audio is None:
         return {}
-    target = parts.folder / "sound.m4a"
-    await media_process.take_sound(parts.audio, target, max_seconds=seconds, param="audio")
-    return {SOUND: target}
+    target = form.folder / "sound.m4a"
+    await media_process.convert_audio(form.audio, target, max_seconds=seconds, param="audio")
+    return {SOUNDTRACK: target}
 
 
-async def video_of(parts: Parts, upload: Path) -> Taken:
-    """An uploaded video, decoded and written anew; its sound with it. Raises as `sound_of`."""
-    clip, sound = parts.folder / "source.mp4", parts.folder / "source.m4a"
-    footage = await media_process.take_video(upload, clip, max_frames=MAX_FILM_FRAMES, param="video")
-    if not footage.has_audio:
-        return Taken(footage, clip, None)
-    await media_process.take_sound(upload, sound, max_seconds=footage.num_frames / footage.fps, param="video")
-    return Taken(footage, clip, sound)
+async def convert_video(form: VideoForm, upload: Path) -> UploadedVideo:
+    """Converts an uploaded video and its soundtrack. Raises as `soundtrack_of`."""
+    clip, soundtrack = form.folder / "source.mp4", form.folder / "source.m4a"
+    info = await media_process.convert_video(upload, clip, max_frames=MAX_FILM_FRAMES, param="video")
+    if not info.has_audio:
+        return UploadedVideo(info, clip, None)
+    await media_process.convert_audio(upload, soundtrack, max_seconds=info.num_frames / info.fps, param="video")
+    return UploadedVideo(info, clip, soundtrack)
 
 
-def _is_empty(name: str, form: Form) -> bool:
+def _is_empty_video(name: str, form: Form) -> bool:
     return name == "video" and not any(upload.size_bytes for upload in form.files[name])
 
 
-def _named(body: dict[str, Any], brought: bool) -> str:
-    """The id of the video that a request names, in any of the ways in which clients do; "" where it brings one."""
+def _video_id(body: dict[str, Any], uploaded: bool) -> str:
+    """Takes the id of the source video out of the fields, in any form that clients use; "" when one was uploaded."""
     reference: Any = body.pop("video", None)
     if isinstance(reference, Mapping):
-        named: list[Any] = [one for name, one in reference.items() if name == "id"]  # pyright: ignore[reportUnknownVariableType] - JSON
+        ids: list[Any] = [value for name, value in reference.items() if name == "id"]  # pyright: ignore[reportUnknownVariableType] - JSON
     else:
-        named = [reference]
-    named = [one for one in (*named, body.pop("video_id", None)) if one is not None]
-    if brought and not named:
+        ids = [reference]
+    ids = [value for value in (*ids, body.pop("video_id", None)) if value is not None]
+    if uploaded and not ids:
         return ""
-    if len(named) != 1 or brought or not isinstance(named[0], str):
-        raise RequestError("Send one video: a file, or its id as video[id] or video_id.", param="video")
-    return named[0]
+    if len(ids) != 1 or uploaded or not isinstance(ids[0], str):
+        raise RequestError(
+            "Invalid 'video': send exactly one source video, as a file or by its id in video[id] or video_id.",
+            param="video",
+        )
+    return ids[0]

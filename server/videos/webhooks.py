@@ -1,4 +1,4 @@
-"""Webhooks: events signed as OpenAI signs them (Standard Webhooks 1.0), and told to the one URL of the settings."""
+"""Webhooks: signs events as OpenAI does (Standard Webhooks 1.0), and sends them to the configured URL."""
 
 import base64
 import hashlib
@@ -8,56 +8,56 @@ import time
 
 import msgspec
 
-from server.outbound.webhook_client import Receiver
+from server.outbound.webhook_client import WebhookClient
 from server.videos.events import JobEvents
 
 log = logging.getLogger(__name__)
 
-KEEP_S = 72 * 3600.0
-"""So long an event is tried again, as OpenAI does."""
+RETRY_FOR_S = 72 * 3600.0
+"""How long the delivery of an event is retried, as OpenAI does."""
 
 
-class NotTaken(Exception):
-    """The receiver did not take an event; it is to be told again."""
+class DeliveryFailed(Exception):
+    """The receiver did not accept an event. The delivery is retried."""
 
 
-class Webhooks:
-    """Tells of events, until they are taken."""
+class WebhookSender:
+    """Delivers events to the configured URL."""
 
-    def __init__(self, receiver: Receiver, secret: str, events: JobEvents) -> None:
-        """Tells nothing yet.
+    def __init__(self, client: WebhookClient, secret: str, events: JobEvents) -> None:
+        """Sets up the sender.
 
         Args:
-            receiver: Who is told.
-            secret: "whsec_" and base64, or any text; what `client.webhooks.unwrap` is given, too.
-            events: What there is to tell.
+            client: Sends requests to the configured URL.
+            secret: "whsec_" and base64, or any text: the secret that `client.webhooks.unwrap` verifies with.
+            events: The undelivered events.
         """
-        self._receiver = receiver
+        self._client = client
         self._key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
         self._events = events
 
     async def deliver(self, event_id: str) -> None:
-        """Tells of an event, and forgets it once it was taken; or is too old.
+        """Delivers an event, and removes it once it is accepted or too old.
 
         Raises:
-            NotTaken: The receiver cannot be reached, or did not answer 2xx.
+            DeliveryFailed: The receiver cannot be reached, or did not answer with 2xx.
             RequestError: 503, the database fails.
         """
-        ended = await self._events.get(event_id)
-        if ended is None:
+        stored = await self._events.get(event_id)
+        if stored is None:
             return
-        body = msgspec.json.encode(ended.event)
+        body = msgspec.json.encode(stored.event)
         try:
-            status = await self._receiver.post(body, self._headers(event_id, body))
+            status = await self._client.post(body, self._headers(event_id, body))
         except (OSError, TimeoutError) as error:
             status, reason = 0, type(error).__name__
         else:
             reason = str(status)
-        if not 200 <= status < 300 and time.time() - ended.created_at < KEEP_S:
-            log.warning("the receiver of webhooks did not take %s: %s", event_id, reason)
-            raise NotTaken(reason)
+        if not 200 <= status < 300 and time.time() - stored.created_at < RETRY_FOR_S:
+            log.warning("the webhook %s was not accepted: %s", event_id, reason)
+            raise DeliveryFailed(reason)
         if not 200 <= status < 300:
-            log.error("the receiver of webhooks never took %s: it is given up", event_id)
+            log.error("the webhook %s was not accepted for %g hours and is given up", event_id, RETRY_FOR_S / 3600)
         await self._events.remove(event_id)
 
     def _headers(self, event_id: str, body: bytes) -> dict[str, str]:

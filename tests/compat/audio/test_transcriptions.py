@@ -169,8 +169,13 @@ def test_what_only_transcriptions_know_is_refused_of_translations(name: str, val
     assert (refusal.value.param, refusal.value.code) == (name, "unknown_parameter")
 
 
-HEARD = (CandidateToken("the", b"the", -0.25), CandidateToken("\ufffd", b"\xe2", -1.5))
-LIKELY = [EVENTS[0], replace(EVENTS[1], logprobs=HEARD[:1]), replace(EVENTS[2], logprobs=HEARD[1:]), EVENTS[3]]
+GENERATED_SOUNDTRACK = (CandidateToken("the", b"the", -0.25), CandidateToken("\ufffd", b"\xe2", -1.5))
+LIKELY = [
+    EVENTS[0],
+    replace(EVENTS[1], logprobs=GENERATED_SOUNDTRACK[:1]),
+    replace(EVENTS[2], logprobs=GENERATED_SOUNDTRACK[1:]),
+    EVENTS[3],
+]
 
 
 def test_logprobs_of_the_text() -> None:

@@ -89,7 +89,9 @@ def test_check_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_check_of_settings_blames_the_file_alone(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("profile: nowhere\n")
     ended = command("config", "check", str(tmp_path / "s.yaml"), MUYBRIDGE_PORT="eighty")
-    assert ended.stdout.startswith(f"error: {tmp_path}/s.yaml:1: profile: there is no 'nowhere'; there are starter")
+    assert ended.stdout.startswith(
+        f"error: {tmp_path}/s.yaml:1: profile: there is no profile 'nowhere'; choose one of starter"
+    )
 
 
 @pytest.mark.parametrize("kind", [None, "video-generation", "speech"])
@@ -100,7 +102,7 @@ def test_what_init_writes_passes_check(kind: str | None, tmp_path: Path, capsys:
     result = check_file(path)
     assert all("needs" in error for error in result["errors"])  # on this machine it may not fit
     assert command("config", "init", str(path)).stderr == (
-        f"muybridge: {path}: the file is there already; --force replaces it\n"
+        f"muybridge: {path}: the file exists; use --force to replace it\n"
     )
 
 

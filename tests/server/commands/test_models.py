@@ -133,10 +133,10 @@ def test_a_pull_that_is_interrupted_ends_quietly(command: Command, hub: Hub) -> 
         (("pull", "nope"), "no model 'nope' in the catalog"),
         (("pull", "fake-text"), "has no files"),
         (("pull", "odd"), "cannot be loaded here: it needs code of its own"),
-        (("verify", "tiny"), "not in the cache; `muybridge models pull tiny` fetches it"),
+        (("verify", "tiny"), "not downloaded. Download it with `muybridge models pull tiny`"),
         (("verify", "nope"), "no model 'nope'"),
         (("remove", "tiny"), "not in the cache"),
-        (("load", "tiny", "--url", "http://127.0.0.1:1"), "does not answer"),
+        (("load", "tiny", "--url", "http://127.0.0.1:1"), "there is no Muybridge server at"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(command: Command, arguments: tuple[str, ...], why: str) -> None:
@@ -149,7 +149,7 @@ def test_what_cannot_be_done_is_said_in_one_line(command: Command, arguments: tu
 
 def test_promise_30_a_wrong_profile_is_a_wrong_configuration(command: Command) -> None:
     assert "there is no profile 'other'" in command.run("list", "--profile", "other", status=2)[1]
-    assert "write http://HOST:PORT" in command.run("load", "tiny", "--url", "file:///etc", status=2)[1]
+    assert "must be http://HOST:PORT" in command.run("load", "tiny", "--url", "file:///etc", status=2)[1]
 
 
 @pytest.fixture(scope="module")

@@ -21,12 +21,12 @@ from support.raw import send
 from support.servers import ROOT, Running, serving
 from uvicorn.server import ServerState
 
-from server.http import server as http_server
+from server.http import protocol
 
 
 def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
     with socket.create_connection(("127.0.0.1", fake_server.port)) as slow:
-        slow.settimeout(http_server.HEAD_TIMEOUT_S + 5)
+        slow.settimeout(protocol.HEAD_TIMEOUT_S + 5)
         begun = time.monotonic()
         dripping = threading.Event()
 
@@ -44,7 +44,7 @@ def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
         reply = slow.recv(65536)
         dripping.set()
         thread.join()
-    assert time.monotonic() - begun == pytest.approx(http_server.HEAD_TIMEOUT_S, abs=2)
+    assert time.monotonic() - begun == pytest.approx(protocol.HEAD_TIMEOUT_S, abs=2)
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
 
@@ -117,7 +117,7 @@ class Wire(asyncio.Transport):
 
 async def test_a_head_goes_out_with_what_follows_it_at_once_and_else_alone() -> None:
     wire = Wire()
-    joined = http_server._Joined(wire, asyncio.get_running_loop())
+    joined = protocol._HeadBufferingTransport(wire, asyncio.get_running_loop())
     joined.write(b"HTTP/1.1 200 OK\r\n\r\n")
     assert joined.get_write_buffer_size() > 0
     joined.write(b"body")
@@ -141,7 +141,7 @@ async def test_promise_9_what_follows_a_reply_and_is_no_request_has_an_end(fake_
             await reader.read()
 
     refused = b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + b"Content-Length: 99999999999\r\n\r\n"
-    async with asyncio.timeout(http_server.HEAD_TIMEOUT_S + 3):
+    async with asyncio.timeout(protocol.HEAD_TIMEOUT_S + 3):
         await asyncio.gather(
             follow(b"GET /health/live HTTP/1.1\r\n" + HEAD + b"\r\n", b"\r\n"), follow(refused, b"the rest of a body")
         )
@@ -149,8 +149,7 @@ async def test_promise_9_what_follows_a_reply_and_is_no_request_has_an_end(fake_
 
 @pytest.mark.parametrize("pieces", [1, 1000])
 async def test_promise_9_a_reader_that_takes_nothing_is_cut_off(pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "SEND_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(http_server, "KEEP_ALIVE_S", 1)
+    monkeypatch.setattr(protocol, "SEND_TIMEOUT_S", 0.3)
     over = asyncio.Event()
 
     async def giant(scope: Any, receive: Any, send: Any) -> None:
@@ -160,12 +159,12 @@ async def test_promise_9_a_reader_that_takes_nothing_is_cut_off(pieces: int, mon
             await send({"type": "http.response.body", "body": body, "more_body": index + 1 < pieces})
         over.set()
 
-    config = uvicorn.Config(giant, http=http_server.GuardedProtocol, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(giant, http=protocol.GuardedProtocol, ws="none", lifespan="off", log_config=None)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: http_server.GuardedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: protocol.GuardedProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     slow = socket.socket()
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -15,7 +15,8 @@ from adapters.base import Media
 from adapters.fake.images import png
 from compat.errors import RequestError
 from server.outbound import image_fetcher
-from server.outbound.image_fetcher import MAX_HOPS, Fetcher, is_public
+from server.outbound.image_fetcher import MAX_REDIRECTS, ImageFetcher
+from server.outbound.public_address import is_public
 
 PICTURE = png(16, 16, (1, 2, 3))
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n"
@@ -62,12 +63,12 @@ async def web() -> AsyncIterator[Web]:
         yield web
 
 
-def near(**options: Any) -> Fetcher:
+def near(**options: Any) -> ImageFetcher:
     """A fetcher that may call this machine."""
-    return Fetcher(allowed=lambda _: True, any_port=True, **options)
+    return ImageFetcher(allowed=lambda _: True, any_port=True, **options)
 
 
-async def refused(fetcher: Fetcher, url: str) -> str:
+async def refused(fetcher: ImageFetcher, url: str) -> str:
     with pytest.raises(RequestError) as caught:
         await fetcher.fetch(url, param="image")
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, "image", "image_fetch")
@@ -110,7 +111,7 @@ async def test_promise_22_only_public_addresses_are_called(url: str, monkeypatch
         raise AssertionError("it called out")
 
     monkeypatch.setattr(asyncio, "open_connection", connected)
-    assert "no" in await refused(Fetcher(), url)
+    assert "No public server" in await refused(ImageFetcher(), url)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"])
@@ -134,7 +135,7 @@ async def test_promise_22_other_urls_are_refused_before_any_name_is_looked_up(
         raise AssertionError("it looked a name up")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", looked)
-    await refused(Fetcher(), url)
+    await refused(ImageFetcher(), url)
 
 
 async def test_promise_22_a_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +143,7 @@ async def test_promise_22_a_name_with_one_private_address_is_refused(monkeypatch
         return [(0, 0, 0, "", (address, port)) for address in ("8.8.8.8", "127.0.0.1")]
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
-    assert "no public server" in await refused(Fetcher(), "http://example.com/x.png")
+    assert "No public server" in await refused(ImageFetcher(), "http://example.com/x.png")
 
 
 async def test_promise_22_a_name_that_changes_its_address_is_called_at_the_first(
@@ -180,7 +181,7 @@ async def test_redirects_are_followed_a_few_times(web: Web, status: int) -> None
     assert (await near().fetch(web.url("/a"), param="image")).data == PICTURE
     web.replies[b"/loop"] = redirect("/loop", status)
     assert "redirects" in await refused(near(), web.url("/loop"))
-    assert len(web.asked) == 2 + MAX_HOPS + 1
+    assert len(web.asked) == 2 + MAX_REDIRECTS + 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ async def test_redirects_are_followed_a_few_times(web: Web, status: int) -> None
 async def test_promise_22_every_hop_is_looked_at(web: Web, to: str) -> None:
     web.replies[b"/a"] = redirect(to)
     here = ipaddress.ip_address("127.0.0.1")
-    fetcher = Fetcher(allowed=lambda address: address == here or is_public(address), any_port=True)
+    fetcher = ImageFetcher(allowed=lambda address: address == here or is_public(address), any_port=True)
     await refused(fetcher, web.url("/a"))
     assert len(web.asked) == 1
 
@@ -197,16 +198,16 @@ async def test_promise_22_every_hop_is_looked_at(web: Web, to: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\nx", "no image"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\nx", "no image at"),
         (b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", "500"),
         (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", "compressed"),
         (HEAD + b"Content-Length: 1001\r\n\r\n", "1000 bytes"),
         (HEAD + b"\r\n" + b"x" * 1001, "1000 bytes"),
-        (HEAD + b"Content-Length: 100\r\n\r\nx", "no public server"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "no public server"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, "no public server"),
-        (HEAD + b"Content-Length: -1\r\n\r\nx", "no public server"),
-        (b"", "no public server"),
+        (HEAD + b"Content-Length: 100\r\n\r\nx", "No public server"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "No public server"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, "No public server"),
+        (HEAD + b"Content-Length: -1\r\n\r\nx", "No public server"),
+        (b"", "No public server"),
     ],
 )
 async def test_promise_22_what_is_no_image_or_too_large_is_refused(web: Web, reply: bytes, reason: str) -> None:

@@ -18,7 +18,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsSt
 from support.servers import Running, serving
 
 from compat.responses.request import InputTokenCountRequest, ResponseCreateRequest
-from server.responses.service import TICK_S
+from server.responses.service import INTERVAL_S
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 
@@ -183,15 +183,15 @@ def test_promise_4_nobody_fills_the_disk(limited: Running, home: Path) -> None:
     one.responses.delete(kept[0])  # makes room
     assert one.responses.create(model="fake-text", input="y" * 3000).output_text
     with closing(database_of(home)) as database:
-        held = database.execute("SELECT owner, size_bytes FROM response_bytes ORDER BY owner").fetchall()
+        usage = database.execute("SELECT owner, size_bytes FROM response_bytes ORDER BY owner").fetchall()
         weighed = database.execute(
             "SELECT owner, sum(size_bytes) FROM responses GROUP BY owner ORDER BY owner"
         ).fetchall()
-    assert held == weighed
+    assert usage == weighed
 
 
 def test_what_has_expired_is_gone_and_weighs_nothing(limited: Running, home: Path) -> None:
-    deadline = time.monotonic() + 8 + TICK_S + 20
+    deadline = time.monotonic() + 8 + INTERVAL_S + 20
     while True:
         with closing(database_of(home)) as database:
             rows = [
@@ -210,7 +210,7 @@ def test_a_conversation_that_goes_on_keeps_its_beginning(limited: Running) -> No
     sdk = limited.sdk(key="one")
     last = first = sdk.responses.create(model="fake-text", input="x")
     begun = time.monotonic()
-    while time.monotonic() - begun < 8 + TICK_S + 3:
+    while time.monotonic() - begun < 8 + INTERVAL_S + 3:
         time.sleep(1.5)
         last = sdk.responses.create(model="fake-text", input="x", previous_response_id=last.id)
     assert sdk.responses.retrieve(first.id) == first

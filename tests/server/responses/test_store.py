@@ -18,10 +18,10 @@ from compat.responses.reply import Response
 from compat.responses.stream import ResponseWriter
 from server.responses import persistence
 from server.responses.items import MAX_TURNS, ResponseItems
-from server.responses.persistence import Keeper
+from server.responses.persistence import ResponsePersistence
 from server.responses.runs import Draft
 from server.responses.store import ResponseStore
-from server.responses.tables import held, items
+from server.responses.tables import items, usage
 from server.storage.database import Database, default_url
 
 
@@ -69,7 +69,7 @@ async def kept(store: ResponseStore, owner: str, previous: str | None = None, ch
 
 async def weights(database: Database) -> dict[str, int]:
     async with database.reading() as connection:
-        return {row.owner: row.size_bytes for row in await connection.execute(select(held))}
+        return {row.owner: row.size_bytes for row in await connection.execute(select(usage))}
 
 
 async def test_an_end_whose_acknowledgement_was_lost_is_stored_once(database: Database) -> None:
@@ -113,16 +113,16 @@ async def test_what_was_deleted_or_cancelled_meanwhile_stays_so(database: Databa
 
 async def test_one_that_was_given_up_for_dead_and_was_not_is_healed(database: Database) -> None:
     store, call = store_of(database), call_of()
-    keeper = Keeper(store)
+    service = ResponsePersistence(store)
     response, _ = written(call)
     response.status = "in_progress"
     await store.insert("dead", response, call.items, [], time.time() - 1)
     assert ("dead", response.id) in await store.abandoned()
-    assert (await keeper.stored("dead", response.id)).status == "failed"
+    assert (await service.get("dead", response.id)).status == "failed"
     assert await store.abandoned() == []
     response.status = "completed"
     await store.finish("dead", response)
-    assert (await keeper.stored("dead", response.id)).body["output"][0]["content"][0]["text"] == "said"
+    assert (await service.get("dead", response.id)).body["output"][0]["content"][0]["text"] == "said"
 
 
 async def test_what_is_held_is_what_the_rows_weigh(database: Database) -> None:
@@ -159,11 +159,11 @@ async def test_an_end_that_cannot_be_stored_is_tried_until_it_can(
 ) -> None:
     database = Database(default_url(tmp_path))
     store, call = store_of(database), call_of()
-    keeper = Keeper(store)
+    service = ResponsePersistence(store)
     response, writer = written(call)
     response.status = "in_progress"
     draft = Draft("o", call, call.request, response, call.items, (), writer)
-    await keeper.begin(draft)
+    await service.begin(draft)
     response.status, tries = "completed", 0
     finish = store.finish
 
@@ -175,11 +175,11 @@ async def test_an_end_that_cannot_be_stored_is_tried_until_it_can(
         await finish(*arguments, **options)
 
     monkeypatch.setattr(store, "finish", sometimes)
-    await keeper.keep(draft)
-    assert (await keeper.stored("o", response.id)).status == "completed"
-    monkeypatch.setattr(persistence, "KEEP_S", -1.0)
+    await service.finish(draft)
+    assert (await service.get("o", response.id)).status == "completed"
+    monkeypatch.setattr(persistence, "RETRY_FOR_S", -1.0)
     tries = 0
     with pytest.raises(RequestError):
-        await keeper.keep(draft)
-    await keeper.aclose()
+        await service.finish(draft)
+    await service.aclose()
     await database.aclose()

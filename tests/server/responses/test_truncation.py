@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adapters.base import JudgeRequest, JudgeResult, Message, TextAdapter, TextDelta, TextEvent, TextPart, TextRequest
 from adapters.errors import ContextLengthExceeded, GenerationFailed
 from compat.responses.conversation import cuts, shortened
-from server.responses.truncation import fitting
+from server.responses.truncation import generate_truncated
 
 
 class Narrow(TextAdapter):
@@ -56,7 +56,7 @@ def talk(turns: int) -> tuple[Message, ...]:
 
 
 async def answer(adapter: Narrow, request: TextRequest) -> str:
-    pieces = [event.text async for event in fitting(adapter, request) if isinstance(event, TextDelta)]
+    pieces = [event.text async for event in generate_truncated(adapter, request) if isinstance(event, TextDelta)]
     assert adapter.open == 0
     return pieces[-1]
 
@@ -86,7 +86,7 @@ async def test_other_failures_pass_through_and_nothing_stays_open() -> None:
     with pytest.raises(GenerationFailed):
         await answer(adapter, TextRequest(messages=talk(9), stop=("x",)))
     assert adapter.open == 0
-    events = fitting(adapter, TextRequest(messages=talk(9)))
+    events = generate_truncated(adapter, TextRequest(messages=talk(9)))
     await anext(events)
     await events.aclose()
     assert adapter.open == 0

@@ -10,20 +10,20 @@ import pytest
 from adapters.base import Media
 from compat.errors import RequestError
 from server.http import replies
-from server.storage.artifacts import Artifacts
+from server.storage.artifacts import ArtifactStore
 
 PICTURE = Media("image/png", b"x" * 1000)
 
 
 async def test_promise_5_a_cancelled_save_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on, write = threading.Event(), Artifacts._write
+    go_on, write = threading.Event(), ArtifactStore._write
 
     def slow(path: Path, data: bytes) -> None:
         go_on.wait(5)
         write(path, data)
 
-    monkeypatch.setattr(Artifacts, "_write", staticmethod(slow))
-    saving = asyncio.create_task(Artifacts(tmp_path, expire_s=60).save(PICTURE))
+    monkeypatch.setattr(ArtifactStore, "_write", staticmethod(slow))
+    saving = asyncio.create_task(ArtifactStore(tmp_path, expire_s=60).save(PICTURE))
     await asyncio.sleep(0.05)
     saving.cancel()
     await asyncio.sleep(0)

@@ -12,13 +12,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, literal, select, text, union_all
 from support import postgres
 
 from compat.errors import RequestError
 from server.settings import Settings
 from server.storage import database
 from server.storage.database import Database, default_url, versions
+from server.storage.pages import CursorNotFound, read_page
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,23 @@ async def test_tables_are_made_once_and_transactions_are_whole(opened: Database)
         await broken_off()
     async with opened.reading() as connection:
         assert (await connection.execute(select(versions.c.version))).scalars().all() == [database.SCHEMA_VERSION]
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+async def test_pages_cover_all_rows_once_also_of_the_same_time(opened: Database, newest_first: bool) -> None:
+    rows = [(at, f"id{number}") for number, at in enumerate([1.5, 2.5, 2.5, 2.5, 3.5])]
+    values = union_all(*(select(literal(at).label("at"), literal(name).label("id")) for at, name in rows)).subquery()
+    key, seen, more = (values.c.at, values.c.id), [], True
+    async with opened.reading() as connection:
+        while more:
+            after = values.c.id == seen[-1][1] if seen else None
+            page, more = await read_page(
+                connection, select(values), key, after=after, limit=2, newest_first=newest_first
+            )
+            seen += [(float(at), name) for at, name in page]
+        assert seen == (rows[::-1] if newest_first else rows)
+        with pytest.raises(CursorNotFound):
+            await read_page(connection, select(values), key, after=values.c.id == "?", limit=2, newest_first=True)
 
 
 async def test_servers_that_start_at_once_share_the_tables(opened: Database, tmp_path: Path) -> None:
@@ -92,7 +110,7 @@ async def test_a_schema_of_another_version_is_refused(tmp_path: Path) -> None:
         await connection.execute(insert(versions).values(version=99))
     await first.aclose()
     second = Database(default_url(tmp_path))
-    with pytest.raises(RequestError, match="schema 99") as refused:
+    with pytest.raises(RequestError, match="schema version 99") as refused:
         async with second.reading():
             pass
     assert (refused.value.status, refused.value.code) == (503, "database_version")

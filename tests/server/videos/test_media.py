@@ -292,12 +292,12 @@ def test_promise_11_what_one_key_has_waiting_is_limited_in_bytes(tmp_path: Path)
 async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> None:
     import asyncio
 
-    from server.videos.state import Doors
+    from server.videos.owner_limiter import OwnerLimiter
 
-    doors, inside, most = Doors(2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
+    limiter, inside, most = OwnerLimiter(2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
 
     async def one(owner: str) -> None:
-        async with doors.through(owner):
+        async with limiter.slot(owner):
             inside[owner] += 1
             most[owner] = max(most[owner], inside[owner])
             await asyncio.sleep(0.01)
@@ -309,7 +309,7 @@ async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> No
     tasks[5].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert most == {"a": 2, "b": 2}
-    assert doors._owners == {}
+    assert limiter._owners == {}
 
 
 POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "film.mp4.part", "film.json", "film.mp4")

@@ -1,4 +1,4 @@
-"""Webhooks: verified by the SDK, delivered at least once whatever happens to either side, and to public addresses only."""
+"""WebhookSender: verified by the SDK, delivered at least once whatever happens to either side, and to public addresses only."""
 
 import contextlib
 import ssl
@@ -16,7 +16,7 @@ from support.inbox import SECRET, Inbox
 from support.servers import Running, serving
 from support.videos import film, wait
 
-from server.outbound.webhook_client import Receiver
+from server.outbound.webhook_client import WebhookClient
 from server.settings import Settings
 
 
@@ -90,13 +90,13 @@ def test_promise_33_an_end_that_was_noted_is_told_by_the_next_server(tmp_path: P
 
 def test_promise_33_no_private_address_is_called(tmp_path: Path, inbox: Inbox) -> None:
     for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "169.254.169.254", "10.0.0.1"):
-        receiver = Receiver(f"https://{host}:{inbox.port}/")
+        receiver = WebhookClient(f"https://{host}:{inbox.port}/")
         with pytest.raises(PermissionError):
             call(receiver)
     assert inbox.taken == []
 
 
-def call(receiver: Receiver) -> int:
+def call(receiver: WebhookClient) -> int:
     import asyncio
 
     with asyncio.Runner() as runner:
@@ -105,15 +105,15 @@ def call(receiver: Receiver) -> int:
 
 def test_promise_33_no_redirect_is_followed_and_no_nonsense_believed(inbox: Inbox) -> None:
     inbox.answers = [307]
-    assert call(Receiver(f"http://127.0.0.1:{inbox.port}/", private=True)) == 307
+    assert call(WebhookClient(f"http://127.0.0.1:{inbox.port}/", private=True)) == 307
     assert len(inbox.taken) == 1
     for answer in (b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000, b"\0" * 1000):
         with answering(answer) as port, pytest.raises(OSError, match=r"answer|reset"):
-            call(Receiver(f"http://127.0.0.1:{port}/", private=True))
+            call(WebhookClient(f"http://127.0.0.1:{port}/", private=True))
     with answering(None) as port, pytest.raises(TimeoutError):
-        call(Receiver(f"http://127.0.0.1:{port}/", private=True, timeout_s=0.5))
+        call(WebhookClient(f"http://127.0.0.1:{port}/", private=True, timeout_s=0.5))
     with answering(b"") as port, pytest.raises((OSError, ssl.SSLError)):
-        call(Receiver(f"https://127.0.0.1:{port}/", private=True))
+        call(WebhookClient(f"https://127.0.0.1:{port}/", private=True))
 
 
 @contextlib.contextmanager

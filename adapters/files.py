@@ -1,0 +1,55 @@
+"""Files that survive a power cut: written under a temporary name, flushed, and renamed into place.
+
+In the lowest layer, beside `errors`, because all layers above write files: catalog, loader, server storage.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file so that readers see either all of it or what was there before.
+
+    Args:
+        path: The file. Its directory must exist.
+        data: Its new content.
+
+    Raises:
+        OSError: The file cannot be written. No temporary file is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Flushes a finished file and moves it to its final name on the same file system.
+
+    Raises:
+        OSError: The file cannot be flushed or moved.
+    """
+    sync(source)
+    source.replace(target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Flushes a file's bytes, or the names in a directory, to the disk.
+
+    Raises:
+        OSError: The path cannot be opened or flushed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

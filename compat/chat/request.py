@@ -24,7 +24,7 @@ from compat import sse
 from compat.chat.messages import ChatMessage, parse_messages
 from compat.chat.sampling import MAX_TOP_LOGPROBS, Nothing, SamplingFields
 from compat.chat.tools import ResponseFormat, ToolChoice, ToolDefinition, parse_output, parse_tool_choice, parse_tools
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.logprobs import ChoiceLogprobs, render_logprobs
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
@@ -33,7 +33,7 @@ ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class ChatCompletionRequest(SamplingFields):
-    """The body of POST /v1/chat/completions, as far as this server honours it."""
+    """The body of POST /v1/chat/completions, as far as this server supports it."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -48,9 +48,9 @@ class ChatCompletionRequest(SamplingFields):
     service_tier: Literal["auto", "default"] | None = None
     store: Nothing = None
     safety_identifier: str | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
     prompt_cache_key: str | None = None
-    """The caller's own label; every prompt's prefix is cached anyway."""
+    """The caller's label; has no effect, since every prompt's prefix is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class FunctionCall(WireReply, kw_only=True):
 
 
 class ChatCompletionMessageToolCall(WireReply):
-    """A call that the model asks for."""
+    """A tool call of the model."""
 
     id: str
     function: FunctionCall
@@ -86,11 +86,11 @@ class ChatCompletionMessage(WireReply):
     refusal: None = None
     tool_calls: list[ChatCompletionMessageToolCall] | None = None
     reasoning_content: str | UnsetType = UNSET
-    """What a model that thinks first thought. Not OpenAI's: named as DeepSeek, vLLM's clients and others name it."""
+    """The model's reasoning before the answer. An extension, named as in DeepSeek's API and vLLM."""
 
 
 class Choice(WireReply):
-    """One of the `n` answers."""
+    """One of the `n` choices."""
 
     index: int
     message: ChatCompletionMessage
@@ -111,7 +111,7 @@ class ChatCompletion(WireReply):
 
 
 class ChoiceDeltaToolCall(WireReply, omit_defaults=True):
-    """The next piece of a call."""
+    """The next piece of a tool call."""
 
     index: int
     function: FunctionCall
@@ -120,7 +120,7 @@ class ChoiceDeltaToolCall(WireReply, omit_defaults=True):
 
 
 class ChoiceDelta(WireReply, omit_defaults=True):
-    """The next piece of an answer."""
+    """The next piece of a choice."""
 
     role: str | None = None
     content: str | None = None
@@ -129,7 +129,7 @@ class ChoiceDelta(WireReply, omit_defaults=True):
 
 
 class ChunkChoice(WireReply):
-    """What a chunk adds to one of the `n` answers."""
+    """What a chunk adds to one of the `n` choices."""
 
     index: int
     delta: ChoiceDelta
@@ -157,9 +157,9 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
     """
     wire = validate(ChatCompletionRequest, body)
     if wire.max_tokens is not None and wire.max_completion_tokens is not None:
-        raise RequestError("Send max_completion_tokens or max_tokens, not both.", param="max_tokens")
+        raise invalid("max_tokens", "cannot be combined with 'max_completion_tokens'; send one of them")
     if wire.top_logprobs is not None and not wire.logprobs:
-        raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
+        raise invalid("top_logprobs", "requires 'logprobs' to be true")
     output, schema = parse_output(wire.response_format)
     request = TextRequest(
         messages=parse_messages(wire.messages),
@@ -178,10 +178,10 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
 
 
 def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:
-    """The whole reply, folded from the events of `TextAdapter.generate`."""
+    """The whole reply, from the events of `TextAdapter.generate`."""
     texts: dict[int, list[str]] = {index: [] for index in range(call.request.n)}
-    thoughts: dict[int, list[str]] = {index: [] for index in texts}
-    likely: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
+    reasoning: dict[int, list[str]] = {index: [] for index in texts}
+    logprobs: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
     calls: dict[int, dict[int, ToolCall]] = {index: {} for index in texts}
     reasons: dict[int, FinishReason] = {}
     done = TextDone(Usage(), 0.0)
@@ -190,8 +190,8 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
             done = event
             continue
         texts[event.index].append(event.text)
-        thoughts[event.index].append(event.reasoning)
-        likely[event.index].extend(event.logprobs)
+        reasoning[event.index].append(event.reasoning)
+        logprobs[event.index].extend(event.logprobs)
         for piece in event.tool_calls:
             before = calls[event.index].get(piece.index, ToolCall("", "", "", piece.index))
             calls[event.index][piece.index] = ToolCall(
@@ -203,10 +203,10 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
         Choice(
             index=index,
             message=_message(
-                "".join(pieces), "".join(thoughts[index]), [calls[index][at] for at in sorted(calls[index])]
+                "".join(pieces), "".join(reasoning[index]), [calls[index][at] for at in sorted(calls[index])]
             ),
             finish_reason=reasons.get(index, "stop"),
-            logprobs=None if call.request.logprobs is None else render_logprobs(likely[index]),
+            logprobs=None if call.request.logprobs is None else render_logprobs(logprobs[index]),
         )
         for index, pieces in texts.items()
     ]
@@ -220,7 +220,7 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
     )
 
 
-def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
+def _message(text: str, reasoning: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
     rendered = [
         ChatCompletionMessageToolCall(id=call.id, function=FunctionCall(name=call.name, arguments=call.arguments))
         for call in calls
@@ -228,20 +228,20 @@ def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatComplet
     return ChatCompletionMessage(
         content=text if text or not calls else None,
         tool_calls=rendered or None,
-        reasoning_content=thoughts or UNSET,
+        reasoning_content=reasoning or UNSET,
     )
 
 
 async def stream(
     call: ChatCall, model: str, events: AsyncGenerator[TextEvent], outlet: Outlet | None = None
 ) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last; each leaves as soon as it is there. Closing closes `events`.
+    """The reply as server-sent events, `[DONE]` last, each sent as soon as it is known. Closing this closes `events`.
 
     Args:
         call: The request.
         model: The served name.
-        events: Of `TextAdapter.generate`.
-        outlet: Handed to that too: once the answer has begun, it is set to encode the pieces of plain text.
+        events: From `TextAdapter.generate`.
+        outlet: The same as for `generate`. Set to encode plain text once the first chunk has been made.
     """
     identity: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
@@ -249,7 +249,9 @@ async def stream(
         "model": model,
         "object": "chat.completion.chunk",
     }
-    plain = sse.Template(ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.HOLE), first=False)]))
+    plain = sse.Template(
+        ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.PLACEHOLDER), first=False)])
+    )
     opened: set[int] = set()
     async with aclosing(events):
         async for event in events:

@@ -5,22 +5,22 @@ from dataclasses import replace
 from adapters.base import Keyframe, Media, VideoRequest
 from adapters.video.inputs import VideoInputs, lack
 from compat.errors import RequestError
-from compat.videos.plan import Fields, Plan, Shot
+from compat.videos.plan import FieldNames, Plan, Shot
 
 _FRAME = Media("image/png", path="a frame of another shot")
 
 
-def pictures_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
+def pictures_of(plan: Plan, fields: FieldNames) -> list[tuple[Media, str]]:
     """The keyframes of all shots, each with the name of its field."""
     return [
         (keyframe.image, name)
         for number, shot in enumerate(plan.shots)
         if shot.request is not None
-        for keyframe, name in zip(shot.request.keyframes, fields.pictures[number], strict=True)
+        for keyframe, name in zip(shot.request.keyframes, fields.images[number], strict=True)
     ]
 
 
-def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:
+def refuse_lack(plan: Plan, fields: FieldNames, can: VideoInputs) -> None:
     """Lets through a plan that a model can film.
 
     Args:
@@ -35,7 +35,7 @@ def refuse_lack(plan: Plan, fields: Fields, can: VideoInputs) -> None:
     for number, shot in enumerate(plan.shots):
         if shot.request is None:
             continue
-        request, names = _whole(shot, shot.request, fields.pictures[number], fields.links)
+        request, names = _whole(shot, shot.request, fields.images[number], fields.joined_by)
         if (found := lack(request, can)) is None:
             continue
         message, code = found.message, "unsupported_parameter"

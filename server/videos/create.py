@@ -10,7 +10,7 @@ from adapters.pool.pool import Pool
 from compat.images.generations import model_of
 from compat.videos import continuations, create, sequences
 from compat.videos.fields import STEP
-from compat.videos.plan import Fields, Plan, headline, single
+from compat.videos.plan import FieldNames, Plan, single, summary
 from compat.videos.replies import VideoState
 from server.http.bodies import Intake
 from server.http.multipart import Form
@@ -32,7 +32,7 @@ class Wanted:
     model: str
     plan: Plan
     prompt: str
-    fields: Fields
+    fields: FieldNames
     files: dict[str, Path] = field(default_factory=dict[str, Path])
     """What it is made of, by its name in the job's folder."""
 
@@ -107,7 +107,7 @@ class VideoCreator:
             # A model that is not downloaded yet, or whose config cannot be read, is not checked here.
             if (can := await self._store.video_inputs(wanted.model)) is not None:
                 refuse_lack(wanted.plan, wanted.fields, can)
-            told = headline(wanted.plan, wanted.prompt)
+            told = summary(wanted.plan, wanted.prompt)
             # Models round lengths: a video may become longer than was asked for.
             files = wanted.files | await sound_of(wanted.parts, (told.num_frames + STEP) / told.fps)
             plan = replace(wanted.plan, sound=SOUND in files)
@@ -156,8 +156,8 @@ class VideoCreator:
         kept = {name: self._jobs.place(job, name) for name in (SOURCE, SOUND)}
         files = {name: path for name, path in kept.items() if path is not None}
         if SOURCE in files:
-            plan = continuations.of_source(plan, Media("video/mp4", path=SOURCE))
-        return Wanted(parts, job.state.model, plan, prompt, continuations.remixed(plan), files)
+            plan = continuations.with_source(plan, Media("video/mp4", path=SOURCE))
+        return Wanted(parts, job.state.model, plan, prompt, continuations.remix_fields(plan), files)
 
     async def _source(self, owner: str, parts: Parts) -> Source:
         """The video that a request names or uploads.
@@ -175,7 +175,7 @@ class VideoCreator:
         slot = self._pool.find(model_of(parts.body), VideoAdapter)
         taken = await video_of(parts, parts.video)
         one = taken.footage
-        made = continuations.uploaded(one.width, one.height, one.num_frames, one.fps, slot.entry.defaults)
+        made = continuations.request_of_upload(one.width, one.height, one.num_frames, one.fps, slot.entry.defaults)
         return Source(slot.name, made, taken.clip, None, taken.sound)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from adapters.base import Media
 from compat.errors import RequestError
 from compat.media import parse_data_url
-from compat.videos.fields import MAX_FILM_FRAMES
+from compat.videos.fields import MAX_VIDEO_FRAMES
 from server.http.multipart import MAX_PICTURE_BYTES, Form
 from server.videos import media_process
 from server.videos.files import SOUND
@@ -117,7 +117,7 @@ async def sound_of(parts: Parts, seconds: float) -> dict[str, Path]:
 async def video_of(parts: Parts, upload: Path) -> Taken:
     """An uploaded video, decoded and written anew; its sound with it. Raises as `sound_of`."""
     clip, sound = parts.folder / "source.mp4", parts.folder / "source.m4a"
-    footage = await media_process.take_video(upload, clip, max_frames=MAX_FILM_FRAMES, param="video")
+    footage = await media_process.take_video(upload, clip, max_frames=MAX_VIDEO_FRAMES, param="video")
     if not footage.has_sound:
         return Taken(footage, clip, None)
     await media_process.take_sound(upload, sound, max_seconds=footage.num_frames / footage.fps, param="video")

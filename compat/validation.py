@@ -5,6 +5,7 @@ here: the schema tells which parts of a location are branches, and the value's o
 client meant.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
@@ -83,7 +84,13 @@ class _Fault:
     def expected(self) -> str | None:
         """What would have to stand there, where something of another JSON type does."""
         if self.type == "literal_error":
-            return None if isinstance(self.value, str | bool) else _literals(self.context["expected"])
+            literals = self.context["expected"]
+            fits = (
+                isinstance(self.value, str)
+                if literals.startswith("'")
+                else not isinstance(self.value, str | list | dict)
+            )
+            return None if fits else _literals(literals)
         return _TYPES.get(self.type)
 
 
@@ -187,6 +194,8 @@ def _choose(found: Sequence[_Fault], start: int) -> list[_Fault]:
     if not fitting:
         return [faults[0] for faults in by_branch.values()]
     chosen = [_choose(faults, split + 1) for faults in fitting]
+    # A branch whose JSON types all fit is the one that was meant, even if others got farther.
+    chosen = [faults for faults in chosen if not faults[0].expected] or chosen
     farthest = max(map(_depth, chosen))
     return [one for faults in chosen if _depth(faults) == farthest for one in faults]
 
@@ -223,11 +232,11 @@ def _refusal(faults: Sequence[_Fault]) -> RequestError:
         case _ if path[-1:] == ("[key]",):
             return invalid(format_path(path[:-2]), f"its key '{str(path[-2])[:MAX_SHOWN]}' {_reason(fault)}")
         case _:
-            expected = list(dict.fromkeys(one.expected for one in faults if one.expected))
+            expected = [word for one in faults for word in re.split(", | or ", one.expected or "") if word]
             if not expected:
                 return invalid(format_path(path), _reason(fault))
             given = _JSON_TYPES.get(fault.value.__class__, "a value of another type")
-            return invalid(format_path(path), f"must be {_any_of(expected)}, not {given}")
+            return invalid(format_path(path), f"must be {_any_of(list(dict.fromkeys(expected)))}, not {given}")
 
 
 def _reason(fault: _Fault) -> str:

@@ -23,7 +23,15 @@ from adapters.base import (
 from compat import sse
 from compat.chat.messages import ChatMessage, parse_messages
 from compat.chat.sampling import MAX_TOP_LOGPROBS, Nothing, SamplingFields
-from compat.chat.tools import ResponseFormat, ToolChoice, ToolDefinition, parse_output, parse_tool_choice, parse_tools
+from compat.chat.tools import (
+    ResponseFormat,
+    ToolChoice,
+    ToolDefinition,
+    merge_tool_call,
+    parse_output,
+    parse_tool_choice,
+    parse_tools,
+)
 from compat.errors import invalid
 from compat.logprobs import ChoiceLogprobs, render_logprobs
 from compat.usage import CompletionUsage, render_timings, render_usage
@@ -63,10 +71,10 @@ class ChatCall:
     include_usage: bool
 
 
-class FunctionCall(WireReply, kw_only=True):
+class FunctionCall(WireReply):
     """Name and arguments of a called function."""
 
-    name: str | None = None
+    name: str
     arguments: str
 
 
@@ -110,11 +118,18 @@ class ChatCompletion(WireReply):
     object: str = "chat.completion"
 
 
+class ChoiceDeltaFunction(WireReply, omit_defaults=True, kw_only=True):
+    """The next piece of a function call; its name only once."""
+
+    name: str | None = None
+    arguments: str
+
+
 class ChoiceDeltaToolCall(WireReply, omit_defaults=True):
     """The next piece of a tool call."""
 
     index: int
-    function: FunctionCall
+    function: ChoiceDeltaFunction
     id: str | None = None
     type: str | None = None
 
@@ -193,10 +208,8 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
         reasoning[event.index].append(event.reasoning)
         logprobs[event.index].extend(event.logprobs)
         for piece in event.tool_calls:
-            before = calls[event.index].get(piece.index, ToolCall("", "", "", piece.index))
-            calls[event.index][piece.index] = ToolCall(
-                before.id or piece.id, before.name or piece.name, before.arguments + piece.arguments, piece.index
-            )
+            before = calls[event.index].get(piece.index)
+            calls[event.index][piece.index] = piece if before is None else merge_tool_call(before, piece)
         if event.finish_reason is not None:
             reasons[event.index] = event.finish_reason
     choices = [
@@ -250,9 +263,11 @@ async def stream(
         "object": "chat.completion.chunk",
     }
     plain = sse.Template(
-        ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.PLACEHOLDER), first=False)])
+        ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.PLACEHOLDER), [], first=False)])
     )
     opened: set[int] = set()
+    named: set[tuple[int, int]] = set()
+    """Choice and index of the tool calls whose id and name have been sent."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, TextDone):
@@ -267,20 +282,33 @@ async def stream(
             opened.add(event.index)
             if outlet is not None:
                 outlet.encode = plain.fill
-            yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
+            calls = _tool_call_deltas(event, named) if event.tool_calls else []
+            yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, calls, first)]))
     yield sse.DONE
 
 
-def _chunk_choice(event: TextDelta, first: bool) -> ChunkChoice:
-    calls = [
-        ChoiceDeltaToolCall(
-            index=piece.index,
-            id=piece.id or None,
-            type="function" if piece.id else None,
-            function=FunctionCall(name=piece.name or None, arguments=piece.arguments),
-        )
-        for piece in event.tool_calls
-    ]
+def _tool_call_deltas(event: TextDelta, named: set[tuple[int, int]]) -> list[ChoiceDeltaToolCall]:
+    """One entry per call, as clients expect: its id, type and name only in its first entry of the stream.
+
+    Args:
+        event: With pieces of calls, several of one call among them.
+        named: Choice and index of the calls that have had their first entry; grows.
+    """
+    merged: dict[int, ToolCall] = {}
+    for piece in event.tool_calls:
+        merged[piece.index] = merge_tool_call(merged[piece.index], piece) if piece.index in merged else piece
+    entries: list[ChoiceDeltaToolCall] = []
+    for index, call in merged.items():
+        function = ChoiceDeltaFunction(arguments=call.arguments)
+        entry = ChoiceDeltaToolCall(index, function)
+        if (event.index, index) not in named and call.name:
+            named.add((event.index, index))
+            entry.id, entry.type, function.name = call.id or None, "function", call.name
+        entries.append(entry)
+    return entries
+
+
+def _chunk_choice(event: TextDelta, calls: list[ChoiceDeltaToolCall], first: bool) -> ChunkChoice:
     delta = ChoiceDelta(
         role="assistant" if first else None,
         content=event.text if event.text or (first and not calls and not event.reasoning) else None,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.base import Tool
+from adapters.base import Tool, ToolCall
 from compat.errors import invalid, missing
 from compat.wire import WireRequest, first_repeated
 
@@ -85,6 +85,11 @@ def parse_tools(given: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
     if (index := first_repeated(function.name for function in functions)) is not None:
         raise invalid(f"tools[{index}].function.name", f"an earlier tool is named '{functions[index].name}', too")
     return tuple(Tool(one.name, one.description or "", one.parameters or {}, bool(one.strict)) for one in functions)
+
+
+def merge_tool_call(before: ToolCall, piece: ToolCall) -> ToolCall:
+    """A streamed call with its next piece."""
+    return ToolCall(before.id or piece.id, before.name or piece.name, before.arguments + piece.arguments, before.index)
 
 
 def parse_tool_choice(tools: Sequence[ToolDefinition], choice: ToolChoice | None) -> str:

@@ -1,4 +1,4 @@
-"""POST /v1/completions: OpenAI's older, plain continuation of a text."""
+"""POST /v1/completions: OpenAI's legacy text completions."""
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -11,7 +11,7 @@ from pydantic import Field
 from adapters.base import FinishReason, Outlet, TextDone, TextEvent, TextRequest, TokenLogprob, Usage
 from compat import sse
 from compat.chat.sampling import MAX_TOP_LOGPROBS, SamplingFields
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.logprobs import CompletionLogprobs, render_completion_logprobs
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
@@ -19,13 +19,13 @@ from compat.wire import Timings, WireReply, new_id, validate
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default of this route."""
 MAX_PROMPTS = 64
-"""In one request."""
+"""Per request."""
 MAX_CHOICES = 128
-"""Continuations of all prompts of one request together."""
+"""Completions of all prompts of one request together."""
 
 
 class CompletionRequest(SamplingFields):
-    """The body of POST /v1/completions, as far as this server honours it."""
+    """The body of POST /v1/completions."""
 
     prompt: (
         str
@@ -33,7 +33,7 @@ class CompletionRequest(SamplingFields):
         | Annotated[list[str], Field(fail_fast=True, max_length=MAX_PROMPTS)]
         | Annotated[list[list[Annotated[int, Field(ge=0)]]], Field(fail_fast=True, max_length=MAX_PROMPTS)]
     )
-    """Text, or token ids, or a list of either: then each has its own continuations."""
+    """Text, token ids, or a list of either. Each item of a list gets its own completions."""
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     best_of: Literal[1] | None = None
     echo: bool | None = None
@@ -47,18 +47,18 @@ class CompletionCall:
 
     model: str
     requests: tuple[TextRequest, ...]
-    """One per prompt, alike in all else."""
+    """One per prompt, otherwise equal."""
     stream: bool
     include_usage: bool
 
     @property
     def n(self) -> int:
-        """Continuations of each prompt."""
+        """Completions of each prompt."""
         return self.requests[0].n
 
 
 class CompletionChoice(WireReply):
-    """One of the `n` continuations, or the next piece of it."""
+    """One of the completions, or the next chunk of it."""
 
     index: int
     text: str
@@ -87,7 +87,7 @@ def parse(body: Mapping[str, Any]) -> CompletionCall:
     wire = validate(CompletionRequest, body)
     prompts = _prompts(wire.prompt)
     if wire.max_tokens == 0 and not wire.echo:
-        raise RequestError("max_tokens: 0 leaves nothing to answer, without echo: true.", param="max_tokens")
+        raise invalid("max_tokens", "must be at least 1 unless 'echo' is true")
     request = TextRequest(
         max_tokens=DEFAULT_MAX_TOKENS if wire.max_tokens is None else wire.max_tokens,
         echo=bool(wire.echo),
@@ -95,7 +95,7 @@ def parse(body: Mapping[str, Any]) -> CompletionCall:
         **wire.sampling(),
     )
     if len(prompts) * request.n > MAX_CHOICES:
-        raise RequestError(f"At most {MAX_CHOICES} continuations of all prompts together.", param="n")
+        raise invalid("n", f"{len(prompts)} prompts with n={request.n} exceed {MAX_CHOICES} completions per request")
     include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
     requests = tuple(replace(request, prompt=prompt) for prompt in prompts)
     return CompletionCall(wire.model, requests, bool(wire.stream), include_usage)
@@ -108,14 +108,14 @@ def _prompts(prompt: str | Sequence[int | str | Sequence[int]]) -> list[str | tu
     if tokens:
         return [tokens]
     if not prompt:
-        raise RequestError("The list of prompts is empty.", param="prompt")
+        raise invalid("prompt", "must not be empty")
     return [item if isinstance(item, str) else tuple(item) for item in prompt if not isinstance(item, int)]
 
 
 def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Completion:
-    """The whole reply, folded from the events of all prompts, whose indices count on from prompt to prompt."""
+    """The whole reply, from the events of all prompts. Indices are consecutive across prompts."""
     texts: dict[int, list[str]] = {index: [] for index in range(call.n * len(call.requests))}
-    likely: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
+    logprobs_of: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
     reasons: dict[int, FinishReason] = {}
     done = TextDone(Usage(), 0.0)
     for event in events:
@@ -123,10 +123,10 @@ def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Com
             done = event
             continue
         texts[event.index].append(event.text)
-        likely[event.index].extend(event.logprobs)
+        logprobs_of[event.index].extend(event.logprobs)
         if event.finish_reason is not None:
             reasons[event.index] = event.finish_reason
-    wanted = call.requests[0].logprobs is not None
+    with_logprobs = call.requests[0].logprobs is not None
     return Completion(
         **_identity(model),
         choices=[
@@ -134,7 +134,7 @@ def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Com
                 index=index,
                 text="".join(pieces),
                 finish_reason=reasons.get(index, "stop"),
-                logprobs=render_completion_logprobs(likely[index], 0) if wanted else None,
+                logprobs=render_completion_logprobs(logprobs_of[index], 0) if with_logprobs else None,
             )
             for index, pieces in texts.items()
         ],
@@ -146,10 +146,10 @@ def render(call: CompletionCall, model: str, events: Sequence[TextEvent]) -> Com
 async def stream(
     call: CompletionCall, model: str, events: AsyncGenerator[TextEvent], outlet: Outlet | None = None
 ) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last. Closing this closes `events`. The outlet: see `chat.stream`."""
+    """The reply as server-sent events, `[DONE]` last. Closing this closes `events`. Arguments: see chat's `stream`."""
     identity = _identity(model)
     if outlet is not None:
-        outlet.encode = sse.Template(Completion(**identity, choices=[CompletionChoice(0, sse.HOLE)])).fill
+        outlet.encode = sse.Template(Completion(**identity, choices=[CompletionChoice(0, sse.PLACEHOLDER)])).fill
     offsets: dict[int, int] = {}
     async with aclosing(events):
         async for event in events:

@@ -1,14 +1,17 @@
-"""GET /v1/configurations/{kind} and POST /v1/configurations/validate: ours; the seed's IModelConfiguration."""
+"""GET /v1/configurations/{kind} and POST /v1/configurations/validate.
+
+Not part of OpenAI's API: IModelConfiguration of the interface specification.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.wire import WireReply
 
 
 class Configuration(WireReply, omit_defaults=True):
-    """How one model is to be run."""
+    """How to run a model."""
 
     kind: str
     model: str
@@ -24,13 +27,13 @@ class Configuration(WireReply, omit_defaults=True):
 
 
 class ConfigurationValidation(WireReply):
-    """Whether a configuration will work on the server's machine."""
+    """Whether a configuration works on the server's machine."""
 
     is_valid: bool
     errors: list[str]
     warnings: list[str]
     recommendations: dict[str, str]
-    """A field to the value that would be better."""
+    """From a field to a better value."""
     estimated_memory_bytes: int | None
     object: str = "configuration.validation"
 
@@ -39,22 +42,16 @@ def parse(body: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration within a request: the whole body, or its `configuration`, without the reply's `object`.
 
     Raises:
-        RequestError: It is no object.
+        RequestError: It is not an object, or other fields are beside `configuration`.
     """
     inner: Any = body.get("configuration", body)
     if not isinstance(inner, dict) or (inner is not body and len(body) > 1):
-        raise RequestError("Send the configuration's fields, alone or within 'configuration'.", param="configuration")
+        raise invalid("configuration", "must be an object, and the only member of the request body")
     return {name: value for name, value in cast(dict[str, Any], inner).items() if name != "object"}
 
 
-def invalid(key: Sequence[int | str], message: str) -> RequestError:
-    """The 400 for a configuration that is none, naming the field at fault."""
-    param = ".".join(str(part) for part in key)
-    return RequestError(f"Invalid '{param}': {message}." if param else message, param=param or None)
-
-
 def render(fields: Mapping[str, Any]) -> Configuration:
-    """A configuration by its fields."""
+    """A configuration."""
     return Configuration(object="configuration", **fields)
 
 
@@ -64,7 +61,7 @@ def render_validation(
     recommendations: Mapping[str, str],
     estimated_memory_bytes: int | None,
 ) -> ConfigurationValidation:
-    """A validation's result."""
+    """The result of a validation."""
     return ConfigurationValidation(
         is_valid=not errors,
         errors=list(errors),

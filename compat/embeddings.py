@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: schemas, parse and render. No loops over numbers in Python: there may be millions."""
+"""POST /v1/embeddings: schemas, parse and render. There may be millions of numbers, so no Python loops over them."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -9,30 +9,30 @@ import msgspec
 from pydantic import Field
 
 from adapters.base import EmbeddingRequest, EmbeddingResult
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.wire import Timings, WireReply, WireRequest, validate
 
 MAX_INPUTS = 2048
-"""Of one request, as OpenAI has it."""
+"""Per request, as in OpenAI's API."""
 MAX_TOKENS = 300_000
-"""Of all inputs that come as token ids; as OpenAI has it. Texts are counted where they are tokenized."""
+"""Of all inputs that are token ids together, as in OpenAI's API. Texts are counted where they are tokenized."""
 MAX_CHARACTERS = 2_000_000
-"""Of all texts together: a few seconds of tokenizing."""
+"""Of all texts together. More would take more than a few seconds to tokenize."""
 MAX_ID = 2**31
 
 Input = str | tuple[int, ...]
 
 
 class EmbeddingCreateRequest(WireRequest):
-    """The body. `input` is looked at apart, since pydantic would make a million errors of a million wrong ids."""
+    """The body. `input` is checked separately: pydantic would make a million errors of a million wrong ids."""
 
     model: Annotated[str, Field(max_length=256)]
     input: Any
-    """A text, a list of texts, a text's token ids, or a list of such."""
+    """A text, a list of texts, token ids, or a list of lists of token ids."""
     dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Embedding(WireReply):
     object: Literal["embedding"]
     index: int
     embedding: bytes | msgspec.Raw
-    """Bytes become base64 (of float32, little-endian); a list of numbers is encoded already."""
+    """Bytes (float32, little-endian) are encoded as base64; a list of numbers is already encoded."""
 
 
 class EmbeddingUsage(WireReply):
@@ -81,67 +81,68 @@ def parse(body: Mapping[str, Any]) -> EmbeddingCall:
     characters = sum(len(one) for one in inputs if isinstance(one, str))
     tokens = sum(len(one) for one in inputs if isinstance(one, tuple))
     if characters > MAX_CHARACTERS:
-        raise _wrong("input", f"all texts together have {characters:,} characters; at most {MAX_CHARACTERS:,} are read")
+        raise invalid("input", f"has {characters:,} characters in total; the maximum is {MAX_CHARACTERS:,}")
     if tokens > MAX_TOKENS:
-        raise _wrong("input", f"all inputs together have {tokens:,} tokens; at most {MAX_TOKENS:,} are read")
+        raise invalid("input", f"has {tokens:,} tokens in total; the maximum is {MAX_TOKENS:,}")
     return EmbeddingCall(wire.model, EmbeddingRequest(inputs, wire.dimensions), wire.encoding_format == "base64")
 
 
 def _inputs(value: Any) -> tuple[Input, ...]:
     if isinstance(value, str):
         return (_text(value, "input"),)
-    items, types = _items(value, "input", "write a text, a list of texts, token ids, or a list of lists of token ids")
+    items, types = _items(
+        value, "input", "must be a string, an array of strings, an array of token ids, or an array of such arrays"
+    )
     if types == {int}:
         return (_ids(items, "input"),)
     if len(items) > MAX_INPUTS:
-        raise _wrong("input", f"there are {len(items):,} inputs; a request may have {MAX_INPUTS:,}")
+        raise invalid("input", f"has {len(items):,} inputs; the maximum is {MAX_INPUTS:,}")
     if types == {str}:
         return tuple(_text(one, f"input[{index}]") for index, one in enumerate(items))
     if types == {list}:
         found: list[Input] = []
         for index, one in enumerate(items):
-            ids, kinds = _items(one, f"input[{index}]", "write token ids")
+            ids, kinds = _items(one, f"input[{index}]", "must be an array of token ids")
             if kinds != {int}:
                 at = next(at for at, item in enumerate(ids) if type(item) is not int)
-                raise _wrong(f"input[{index}][{at}]", "a token id is a whole number")
+                raise invalid(f"input[{index}][{at}]", "must be a token id, an integer")
             found.append(_ids(ids, f"input[{index}]"))
         return tuple(found)
     known = [kind for kind in (str, int, list) if type(items[0]) is kind]
     at = next((at for at, item in enumerate(items) if type(item) not in known), 0)
-    raise _wrong(f"input[{at}]", "write texts, or token ids, or lists of token ids, and only one of these")
+    raise invalid(
+        f"input[{at}]",
+        "must be a string, a token id or an array of token ids, and of the same type as the other inputs",
+    )
 
 
 def _items(value: Any, param: str, expected: str) -> tuple[Sequence[Any], set[type]]:
-    """A list that is not empty, and the types of what is in it."""
+    """A non-empty list and the types of its items."""
     if not isinstance(value, list):
-        raise _wrong(param, expected)
+        raise invalid(param, expected)
     if not value:
-        raise _wrong(param, "it is empty")
+        raise invalid(param, "must not be empty")
     items = cast(list[Any], value)
     return items, set(map(type, items))
 
 
 def _text(text: str, param: str) -> str:
     if not text:
-        raise _wrong(param, "it is empty")
+        raise invalid(param, "must not be empty")
     return text
 
 
 def _ids(ids: Sequence[int], param: str) -> tuple[int, ...]:
     if len(ids) > MAX_TOKENS:
-        raise _wrong(param, f"it has {len(ids):,} tokens; a request may have {MAX_TOKENS:,}")
+        raise invalid(param, f"has {len(ids):,} tokens; the maximum is {MAX_TOKENS:,} per request")
     if min(ids) < 0 or max(ids) >= MAX_ID:
         at = next(at for at, one in enumerate(ids) if not 0 <= one < MAX_ID)
-        raise _wrong(f"{param}[{at}]", "there is no such token id")
+        raise invalid(f"{param}[{at}]", f"must be a token id from 0 to {MAX_ID - 1}")
     return tuple(ids)
 
 
-def _wrong(param: str, why: str) -> RequestError:
-    return RequestError(f"Invalid '{param}': {why}.", param=param, code="invalid_value")
-
-
 def render(call: EmbeddingCall, model: str, result: EmbeddingResult) -> CreateEmbeddingResponse:
-    """The reply. Numbers are encoded here, 30 to 60 ns each: in a thread, where there are many (`is_large`)."""
+    """The reply. Encodes the numbers at 30 to 60 ns each, so it runs in a thread if there are many (`is_large`)."""
     render_one = bytes if call.base64 else _numbers
     tokens = result.usage.prompt_tokens
     return CreateEmbeddingResponse(
@@ -154,10 +155,10 @@ def render(call: EmbeddingCall, model: str, result: EmbeddingResult) -> CreateEm
 
 
 def is_large(call: EmbeddingCall, result: EmbeddingResult) -> bool:
-    """Whether rendering takes longer than a loop should be held."""
+    """Whether rendering would block the event loop for too long."""
     return not call.base64 and sum(map(len, result.vectors)) > 4 * 20_000
 
 
 def _numbers(vector: bytes) -> msgspec.Raw:
-    """A vector as a JSON list. One at a time, so that other threads have their turn in between."""
+    """A vector as a JSON array. One per call, so that other threads can run in between."""
     return msgspec.Raw(msgspec.json.encode(struct.unpack(f"<{len(vector) // 4}f", vector)))

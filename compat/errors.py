@@ -1,4 +1,4 @@
-"""From an exception to OpenAI's error envelope: status, type, code, param. The one table, the one envelope."""
+"""From an exception to OpenAI's error envelope: status, type, code, param. The only such table."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +10,9 @@ class RequestError(Exception):
     """The request itself is wrong; raised by every parser.
 
     Args:
-        message: What is wrong and what would be right, for the person who sent it.
-        param: The field at fault, as it is called on the wire.
-        code: A short word for programs, where OpenAI has one.
+        message: What is wrong, where, and what to send instead.
+        param: The field at fault, by its full path in the request.
+        code: A stable identifier for programs.
         status: 4xx.
         headers: Extra response headers.
     """
@@ -26,7 +26,7 @@ class RequestError(Exception):
         status: int = 400,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Keeps what the envelope will show."""
+        """Stores the members of the error envelope."""
         super().__init__(message)
         self.message = message
         self.param = param
@@ -35,9 +35,31 @@ class RequestError(Exception):
         self.headers = headers or {}
 
 
+def invalid(param: str, reason: str, *, code: str = "invalid_value") -> RequestError:
+    """The 400 for a value that the server cannot accept.
+
+    Args:
+        param: The field, by its full path; "" for the whole body.
+        reason: What is wrong and what to send instead, as the end of a sentence.
+        code: Where another than `invalid_value` says more.
+    """
+    subject = f"Invalid '{param}'" if param else "Invalid request body"
+    return RequestError(f"{subject}: {reason}.", param=param or None, code=code)
+
+
+def missing(param: str) -> RequestError:
+    """The 400 for a required field that was not sent."""
+    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def unknown(param: str) -> RequestError:
+    """The 400 for a field that the route does not have."""
+    return RequestError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+
+
 @dataclass(frozen=True, slots=True)
 class WireError:
-    """What a client gets to see of an error."""
+    """An error as the client sees it."""
 
     status: int
     message: str
@@ -47,7 +69,7 @@ class WireError:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
     def body(self) -> dict[str, Any]:
-        """The envelope: all four members are always there, as the SDK expects."""
+        """The envelope. All four members are always present, as the SDK expects."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
 
@@ -64,7 +86,7 @@ TYPES = {
 
 RETRY_SOON = {"Retry-After": "1"}
 NO_RETRY = {"x-should-retry": "false"}
-"""For a 5xx that would fail again the same way: the SDK obeys this header."""
+"""For a 5xx that would fail again the same way. The SDK obeys this header."""
 
 ADAPTER_ERRORS: dict[type[errors.AdapterError], tuple[int, str, dict[str, str]]] = {
     errors.ModelNotFound: (404, "model_not_found", {}),
@@ -87,7 +109,7 @@ def type_of(status: int) -> str:
 
 
 def wire_error(error: BaseException) -> WireError:
-    """What the client is told about an exception; an unknown one is a 500 that says nothing of its cause."""
+    """The error that a client sees for an exception. An unknown one is a 500 that does not reveal its cause."""
     if isinstance(error, RequestError):
         return WireError(
             error.status, error.message, type_of(error.status), error.param, error.code, dict(error.headers)

@@ -1,4 +1,4 @@
-"""/v1/files: OpenAI's schemas for uploaded files, as far as this server has a use for them: images that are shown."""
+"""/v1/files: OpenAI's schemas for uploaded files. This server uses files as images in prompts."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ MAX_NAME = 255
 
 
 class ExpiresAfter(FormRequest):
-    """When a file goes by itself."""
+    """When a file is deleted automatically."""
 
     anchor: Literal["created_at"]
     seconds: Annotated[int, Field(ge=3600, le=2_592_000)]
 
 
 class FileCreateRequest(FormRequest):
-    """The fields beside the file itself."""
+    """The form fields beside the file."""
 
     purpose: Purpose
     expires_after: ExpiresAfter | None = None
@@ -31,17 +31,17 @@ class FileCreateRequest(FormRequest):
     @classmethod
     def _useful(cls, value: Any) -> Any:
         if value in ("assistants", "batch", "fine-tune", "evals"):
-            raise ValueError(f"this server has no use for files of the purpose {value!r}; use 'vision' or 'user_data'")
+            raise ValueError(f"purpose {value!r} is not supported by this server; use 'vision' or 'user_data'")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What is known of a file."""
+    """A file's metadata."""
 
     id: str
     name: str
-    """As the client calls it; never part of a path."""
+    """The client's name for it. Never part of a path on disk."""
     purpose: str
     size_bytes: int
     created_at: float
@@ -74,7 +74,7 @@ class FileList(WireReply):
 
 
 class FileDeleted(WireReply):
-    """A file that is gone."""
+    """A deleted file."""
 
     id: str
     deleted: Literal[True] = True
@@ -82,7 +82,7 @@ class FileDeleted(WireReply):
 
 
 def parse(fields: Mapping[str, Any]) -> FileCreateRequest:
-    """What a client wants of its file.
+    """The form fields of an upload.
 
     Raises:
         RequestError: 400, naming the field at fault.
@@ -91,25 +91,25 @@ def parse(fields: Mapping[str, Any]) -> FileCreateRequest:
 
 
 def clean_name(name: str) -> str:
-    """A file's name for people: its last part, without control characters, not too long."""
+    """A file name for display: the last path component, without control characters, limited in length."""
     last = name.replace("\\", "/").rpartition("/")[2]
     kept = "".join(one for one in last if unicodedata.category(one)[0] != "C").strip()
     return kept[-MAX_NAME:] or "file"
 
 
 def render(file: StoredFile) -> FileObject:
-    """The wire's view of a file."""
+    """OpenAI's file object."""
     return FileObject(
         file.id, file.size_bytes, int(file.created_at), int(file.expires_at), filename=file.name, purpose=file.purpose
     )
 
 
 def render_page(files: Sequence[StoredFile], *, has_more: bool) -> FileList:
-    """A page."""
+    """A page of files."""
     first, last = (files[0].id, files[-1].id) if files else (None, None)
     return FileList([render(file) for file in files], first, last, has_more)
 
 
 def not_found(file_id: str, param: str | None = None) -> RequestError:
-    """Nobody has, or somebody else has, a file of that id."""
-    return RequestError(f"No such file: {file_id[:64]!r}.", param=param, code="file_not_found", status=404)
+    """The 404 for an id that does not exist, or that belongs to another key."""
+    return RequestError(f"No file found with id {file_id[:64]!r}.", param=param, code="file_not_found", status=404)

@@ -1,4 +1,4 @@
-"""Log-probabilities of tokens, as chat and as text completions show them."""
+"""Log probabilities of tokens, in the formats of chat and of text completions."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from adapters.base import CandidateToken, TokenLogprob
 from compat.wire import WireReply
 
 IMPOSSIBLE = -9999.0
-"""What OpenAI writes for a token whose probability it does not know, or that is next to none."""
+"""OpenAI's value for a token whose probability is unknown or nearly zero."""
 
 
 class TopLogprob(WireReply):
-    """One of the likeliest tokens of a place."""
+    """One of the most likely tokens at a position."""
 
     token: str
     logprob: float
@@ -18,7 +18,7 @@ class TopLogprob(WireReply):
 
 
 class ChatCompletionTokenLogprob(WireReply):
-    """A written token."""
+    """A generated token."""
 
     token: str
     logprob: float
@@ -27,24 +27,24 @@ class ChatCompletionTokenLogprob(WireReply):
 
 
 class ChoiceLogprobs(WireReply):
-    """Of one answer to a chat, or of a piece of it."""
+    """Log probabilities of a chat choice or of a chunk of it."""
 
     content: list[ChatCompletionTokenLogprob]
     refusal: None = None
 
 
 class CompletionLogprobs(WireReply):
-    """Of one plain continuation, or of a piece of it: one entry a token in each list."""
+    """Log probabilities of a text completion or of a chunk of it. Each list has one entry per token."""
 
     tokens: list[str]
     token_logprobs: list[float | None]
     top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
-    """Where each token begins in the answer's text, in characters."""
+    """Where each token begins in the completion's text, in characters."""
 
 
 def render_logprobs(positions: Sequence[TokenLogprob]) -> ChoiceLogprobs:
-    """As a chat shows them."""
+    """The format of chat completions."""
     return ChoiceLogprobs(
         content=[
             ChatCompletionTokenLogprob(
@@ -61,11 +61,11 @@ def render_logprobs(positions: Sequence[TokenLogprob]) -> ChoiceLogprobs:
 
 
 def render_completion_logprobs(positions: Sequence[TokenLogprob], offset: int) -> CompletionLogprobs:
-    """As a plain continuation shows them.
+    """The format of text completions.
 
     Args:
-        positions: Of consecutive tokens.
-        offset: Characters of the answer before the first of them.
+        positions: Consecutive tokens.
+        offset: Characters of the completion before the first of them.
     """
     offsets: list[int] = []
     for one in positions:

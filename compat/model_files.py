@@ -1,4 +1,4 @@
-"""Downloads, verifications and the cache of models (ours; OpenAI has none of these, but its style is kept)."""
+"""Downloads, verifications and the cache of models. Not part of OpenAI's API; the schemas follow its style."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,7 +18,7 @@ class DownloadRequest(WireRequest):
 
 
 class NoParameters(WireRequest):
-    """A body in which nothing can be said."""
+    """A body without fields."""
 
 
 class JobError(WireReply):
@@ -29,16 +29,16 @@ class JobError(WireReply):
 
 
 class ModelDownload(WireReply):
-    """A download, running or over."""
+    """A download, in progress or finished."""
 
     id: str
     object: str
     model: str
     status: DownloadStatus
     stage: str | None
-    """What happens now: "downloading", "verifying", "converting"."""
+    """The current stage: "downloading", "verifying" or "converting"."""
     progress: float | None
-    """0..100 of this stage; null where nobody knows."""
+    """0..100 of this stage; null if unknown."""
     done_bytes: int | None
     total_bytes: int | None
     created_at: int
@@ -47,7 +47,7 @@ class ModelDownload(WireReply):
 
 
 class ModelVerification(WireReply):
-    """What a check of a model's files found."""
+    """The result of checking a model's files."""
 
     id: str
     object: str
@@ -56,12 +56,12 @@ class ModelVerification(WireReply):
     size_bytes: int
     files_checked: int
     hashed: bool
-    """Whether sums were compared."""
+    """Whether checksums were compared."""
     problems: list[str]
 
 
 class CachedModel(WireReply):
-    """A model whose files are on the server's disk."""
+    """A model whose files are in the server's cache."""
 
     id: str
     object: str
@@ -73,14 +73,14 @@ class CachedModel(WireReply):
 
 
 class CachedModelList(WireReply):
-    """All of them."""
+    """All cached models."""
 
     data: list[CachedModel]
     object: str = "list"
 
 
 class ModelDeleted(WireReply):
-    """As OpenAI's SDK expects it from `models.delete`; `freed_bytes` is ours."""
+    """The reply that OpenAI's SDK expects from `models.delete`; `freed_bytes` is an extension."""
 
     id: str
     object: str
@@ -94,7 +94,7 @@ def parse_download(body: Mapping[str, Any]) -> DownloadRequest:
 
 
 def parse_nothing(body: Mapping[str, Any]) -> None:
-    """Lets an empty object through."""
+    """Checks that the body has no fields."""
     validate(NoParameters, body)
 
 
@@ -150,12 +150,12 @@ def render_cached(
 
 
 def action_of(path: str, actions: Sequence[str]) -> tuple[str, str]:
-    """(model, action) of a URL's rest `{model}/{action}`; model names may contain slashes themselves.
+    """(model, action) of the last part of a URL, `{model}/{action}`. Model names may contain slashes.
 
     Raises:
-        RequestError: 404, where it does not end in one of the actions.
+        RequestError: 404: the path does not end in one of the actions.
     """
     model, _, action = path.strip("/").rpartition("/")
     if action not in actions or not model:
-        raise RequestError("There is nothing under this URL.", code="unknown_url", status=404)
+        raise RequestError("Unknown URL.", code="unknown_url", status=404)
     return model, action

@@ -1,4 +1,4 @@
-"""GET /v1/models: OpenAI's schema, with what this server adds to it."""
+"""GET /v1/models: OpenAI's schema with extensions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,17 +7,17 @@ from compat.wire import WireReply
 
 
 class ModelMemory(WireReply):
-    """Bytes of a model: what it should need, what it has reserved, and the most that it was seen to hold."""
+    """A model's memory: estimated, reserved, and the measured peak."""
 
     estimated_bytes: int | None
-    """From its files alone; null until they are here."""
+    """Computed from its files; null until they are downloaded."""
     reserved_bytes: int
     peak_bytes: int | None
-    """Null until it has run."""
+    """Null before the first load."""
 
 
 class Model(WireReply, omit_defaults=True):
-    """A served model. All but the first four are ours."""
+    """A served model. All fields but the first four are extensions."""
 
     id: str
     object: str
@@ -29,7 +29,7 @@ class Model(WireReply, omit_defaults=True):
     description: str
     license: str
     aliases: list[str]
-    """Other names that reach it."""
+    """Other names for the model."""
     defaults: dict[str, Any]
     memory: ModelMemory
 

@@ -1,4 +1,4 @@
-"""POST /v1/scenes/validations and /consistency, extensions of ours: schemas, parse and render."""
+"""POST /v1/scenes/validations and /consistency, extensions: schemas, parse and render."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from adapters.base import Element, Media, SceneConsistency, SceneValidation
-from compat.errors import RequestError
+from compat.chat.messages import ImageUrl
+from compat.errors import invalid
 from compat.media import FileId, Reference, parse_image_url
 from compat.usage import CompletionUsage, render_tokens
-from compat.videos.fields import list_of
-from compat.wire import FormRequest, Timings, WireReply, WireRequest, new_id, validate
+from compat.wire import FormRequest, Timings, WireReply, WireRequest, first_repeated, new_id, parse_json_field, validate
 
 MAX_DESCRIPTION = 8_000
 """Characters."""
@@ -25,38 +25,38 @@ Aspect = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class ImageObject(WireRequest):
-    """An image as chat has it, or one that was uploaded."""
+    """An image as in chat, or an uploaded file."""
 
-    image_url: str | dict[str, Any] | None = None
-    """A URL, or an object that holds one as `url`."""
+    image_url: str | ImageUrl | None = None
+    """A URL, or an object with the member `url`."""
     file_id: FileId | None = None
 
 
 class SceneValidationRequest(FormRequest):
-    """A picture, and what it should show."""
+    """An image, and what it should show."""
 
     model: ModelName
     description: Annotated[str, Field(min_length=1, max_length=MAX_DESCRIPTION)]
     image: str | ImageObject | None = None
-    """A URL, bare or as `{"image_url": ...}`; none when the image came as a file."""
+    """A URL, or `{"image_url": ...}`; None if the image was sent as a file."""
     threshold: Threshold | None = None
 
 
 class SceneConsistencyRequest(FormRequest):
-    """Pictures that belong together, or do not."""
+    """Images that should be consistent with each other."""
 
     model: ModelName
     images: Annotated[list[str | ImageObject], Field(max_length=MAX_IMAGES)] | None = None
-    """None when they came as files."""
+    """None if they were sent as files."""
     aspects: Annotated[list[Aspect], Field(min_length=1, max_length=MAX_ASPECTS)] | None = None
     threshold: Threshold | None = None
 
-    _listed = field_validator("images", "aspects", mode="before")(list_of)
+    _listed = field_validator("images", "aspects", mode="before")(parse_json_field)
 
 
 @dataclass(frozen=True, slots=True)
 class SceneCall:
-    """What a client wants checked."""
+    """A parsed request for a validation."""
 
     model: str
     image: Media
@@ -66,7 +66,7 @@ class SceneCall:
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyCall:
-    """What a client wants compared."""
+    """A parsed request for a consistency check."""
 
     model: str
     images: tuple[Media, ...]
@@ -82,7 +82,7 @@ class SceneElement(WireReply):
 
 
 class SceneValidationReply(WireReply):
-    """How well the image shows the description."""
+    """How well the image matches the description."""
 
     id: str
     object: Literal["scene.validation"]
@@ -100,29 +100,29 @@ class SceneValidationReply(WireReply):
 
 
 class ConsistencyAspect(WireReply):
-    """An aspect, and the probability that all images are the same in it."""
+    """An aspect, and the probability that all images agree in it."""
 
     name: str
     is_consistent: bool
     probability: float
     pairwise_probability: float
-    """Of the image that agrees least with the others, two by two."""
+    """Of the image that agrees least with the others in pairwise comparisons."""
     set_probability: float | None
-    """Of all images at once; null where they did not fit."""
+    """From all images in one prompt; null if they do not fit into the context."""
 
 
 class ConsistencyPair(WireReply):
-    """Two images, by their places in the request."""
+    """Two images, by their positions in the request."""
 
     first: int
     second: int
     probability: float
-    """Of all aspects, on average."""
+    """The average over all aspects."""
     aspects: dict[str, float]
 
 
 class SceneInconsistency(WireReply):
-    """An aspect that is not the same, and the images that stand out in it."""
+    """An inconsistent aspect, and the images that differ in it."""
 
     aspect: str
     probability: float
@@ -130,14 +130,14 @@ class SceneInconsistency(WireReply):
 
 
 class OddImage(WireReply):
-    """The image that does not fit the others."""
+    """The image that agrees least with the others."""
 
     index: int
     probability: float
 
 
 class SceneConsistencyReply(WireReply):
-    """Whether the images belong together."""
+    """Whether the images are consistent."""
 
     id: str
     object: Literal["scene.consistency"]
@@ -148,46 +148,46 @@ class SceneConsistencyReply(WireReply):
     consistency_score: float
     analysis: str
     method: Literal["pairs_and_set", "pairs", "descriptions"]
-    """"pairs": all images together do not fit the model's context. "descriptions": it compares what it says of them."""
+    """"pairs": all images together exceed the model's context. "descriptions": texts about the images are compared."""
     aspects: list[ConsistencyAspect]
     pairs: list[ConsistencyPair]
     inconsistencies: list[SceneInconsistency]
     odd_image: OddImage | None
     descriptions: list[dict[str, str]] | None
-    """Of each image, by aspect; null where the images themselves were compared."""
+    """Of each image, by aspect; null if the images themselves were compared."""
     usage: CompletionUsage
     timings: Timings
 
 
 def parse(body: Mapping[str, Any], file: Media | None = None) -> SceneCall:
-    """The request behind a JSON body, or behind a form's fields with the image as a file.
+    """The request behind a JSON body, or a form with the image as a file.
 
     Raises:
         RequestError: 400 or 413, naming the field at fault.
     """
     wire = validate(SceneValidationRequest, body)
     if (file is None) == (wire.image is None):
-        raise RequestError("Send one image: as a URL in 'image', or as a file of that name.", param="image")
+        raise invalid("image", "must be sent exactly once: as a URL, or as a file of a multipart form")
     return SceneCall(wire.model, file or _image(wire.image or "", "image"), wire.description, wire.threshold)
 
 
 def parse_consistency(body: Mapping[str, Any], files: Sequence[Media] = ()) -> ConsistencyCall:
-    """The same, for several images.
+    """As `parse`, for several images.
 
     Raises:
         RequestError: 400 or 413, naming the field at fault.
     """
     wire = validate(SceneConsistencyRequest, body)
     if bool(files) == bool(wire.images):
-        raise RequestError("Send the images: as URLs in 'images', or as files of that name.", param="images")
+        raise invalid("images", "must be sent either as URLs or as files of a multipart form")
     images = tuple(files) or tuple(_image(one, f"images[{at}]") for at, one in enumerate(wire.images or ()))
     if not MIN_IMAGES <= len(images) <= MAX_IMAGES:
-        raise RequestError(
-            f"{MIN_IMAGES} to {MAX_IMAGES} images can be compared; there are {len(images)}.", param="images"
-        )
+        raise invalid("images", f"must have {MIN_IMAGES} to {MAX_IMAGES} images, not {len(images)}")
     aspects = None if wire.aspects is None else tuple(" ".join(one.split()) for one in wire.aspects)
-    if aspects is not None and (not all(aspects) or len(set(aspects)) < len(aspects)):
-        raise RequestError("Aspects must differ and say something.", param="aspects")
+    if aspects is not None and "" in aspects:
+        raise invalid(f"aspects[{aspects.index('')}]", "must not be blank")
+    if aspects is not None and (index := first_repeated(aspects)) is not None:
+        raise invalid(f"aspects[{index}]", f"{aspects[index]!r} is already in the list")
     return ConsistencyCall(wire.model, images, aspects, wire.threshold)
 
 
@@ -196,15 +196,13 @@ def _image(image: str | ImageObject, param: str) -> Media:
         return parse_image_url(image, param=param)
     url = image.image_url
     if (url is None) == (image.file_id is None):
-        raise RequestError(f"Send one of '{param}.image_url' and '{param}.file_id'.", param=param)
+        raise invalid(param, "must have either 'image_url' or 'file_id'")
     if image.file_id is not None:
         return Reference("", file_id=image.file_id, param=f"{param}.file_id")
-    if isinstance(url, dict):
-        url = url.get("url") if url.keys() <= {"url", "detail"} else None
-    if not isinstance(url, str):
-        where = f"{param}.image_url"
-        raise RequestError(f"Invalid '{where}': write a data URL, or {{\"url\": ...}}.", param=where)
-    return parse_image_url(url, param=f"{param}.image_url")
+    where = f"{param}.image_url"
+    if isinstance(url, ImageUrl):
+        url, where = url.url, f"{where}.url"
+    return parse_image_url(url or "", param=where)
 
 
 def render(validation: SceneValidation, model: str) -> SceneValidationReply:

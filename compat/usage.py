@@ -1,21 +1,21 @@
-"""`usage` and `timings`, as chat and text completions share them."""
+"""`usage` and `timings` of chat and text completions."""
 
 from adapters.base import TextDone, Usage
 from compat.wire import Timings, WireReply
 
 
 class PromptTokensDetails(WireReply):
-    """Of the prompt's tokens."""
+    """Details of `prompt_tokens`."""
 
     cached_tokens: int
-    """Taken from the engine's prefix cache."""
+    """Read from the engine's prefix cache."""
 
 
 class CompletionTokensDetails(WireReply):
-    """Of the completion's tokens."""
+    """Details of `completion_tokens`."""
 
     reasoning_tokens: int
-    """Thought, not said."""
+    """Tokens of the reasoning before the answer."""
 
 
 class CompletionUsage(WireReply):
@@ -34,7 +34,7 @@ def render_usage(done: TextDone) -> CompletionUsage:
 
 
 def render_tokens(usage: Usage) -> CompletionUsage:
-    """The same, of the tokens alone."""
+    """OpenAI's usage object, from the token counts alone."""
     return CompletionUsage(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
@@ -45,7 +45,7 @@ def render_tokens(usage: Usage) -> CompletionUsage:
 
 
 def render_timings(done: TextDone) -> Timings:
-    """How long the model worked, and how fast it wrote."""
+    """How long the model worked, and its tokens per second."""
     seconds = done.generation_ms / 1000
     rate = round(done.usage.completion_tokens / seconds, 2) if seconds > 0 else None
     return Timings(generation_ms=round(done.generation_ms, 3), tokens_per_second=rate)

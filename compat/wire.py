@@ -1,4 +1,4 @@
-"""What all of OpenAI's schemas share: the base of request models, readable validation errors, ids, sizes.
+"""What all request and reply schemas share: base classes, validation, ids, sizes, form fields.
 
 Requests are pydantic models, for their errors; replies are msgspec structs, for their speed (ADR 3).
 """
@@ -6,35 +6,34 @@ Requests are pydantic models, for their errors; replies are msgspec structs, for
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from compat.errors import RequestError
+from compat.errors import invalid
+from compat.validation import explain
 
 M = TypeVar("M", bound="WireRequest")
 ignored: ContextVar[list[str] | None] = ContextVar("ignored", default=None)
-"""Set to a list for a request whose unknown fields are to be passed over: their names are added to it."""
-MAX_SHOWN = 64
-"""Characters of a client's own field name that an error repeats."""
+"""Set to a list for a request whose unknown fields are ignored: their names are added to it."""
 MAX_IGNORED = 32
-"""Unknown fields of one request that are named."""
+"""How many unknown fields of one request are named."""
 
 
 class WireRequest(BaseModel):
-    """A request's body. Unknown fields are refused, because silence would be a lie; or noted in `ignored`."""
+    """A request's body. Unknown fields are refused, or ignored and recorded in `ignored`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, value: Any) -> Any:
-        """Stops at the first unknown field. Pydantic makes an error of each: seconds, where there are a million."""
+        """Stops at the first unknown field. Pydantic makes an error of each, which takes seconds for a million."""
         if isinstance(value, dict) and not value.keys() <= (known := _names(cls)):
             unknown = next(key for key in value if key not in known)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
             if (names := ignored.get()) is not None:
@@ -44,17 +43,17 @@ class WireRequest(BaseModel):
 
 
 class FormRequest(WireRequest):
-    """A body that may come as form fields, where every value is text: "24" is a number there."""
+    """A body that may come as form fields, where every value is text and "24" is a number."""
 
     model_config = ConfigDict(strict=False)
 
 
 class WireReply(msgspec.Struct):
-    """A reply's body; bears the name that OpenAI's SDK gives it."""
+    """A reply's body, named as in OpenAI's SDK."""
 
 
 class Timings(WireReply):
-    """Ours, beside `usage`: how long the model worked."""
+    """How long the model worked. Not in OpenAI's schema; placed beside `usage`."""
 
     generation_ms: float
     tokens_per_second: float | None = None
@@ -70,23 +69,12 @@ def validate(model: type[M], body: Mapping[str, Any]) -> M:
     """The body as a request model.
 
     Raises:
-        RequestError: 400, naming the first field at fault as the client called it.
+        RequestError: 400, naming the first field at fault by its full path.
     """
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        missing, location = first["type"] == "missing", first["loc"]
-        if first["type"] == "unknown_parameter":
-            missing, location = True, (*location, str(first.get("ctx", {}).get("name"))[:MAX_SHOWN])
-        param = _path(location, body, missing=missing)
-        if first["type"] == "unknown_parameter":
-            message, code = f"Unknown parameter: '{param}'.", "unknown_parameter"
-        elif missing:
-            message, code = f"Missing required parameter: '{param}'.", "missing_required_parameter"
-        else:
-            message, code = f"Invalid '{param}': {first['msg']}.", "invalid_value"
-        raise RequestError(message, param=param, code=code) from None
+        raise explain(error, model, body) from None
 
 
 @cache
@@ -94,31 +82,8 @@ def _names(model: type[WireRequest]) -> frozenset[str]:
     return frozenset(field.alias or name for name, field in model.model_fields.items())
 
 
-def _path(location: tuple[int | str, ...], body: Any, *, missing: bool) -> str:
-    """The field's name as the client would write it.
-
-    Pydantic's location also names the branches of unions ("str", "function-after[...]"); those are nowhere in the body.
-
-    Args:
-        location: Pydantic's.
-        body: What was validated.
-        missing: Whether the last part is a name that the body lacks, or that the model does.
-    """
-    path = ""
-    for at, part in enumerate(location):
-        if isinstance(part, int):
-            path += f"[{part}]"
-            body = body[part] if isinstance(body, list) and part < len(body) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-        elif missing and at + 1 == len(location):
-            path += f".{part}" if path else part
-        elif isinstance(body, Mapping) and part in body:
-            path += f".{part}" if path else part
-            body = body[part]  # pyright: ignore[reportUnknownVariableType] - JSON
-    return path
-
-
 def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A form's fields as the JSON body that says the same.
+    """A form's fields as the equivalent JSON body.
 
     The SDK flattens objects into names like `input_reference[image_url]`; these become objects again, one level deep.
 
@@ -129,12 +94,47 @@ def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     for name, values in fields.items():
         outer, bracket, inner = name.partition("[")
         if len(values) > 1 or (bracket and not isinstance(body.setdefault(outer, {}), dict)) or name in body:
-            raise RequestError(f"Send '{name}' once.", param=name)
+            raise invalid(name, "was sent more than once")
         if bracket:
             body[outer][inner.removesuffix("]")] = values[0]
         else:
             body[name] = values[0]
     return body
+
+
+def max_entries(limit: int) -> BeforeValidator:
+    """A limit on an object's entries, checked before pydantic looks at each of them."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, dict) and len(value) > limit:  # pyright: ignore[reportUnknownArgumentType] - JSON
+            raise ValueError(f"must have at most {limit:,} entries")
+        return value  # pyright: ignore[reportUnknownVariableType] - JSON
+
+    return BeforeValidator(check)
+
+
+def first_repeated(values: Iterable[Hashable]) -> int | None:
+    """The index of the first value that occurred before; None if all values differ."""
+    seen: set[Hashable] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            return index
+        seen.add(value)
+    return None
+
+
+def parse_json_field(value: Any) -> Any:
+    """A value of a form field: text that contains an array or an object as JSON is parsed; all else stays.
+
+    Raises:
+        ValueError: The text is not valid JSON.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("must be valid JSON when sent as a string") from None
 
 
 def new_id(prefix: str) -> str:
@@ -146,11 +146,11 @@ def parse_size(size: str, *, param: str = "size") -> tuple[int, int]:
     """(width, height) of "WIDTHxHEIGHT" in pixels.
 
     Raises:
-        RequestError: It reads otherwise.
+        RequestError: The text has another form.
     """
     width, _, height = size.partition("x")
     if not (width.isascii() and height.isascii() and width.isdecimal() and height.isdecimal()) or len(size) > 11:
-        raise RequestError(f"Invalid '{param}': write WIDTHxHEIGHT in pixels, like 1024x1024.", param=param)
+        raise invalid(param, "must be WIDTHxHEIGHT in pixels, such as 1024x1024")
     return int(width), int(height)
 
 
@@ -158,13 +158,14 @@ _COLUMN = re.compile(r"(\w{1,64})\[\]\[(\w{1,64})\]")
 
 
 def gather_columns(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """A form's fields, with each list of objects as one field that holds it as JSON.
+    """A form's fields, with each list of objects as one field that contains it as JSON.
 
-    A column that is shorter than the others cannot be told to whom its values belong, for what is missing is just not
-    sent: such a list has to come as a JSON string.
+    The SDK sends a list of objects column by column, and leaves out the fields that an object does not have. The values
+    of a column that is shorter than the others cannot be assigned to their objects, so such a list is refused and has
+    to be sent as a JSON string.
 
     Raises:
-        RequestError: 400: columns of different lengths; a list that comes in two ways.
+        RequestError: 400: columns of different lengths; a list that is sent in two ways.
 
     Examples:
         >>> gather_columns({"a[][x]": ["1", "2"], "a[][y]": ["3", "4"]})
@@ -179,9 +180,7 @@ def gather_columns(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
             gathered[name] = list(values)
     for name, parts in columns.items():
         if len({len(values) for values in parts.values()}) > 1 or name in gathered:
-            raise RequestError(
-                f"Invalid '{name}': its members have different fields; send the list as a JSON string.", param=name
-            )
+            raise invalid(name, "its items have different fields, which a form cannot express; send a JSON string")
         rows = [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
         gathered[name] = [json.dumps(rows)]
     return gathered

@@ -1,4 +1,4 @@
-"""/v1/audio/language_detections (ours): which language is spoken."""
+"""/v1/audio/language_detections, an extension: which language is spoken."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -10,13 +10,13 @@ from compat.wire import FormRequest, WireReply, flatten, validate
 
 
 class LanguageDetectionCreateRequest(FormRequest):
-    """The form; `file` comes beside it."""
+    """The form, without `file`."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class LanguageCandidate(WireReply):
-    """A language that it could be."""
+    """A possible language."""
 
     language: str
     """ISO 639-1 code."""
@@ -31,11 +31,11 @@ class LanguageDetectionReply(WireReply):
     language: str
     confidence: float
     candidates: list[LanguageCandidate]
-    """All that the model knows, likeliest first."""
+    """All languages of the model, most likely first."""
 
 
 def parse(fields: Mapping[str, Sequence[str]]) -> str:
-    """The model that is asked.
+    """The requested model.
 
     Raises:
         RequestError: A field is unknown, missing or malformed.

@@ -1,4 +1,4 @@
-"""Replies of the speech routes: OpenAI's schemas, and what fills them. Nothing here knows a request's form."""
+"""Replies of the transcription routes: OpenAI's schemas, and functions that build them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,14 +9,14 @@ from compat.wire import Timings, WireReply
 
 
 class UsageDuration(WireReply):
-    """What was heard."""
+    """The duration of the audio."""
 
     type: Literal["duration"]
     seconds: float
 
 
 class TranscriptionLanguage(WireReply):
-    """A language that was heard."""
+    """A detected language."""
 
     code: str
     """ISO 639-1."""
@@ -31,7 +31,7 @@ class Logprob(WireReply):
 
 
 class Transcription(WireReply, omit_defaults=True, kw_only=True):
-    """The reply in `json`. `languages` and `logprobs` are there if they were asked for."""
+    """The reply in `json`. `languages` and `logprobs` are present if requested."""
 
     text: str
     languages: list[TranscriptionLanguage] | None = None
@@ -47,15 +47,15 @@ class TranscriptionWord(WireReply):
     start: float
     end: float
     probability: float
-    """Ours."""
+    """An extension."""
 
 
 class TranscriptionSegment(WireReply):
-    """A stretch of speech of a `TranscriptionVerbose`; times in seconds."""
+    """A segment of a `TranscriptionVerbose`; times in seconds."""
 
     id: int
     seek: int
-    """Where it starts, in frames of 10 ms."""
+    """Its start in frames of 10 ms."""
     start: float
     end: float
     text: str
@@ -67,15 +67,15 @@ class TranscriptionSegment(WireReply):
 
 
 class TranscriptionVerbose(WireReply, omit_defaults=True, kw_only=True):
-    """The reply in `verbose_json`. `words` and `segments` are there if they were asked for."""
+    """The reply in `verbose_json`. `words` and `segments` are present if requested."""
 
     task: str
     language: str
-    """ISO 639-1 code of what was heard; of a translation "english"."""
+    """ISO 639-1 code of the spoken language; "english" for a translation."""
     source_language: str | None = None
-    """Ours: of a translation, the code of what was heard."""
+    """An extension: for a translation, the code of the spoken language."""
     language_probability: float
-    """Ours."""
+    """An extension."""
     duration: float
     text: str
     words: list[TranscriptionWord] | None = None
@@ -85,7 +85,7 @@ class TranscriptionVerbose(WireReply, omit_defaults=True, kw_only=True):
 
 
 class TranscriptionTextDeltaEvent(WireReply, omit_defaults=True, kw_only=True):
-    """More text, of one segment."""
+    """The text of one segment."""
 
     type: Literal["transcript.text.delta"]
     delta: str
@@ -93,7 +93,7 @@ class TranscriptionTextDeltaEvent(WireReply, omit_defaults=True, kw_only=True):
 
 
 class TranscriptionTextDoneEvent(WireReply, omit_defaults=True, kw_only=True):
-    """The end of a stream, with the whole text."""
+    """The end of the stream, with the whole text."""
 
     type: Literal["transcript.text.done"]
     text: str
@@ -102,11 +102,11 @@ class TranscriptionTextDoneEvent(WireReply, omit_defaults=True, kw_only=True):
     timings: Timings
 
 
-def logprobs_of(likelihoods: Sequence[CandidateToken]) -> list[Logprob]:
-    """Tokens as OpenAI shows them."""
+def logprobs_of(tokens: Sequence[CandidateToken]) -> list[Logprob]:
+    """Tokens in OpenAI's schema."""
     return [
         Logprob(one.token, list(one.data), IMPOSSIBLE if one.logprob is None else round(one.logprob, 6))
-        for one in likelihoods
+        for one in tokens
     ]
 
 
@@ -120,7 +120,7 @@ def words_of(segments: Sequence[Segment]) -> list[TranscriptionWord]:
 
 
 def segment_of(segment: Segment) -> TranscriptionSegment:
-    """A segment as OpenAI shows it."""
+    """A segment in OpenAI's schema."""
     return TranscriptionSegment(
         id=segment.id,
         seek=round(segment.start * 100),

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from adapters.base import AudioChunk, SynthesisDone, SynthesisRequest, VoiceEvent
 from compat import sse
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.wire import WireReply, WireRequest, validate
 
 ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -25,13 +25,13 @@ MEDIA_TYPES: Mapping[
     "pcm": "audio/pcm",
 }
 MAX_CHARACTERS = 4096
-"""Of `input`, as OpenAI has it."""
+"""Of `input`, as in OpenAI's API."""
 
 VoiceName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class VoiceID(WireRequest):
-    """A voice as an object; the id is its name."""
+    """A voice as an object. The id is its name."""
 
     id: VoiceName
 
@@ -55,17 +55,17 @@ class SpeechCall:
     model: str
     request: SynthesisRequest
     as_events: bool
-    """Whether the sound is sent as server-sent events instead of as itself."""
+    """Whether the audio is sent as server-sent events instead of raw bytes."""
 
 
 class SpeechAudioDelta(WireReply, tag_field="type", tag="speech.audio.delta"):
-    """The next bytes of the sound, in base64."""
+    """The next bytes of the audio, in base64."""
 
     audio: str
 
 
 class SpeechUsage(WireReply):
-    """What the model read and made, in its own units."""
+    """The model's input and output tokens."""
 
     input_tokens: int
     output_tokens: int
@@ -73,33 +73,30 @@ class SpeechUsage(WireReply):
 
 
 class SpeechAudioDone(WireReply, tag_field="type", tag="speech.audio.done"):
-    """The end of the sound."""
+    """The end of the audio."""
 
     usage: SpeechUsage
 
 
 def parse(body: Mapping[str, Any]) -> SpeechCall:
-    """What a client wants said.
+    """The request behind a JSON body.
 
     Raises:
         RequestError: A field is unknown, missing, malformed, or not supported here.
     """
     wire = validate(SpeechCreateRequest, body)
     if wire.instructions:
-        raise RequestError(
-            "The voices here speak in one manner; 'instructions' cannot change it.",
-            param="instructions",
-            code="unsupported_value",
-        )
+        reason = "the voices of this server do not follow instructions; omit the field"
+        raise invalid("instructions", reason, code="unsupported_value")
     if not wire.input.strip():
-        raise RequestError("Invalid 'input': it is blank.", param="input", code="invalid_value")
+        raise invalid("input", "must not be blank")
     voice = wire.voice if isinstance(wire.voice, str) else wire.voice.id
     request = SynthesisRequest(wire.input, voice, wire.speed, MEDIA_TYPES[wire.response_format])
     return SpeechCall(wire.model, request, wire.stream_format == "sse")
 
 
-async def sound(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
-    """The sound's bytes as they come."""
+async def audio_bytes(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
+    """The audio's bytes as they are generated."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, AudioChunk):
@@ -107,7 +104,7 @@ async def sound(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
 
 
 async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
-    """The sound as server-sent events: deltas, then what it took, and no `[DONE]`."""
+    """The audio as server-sent events: deltas, then the usage. No `[DONE]` follows."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, AudioChunk):
@@ -117,5 +114,5 @@ async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
 
 
 def _usage(done: SynthesisDone) -> SpeechUsage:
-    read, made = done.usage.prompt_tokens, done.usage.completion_tokens
-    return SpeechUsage(read, made, read + made)
+    prompt, completion = done.usage.prompt_tokens, done.usage.completion_tokens
+    return SpeechUsage(prompt, completion, prompt + completion)

@@ -1,4 +1,4 @@
-"""A transcription as it is written: `transcript.text.delta` events, and `transcript.text.done` at its end."""
+"""A streamed transcription: `transcript.text.delta` events, and `transcript.text.done` at the end."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,13 +16,13 @@ from compat.wire import Timings
 
 
 async def stream(call: TranscriptionCall, events: AsyncGenerator[SpeechEvent]) -> AsyncGenerator[bytes]:
-    """One event a segment, then the whole text, then `[DONE]`. All deltas together are the whole text.
+    """One event per segment, then the whole text, then `[DONE]`. The deltas together are the whole text.
 
-    `transcript.text.segment` is not among them: it names a speaker, and comes with speakers only.
+    `transcript.text.segment` is never sent: it belongs to speaker diarization.
 
     Args:
-        call: What `audio.parse` gave.
-        events: Of the transcription.
+        call: The request.
+        events: From `SpeechAdapter.transcribe`.
     """
     text, held, languages = "", "", None
     tokens: list[CandidateToken] = []

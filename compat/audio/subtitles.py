@@ -1,4 +1,4 @@
-"""Subtitles from timed words: SubRip (.srt) and WebVTT (.vtt). Nothing here knows a request.
+"""Subtitles from timed words: SubRip (.srt) and WebVTT (.vtt). Independent of requests.
 
 Formats: https://www.matroska.org/technical/subtitles.html#srt-subtitles and https://www.w3.org/TR/webvtt1/.
 """
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from adapters.base import Segment, Word
 
 MAX_WORDS_PER_LINE = 10
-"""The seed's default."""
+"""The default of the interface specification."""
 
 LONG_PAUSE_S = 2.0
-"""A silence that ends a cue, so that no line stands long before it is spoken."""
+"""A silence that ends a cue, so that no line is shown long before it is spoken."""
 
 LATEST_S = 99 * 3600.0
 """Both formats have two digits for the hours."""
@@ -25,7 +25,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]+"
 
 
 class Cue(NamedTuple):
-    """A line of text and when it is shown."""
+    """A line of text and the time when it is shown."""
 
     start_ms: int
     end_ms: int
@@ -57,7 +57,7 @@ def cues(segments: Sequence[Segment], max_words: int) -> list[Cue]:
     spread evenly over several.
 
     Args:
-        segments: With words; those without any get theirs from the text, timed by its letters.
+        segments: With words; segments without words get them from the text, timed by its letters.
         max_words: At least 1.
     """
     lines = [line for segment in segments for line in _lines(_words(segment), max_words) if _text(line)]
@@ -108,7 +108,7 @@ def _spread(words: list[Word], max_words: int) -> list[list[Word]]:
 
 
 def _words(segment: Segment) -> tuple[Word, ...]:
-    """The segment's words, or its text cut at spaces, each piece timed as if all letters took equally long."""
+    """The segment's words, or its text cut at spaces, each part timed as if all letters took equally long."""
     if segment.words or not segment.text.strip():
         return segment.words
     length, duration = len(segment.text), segment.end - segment.start
@@ -124,7 +124,7 @@ def _words(segment: Segment) -> tuple[Word, ...]:
 
 
 def _text(words: Iterable[Word]) -> str:
-    """One line: words bring their own spaces, line breaks and control characters become spaces."""
+    """One line: words include their spaces; line breaks and control characters become spaces."""
     return " ".join(_UNPRINTABLE.sub(" ", "".join(word.text for word in words)).split())
 
 

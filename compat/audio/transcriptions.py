@@ -1,4 +1,4 @@
-"""/v1/audio/transcriptions and /v1/audio/translations: what is asked for, and the reply to it."""
+"""/v1/audio/transcriptions and /v1/audio/translations: schemas, parse and render."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from compat.audio.replies import (
     segment_of,
     words_of,
 )
-from compat.errors import RequestError
+from compat.errors import invalid, unknown
 from compat.wire import FormRequest, Timings, WireRequest, validate
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -38,11 +38,8 @@ MAX_LANGUAGES = 16
 TIMED_FORMATS = ("srt", "vtt")
 STREAMED_FORMATS = ("json", "text")
 
-NOT_YET = {
-    "known_speaker_names": "Speakers are not told apart here.",
-    "known_speaker_references": "Speakers are not told apart here.",
-}
-"""OpenAI's fields that this server knows, but cannot honour."""
+SPEAKER_FIELDS = ("known_speaker_names", "known_speaker_references")
+"""OpenAI's fields for speaker diarization, which this server does not have."""
 
 Temperature = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Keyword = Annotated[str, Field(min_length=1, max_length=200)]
@@ -50,7 +47,7 @@ Language = Annotated[str, Field(min_length=1, max_length=32)]
 
 
 class ChunkingStrategyVadConfig(FormRequest):
-    """How the voice detector that cuts the sound into chunks is set."""
+    """Options of the voice activity detection that splits the audio into chunks."""
 
     type: Literal["server_vad"]
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
@@ -59,28 +56,28 @@ class ChunkingStrategyVadConfig(FormRequest):
 
 
 class TranslationCreateRequest(FormRequest):
-    """The form of POST /v1/audio/translations; `file` comes beside it."""
+    """The form of POST /v1/audio/translations, without `file`."""
 
     model: Annotated[str, Field(min_length=1, max_length=256)]
     prompt: Annotated[str, Field(max_length=32_000)] = ""
     response_format: ResponseFormat = "json"
     temperature: Annotated[tuple[Temperature, ...], Field(min_length=1, max_length=16)] | Temperature = 0.0
-    """A list is ours: tried in order. OpenAI's 0 means that it rises by itself until the text is good enough."""
+    """A list, an extension, is tried in order. OpenAI's 0 means that it rises until the text is good enough."""
 
     beam_size: Annotated[int, Field(ge=1, le=MAX_BEAMS)] = 5
-    """Ours."""
+    """An extension."""
     vad_filter: bool | None = None
-    """Ours: skip what a voice detector takes for silence."""
+    """An extension: skip audio without speech, by voice activity detection."""
     max_words_per_line: Annotated[int, Field(ge=1, le=MAX_WORDS_PER_LINE)] | None = None
-    """Ours: of subtitles."""
+    """An extension: of subtitles."""
 
 
 class TranscriptionCreateRequest(TranslationCreateRequest):
-    """The form of POST /v1/audio/transcriptions, as far as this server honours it; `file` comes beside it."""
+    """The form of POST /v1/audio/transcriptions, as far as this server supports it, without `file`."""
 
     language: Language | None = None
     languages: Annotated[tuple[Language, ...], Field(max_length=MAX_LANGUAGES)] = ()
-    """Of which one is spoken."""
+    """The possible languages; one of them is spoken."""
     keywords: Annotated[tuple[Keyword, ...], Field(max_length=256)] = ()
     timestamp_granularities: tuple[Granularity, ...] = ()
     include: tuple[Literal["logprobs"], ...] = ()
@@ -89,7 +86,7 @@ class TranscriptionCreateRequest(TranslationCreateRequest):
 
 
 LISTS = ("languages", "keywords", "timestamp_granularities", "include", "temperature")
-"""Fields that may come several times, as `name[]`; a list of one comes as `name[]` or as `name`."""
+"""Fields that may be sent several times, as `name[]`. A list of one is sent as `name[]` or `name`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +97,28 @@ class TranscriptionCall:
     request: TranscriptionRequest
     response_format: ResponseFormat
     granularities: tuple[Granularity, ...]
-    """What `verbose_json` details."""
+    """The details of `verbose_json`."""
     max_words_per_line: int
     stream: bool = False
-    """Whether the text is wanted as it is written."""
+    """Whether to stream the text."""
     languages: bool = False
-    """Whether the reply says which language it was."""
+    """Whether the reply contains the detected language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A reply's body and what it is."""
+    """A reply's body and its media type."""
 
     body: bytes
     media_type: str
 
 
 def parse(fields: Mapping[str, Sequence[str]], file: Media) -> TranscriptionCall:
-    """What a client wants written down, and how it wants to read it.
+    """The request behind a form.
 
     Args:
-        fields: The form's text fields; what came once is a list of one.
-        file: The uploaded sound.
+        fields: The form's text fields, each with all its values.
+        file: The uploaded audio.
 
     Raises:
         RequestError: A field is unknown, missing, malformed, or not supported here.
@@ -155,10 +152,10 @@ def parse(fields: Mapping[str, Sequence[str]], file: Media) -> TranscriptionCall
 
 
 def parse_translation(fields: Mapping[str, Sequence[str]], file: Media) -> TranscriptionCall:
-    """What a client wants written down in English. Arguments and errors as `parse`."""
+    """The request for a translation into English. Arguments and errors as for `parse`."""
     wire = validate(TranslationCreateRequest, _gathered(fields, TranslationCreateRequest))
     _check_lines(wire)
-    # Words of a translation are not said anywhere in the sound: lines take their times from segments.
+    # The words of a translation are not in the audio: lines take their times from segments.
     request = replace(_request(wire, file), task="translate", word_timestamps=False)
     return TranscriptionCall(
         model=wire.model,
@@ -170,7 +167,7 @@ def parse_translation(fields: Mapping[str, Sequence[str]], file: Media) -> Trans
 
 
 def _request(wire: TranslationCreateRequest, file: Media) -> TranscriptionRequest:
-    """What both routes know."""
+    """The fields of both routes."""
     request = TranscriptionRequest(
         audio=file, prompt=wire.prompt, beam_size=wire.beam_size, vad_filter=bool(wire.vad_filter)
     )
@@ -180,66 +177,61 @@ def _request(wire: TranslationCreateRequest, file: Media) -> TranscriptionReques
 
 
 def _check(wire: TranscriptionCreateRequest) -> None:
-    """Refuses fields that contradict each other."""
+    """Checks fields that depend on each other."""
     if wire.stream and wire.response_format not in STREAMED_FORMATS:
-        raise RequestError("Only json and text are streamed.", param="response_format", code="unsupported_value")
+        raise invalid("response_format", "must be 'json' or 'text' when 'stream' is true", code="unsupported_value")
     if wire.timestamp_granularities and wire.response_format != "verbose_json":
-        raise RequestError(
-            "'timestamp_granularities' needs response_format=verbose_json.", param="timestamp_granularities"
-        )
+        raise invalid("timestamp_granularities", "requires 'response_format' to be 'verbose_json'")
     if wire.include and wire.response_format != "json":
-        raise RequestError("'include' needs response_format=json.", param="include")
+        raise invalid("include", "requires 'response_format' to be 'json'")
     _check_lines(wire)
     if wire.language and wire.languages and wire.language not in wire.languages:
-        raise RequestError("'language' and 'languages' contradict each other.", param="languages")
+        raise invalid("languages", "must contain the value of 'language'")
     if wire.chunking_strategy is not None and wire.vad_filter is False:
-        raise RequestError("'chunking_strategy' needs the voice detector.", param="vad_filter")
+        raise invalid("vad_filter", "must not be false with 'chunking_strategy', which uses voice activity detection")
 
 
 def _check_lines(wire: TranslationCreateRequest) -> None:
     if wire.max_words_per_line is not None and wire.response_format not in TIMED_FORMATS:
-        raise RequestError("'max_words_per_line' needs response_format=srt or vtt.", param="max_words_per_line")
+        raise invalid("max_words_per_line", "requires 'response_format' to be 'srt' or 'vtt'")
 
 
 def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> dict[str, Any]:
-    """The form as an object: `name` and `name[]` are one field, and only lists come more than once.
+    """The form as an object: `name` and `name[]` are one field, and only lists may be sent more than once.
 
-    `chunking_strategy[type]` and the like, which is how the SDK writes an object in a form, become one.
+    `chunking_strategy[type]` and the like, the SDK's way to send an object in a form, become an object.
     """
     gathered: dict[str, Any] = {}
     for key, values in fields.items():
         name = key.removesuffix("[]")
-        if name in NOT_YET and form is TranscriptionCreateRequest:
-            raise RequestError(NOT_YET[name], param=name, code="unsupported_parameter")
+        if name in SPEAKER_FIELDS and form is TranscriptionCreateRequest:
+            raise invalid(name, "speaker diarization is not supported; omit the field", code="unsupported_parameter")
         outer, bracket, inner = name.partition("[")
         if bracket and inner.endswith("]") and outer == "chunking_strategy" and outer in form.model_fields:
             strategy = gathered.setdefault(outer, {})
             if not isinstance(strategy, dict) or len(values) != 1:
-                raise RequestError(f"'{outer}' was sent more than once.", param=outer)
+                raise invalid(outer, "was sent more than once")
             strategy[inner[:-1]] = values[0]
             continue
         if name not in form.model_fields:
-            raise RequestError(f"Unknown parameter: '{key[:64]}'.", param=key[:64], code="unknown_parameter")
+            raise unknown(key[:64])
         if name in LISTS and (name != "temperature" or key.endswith("[]") or len(values) > 1):
             gathered[name] = [*gathered.get(name, ()), *values]
         elif len(values) > 1 or name in gathered:
-            raise RequestError(f"'{name}' was sent more than once.", param=name)
+            raise invalid(name, "was sent more than once")
         else:
             gathered.update((name, value) for value in values)
     if gathered.get("response_format") == "diarized_json":
-        raise RequestError(
-            "Telling speakers apart needs a diarization model, and there is no backend for one: take verbose_json.",
-            param="response_format",
-            code="unsupported_value",
-        )
+        reason = "speaker diarization is not supported; use 'verbose_json'"
+        raise invalid("response_format", reason, code="unsupported_value")
     return gathered
 
 
 def render(call: TranscriptionCall, events: Sequence[SpeechEvent]) -> Rendered:
-    """The reply that the call asked for.
+    """The reply in the requested format.
 
     Args:
-        call: What `parse` gave.
+        call: The request.
         events: All events of the transcription, in order.
     """
     segments = [event for event in events if isinstance(event, Segment)]

@@ -1,4 +1,4 @@
-"""The messages of a conversation, from the wire to the seam."""
+"""The messages of a conversation, from OpenAI's schema to the adapter contract."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -6,51 +6,51 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from adapters.base import Media, Message, Part, TextPart, ToolCall
-from compat.errors import RequestError
-from compat.media import Detail, FileId, Reference, parse_data_url, parse_image_url, shown
+from compat.errors import invalid, missing
+from compat.media import Detail, FileId, Reference, image_part, parse_data_url, parse_image_url
 from compat.wire import WireRequest
 
 
 class TextContent(WireRequest):
-    """A piece of text."""
+    """A text part."""
 
     type: Literal["text"]
     text: str
 
 
 class RefusalContent(WireRequest):
-    """An assistant's earlier refusal; text like any other to the model."""
+    """An assistant's earlier refusal. The model reads it as text."""
 
     type: Literal["refusal"]
     refusal: str
 
 
 class ImageUrl(WireRequest):
-    """Where an image is: a data URL, or one on the web where the operator allows it."""
+    """An image's URL: a data URL, or a remote one if the operator allows it."""
 
     url: str
     detail: Detail | None = None
 
 
 class ImageContent(WireRequest):
-    """An image."""
+    """An image part."""
 
     type: Literal["image_url"]
     image_url: ImageUrl
 
 
 class FileOfContent(WireRequest):
-    """An uploaded file, or the bytes of one; images only."""
+    """An uploaded file, or a file's bytes. Images only."""
 
     file_id: FileId | None = None
     file_data: str | None = None
     """A data URL."""
     filename: Annotated[str, Field(max_length=1024)] | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
 
 
 class FileContent(WireRequest):
-    """An image as a file."""
+    """A file part: an image."""
 
     type: Literal["file"]
     file: FileOfContent
@@ -60,14 +60,14 @@ Content = Annotated[TextContent | RefusalContent | ImageContent | FileContent, F
 
 
 class CalledFunction(WireRequest):
-    """Name and arguments of a call that the model made earlier."""
+    """Name and arguments of an earlier tool call."""
 
     name: str
     arguments: str
 
 
 class MadeToolCall(WireRequest):
-    """A call that the model made earlier."""
+    """An earlier tool call of the model."""
 
     id: str
     type: Literal["function"]
@@ -75,39 +75,41 @@ class MadeToolCall(WireRequest):
 
 
 class ChatMessage(WireRequest):
-    """One message; which fields it may have depends on its role."""
+    """One message. Its role determines which fields it may have."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[Content], Field(max_length=4096, fail_fast=True)] | None = None
     tool_calls: Annotated[list[MadeToolCall], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: str | None = None
     name: Annotated[str, Field(max_length=256)] | None = None
-    """Who speaks, where several bear one role."""
+    """Tells participants of the same role apart."""
     refusal: str | None = None
     reasoning_content: str | None = None
-    """What the assistant thought, as this server's answers hold it."""
+    """The assistant's reasoning, as in this server's replies."""
     annotations: None = None
     audio: None = None
     function_call: None = None
-    """Null in every answer that a client's `message.model_dump()` hands back."""
+    """Always null: a client's `message.model_dump()` contains them."""
 
 
 def parse_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """The conversation as the seam has it.
+    """The conversation in the adapter contract.
 
     Raises:
-        RequestError: A field does not go with its message's role, or an image is unusable.
+        RequestError: A field is not allowed for its message's role, or an image is invalid.
     """
     return tuple(_message(one, f"messages[{index}]") for index, one in enumerate(messages))
 
 
 def _message(wire: ChatMessage, param: str) -> Message:
     if wire.content is None and (wire.role != "assistant" or not (wire.tool_calls or wire.refusal)):
-        raise RequestError(f"Missing required parameter: '{param}.content'.", param=f"{param}.content")
+        raise missing(f"{param}.content")
     if wire.tool_calls and wire.role != "assistant":
-        raise RequestError("Only an assistant's message holds tool_calls.", param=f"{param}.tool_calls")
-    if (wire.tool_call_id is not None) != (wire.role == "tool"):
-        raise RequestError("A tool's message, and only that, names its tool_call_id.", param=f"{param}.tool_call_id")
+        raise invalid(f"{param}.tool_calls", "only messages with role 'assistant' may have tool calls")
+    if wire.tool_call_id is None and wire.role == "tool":
+        raise missing(f"{param}.tool_call_id")
+    if wire.tool_call_id is not None and wire.role != "tool":
+        raise invalid(f"{param}.tool_call_id", "only messages with role 'tool' may have a tool call id")
     content = _content(wire.content, wire.role, f"{param}.content")
     if wire.refusal:
         content = (*content, TextPart(wire.refusal))
@@ -116,7 +118,7 @@ def _message(wire: ChatMessage, param: str) -> Message:
         for index, call in enumerate(wire.tool_calls or [])
     )
     if wire.reasoning_content and wire.role != "assistant":
-        raise RequestError("Only an assistant's message holds thoughts.", param=f"{param}.reasoning_content")
+        raise invalid(f"{param}.reasoning_content", "only messages with role 'assistant' may have reasoning")
     return Message(wire.role, content, calls, wire.tool_call_id or "", wire.name or "", wire.reasoning_content or "")
 
 
@@ -132,18 +134,18 @@ def _content(content: str | Sequence[Content] | None, role: str, param: str) -> 
         elif isinstance(part, RefusalContent):
             parts.append(TextPart(part.refusal))
         elif role != "user":
-            raise RequestError("Only a user's message holds images.", param=f"{param}[{index}]")
+            raise invalid(f"{param}[{index}]", "only messages with role 'user' may have images")
         elif isinstance(part, FileContent):
-            parts.append(shown(_file(part.file, f"{param}[{index}].file"), None))
+            parts.append(image_part(_file(part.file, f"{param}[{index}].file"), None))
         else:
             image = parse_image_url(part.image_url.url, param=f"{param}[{index}].image_url.url")
-            parts.append(shown(image, part.image_url.detail))
+            parts.append(image_part(image, part.image_url.detail))
     return tuple(parts)
 
 
 def _file(file: FileOfContent, param: str) -> Media:
     if (file.file_id is None) == (file.file_data is None):
-        raise RequestError(f"Send one of '{param}.file_id' and '{param}.file_data'.", param=param)
+        raise invalid(param, "must have either 'file_id' or 'file_data'")
     if file.file_id is not None:
         return Reference("", file_id=file.file_id, param=f"{param}.file_id")
     return parse_data_url(file.file_data or "", param=f"{param}.file_data")

@@ -23,8 +23,16 @@ from adapters.base import (
 from compat import sse
 from compat.chat.messages import ChatMessage, parse_messages
 from compat.chat.sampling import MAX_TOP_LOGPROBS, Nothing, SamplingFields
-from compat.chat.tools import ResponseFormat, ToolChoice, ToolDefinition, parse_output, parse_tool_choice, parse_tools
-from compat.errors import RequestError
+from compat.chat.tools import (
+    ResponseFormat,
+    ToolChoice,
+    ToolDefinition,
+    merge_tool_call,
+    parse_output,
+    parse_tool_choice,
+    parse_tools,
+)
+from compat.errors import invalid
 from compat.logprobs import ChoiceLogprobs, render_logprobs
 from compat.usage import CompletionUsage, render_timings, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
@@ -33,7 +41,7 @@ ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class ChatCompletionRequest(SamplingFields):
-    """The body of POST /v1/chat/completions, as far as this server honours it."""
+    """The body of POST /v1/chat/completions, as far as this server supports it."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=4096, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -48,9 +56,9 @@ class ChatCompletionRequest(SamplingFields):
     service_tier: Literal["auto", "default"] | None = None
     store: Nothing = None
     safety_identifier: str | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
     prompt_cache_key: str | None = None
-    """The caller's own label; every prompt's prefix is cached anyway."""
+    """The caller's label; has no effect, since every prompt's prefix is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +71,15 @@ class ChatCall:
     include_usage: bool
 
 
-class FunctionCall(WireReply, kw_only=True):
+class FunctionCall(WireReply):
     """Name and arguments of a called function."""
 
-    name: str | None = None
+    name: str
     arguments: str
 
 
 class ChatCompletionMessageToolCall(WireReply):
-    """A call that the model asks for."""
+    """A tool call of the model."""
 
     id: str
     function: FunctionCall
@@ -86,11 +94,11 @@ class ChatCompletionMessage(WireReply):
     refusal: None = None
     tool_calls: list[ChatCompletionMessageToolCall] | None = None
     reasoning_content: str | UnsetType = UNSET
-    """What a model that thinks first thought. Not OpenAI's: named as DeepSeek, vLLM's clients and others name it."""
+    """The model's reasoning before the answer. An extension, named as in DeepSeek's API and vLLM."""
 
 
 class Choice(WireReply):
-    """One of the `n` answers."""
+    """One of the `n` choices."""
 
     index: int
     message: ChatCompletionMessage
@@ -110,17 +118,24 @@ class ChatCompletion(WireReply):
     object: str = "chat.completion"
 
 
+class ChoiceDeltaFunction(WireReply, omit_defaults=True, kw_only=True):
+    """The next piece of a function call; its name only once."""
+
+    name: str | None = None
+    arguments: str
+
+
 class ChoiceDeltaToolCall(WireReply, omit_defaults=True):
-    """The next piece of a call."""
+    """The next piece of a tool call."""
 
     index: int
-    function: FunctionCall
+    function: ChoiceDeltaFunction
     id: str | None = None
     type: str | None = None
 
 
 class ChoiceDelta(WireReply, omit_defaults=True):
-    """The next piece of an answer."""
+    """The next piece of a choice."""
 
     role: str | None = None
     content: str | None = None
@@ -129,7 +144,7 @@ class ChoiceDelta(WireReply, omit_defaults=True):
 
 
 class ChunkChoice(WireReply):
-    """What a chunk adds to one of the `n` answers."""
+    """What a chunk adds to one of the `n` choices."""
 
     index: int
     delta: ChoiceDelta
@@ -157,9 +172,9 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
     """
     wire = validate(ChatCompletionRequest, body)
     if wire.max_tokens is not None and wire.max_completion_tokens is not None:
-        raise RequestError("Send max_completion_tokens or max_tokens, not both.", param="max_tokens")
+        raise invalid("max_tokens", "cannot be combined with 'max_completion_tokens'; send one of them")
     if wire.top_logprobs is not None and not wire.logprobs:
-        raise RequestError("top_logprobs needs logprobs: true.", param="top_logprobs")
+        raise invalid("top_logprobs", "requires 'logprobs' to be true")
     output, schema = parse_output(wire.response_format)
     request = TextRequest(
         messages=parse_messages(wire.messages),
@@ -178,10 +193,10 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
 
 
 def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:
-    """The whole reply, folded from the events of `TextAdapter.generate`."""
+    """The whole reply, from the events of `TextAdapter.generate`."""
     texts: dict[int, list[str]] = {index: [] for index in range(call.request.n)}
-    thoughts: dict[int, list[str]] = {index: [] for index in texts}
-    likely: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
+    reasoning: dict[int, list[str]] = {index: [] for index in texts}
+    logprobs: dict[int, list[TokenLogprob]] = {index: [] for index in texts}
     calls: dict[int, dict[int, ToolCall]] = {index: {} for index in texts}
     reasons: dict[int, FinishReason] = {}
     done = TextDone(Usage(), 0.0)
@@ -190,23 +205,21 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
             done = event
             continue
         texts[event.index].append(event.text)
-        thoughts[event.index].append(event.reasoning)
-        likely[event.index].extend(event.logprobs)
+        reasoning[event.index].append(event.reasoning)
+        logprobs[event.index].extend(event.logprobs)
         for piece in event.tool_calls:
-            before = calls[event.index].get(piece.index, ToolCall("", "", "", piece.index))
-            calls[event.index][piece.index] = ToolCall(
-                before.id or piece.id, before.name or piece.name, before.arguments + piece.arguments, piece.index
-            )
+            before = calls[event.index].get(piece.index)
+            calls[event.index][piece.index] = piece if before is None else merge_tool_call(before, piece)
         if event.finish_reason is not None:
             reasons[event.index] = event.finish_reason
     choices = [
         Choice(
             index=index,
             message=_message(
-                "".join(pieces), "".join(thoughts[index]), [calls[index][at] for at in sorted(calls[index])]
+                "".join(pieces), "".join(reasoning[index]), [calls[index][at] for at in sorted(calls[index])]
             ),
             finish_reason=reasons.get(index, "stop"),
-            logprobs=None if call.request.logprobs is None else render_logprobs(likely[index]),
+            logprobs=None if call.request.logprobs is None else render_logprobs(logprobs[index]),
         )
         for index, pieces in texts.items()
     ]
@@ -220,7 +233,7 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
     )
 
 
-def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
+def _message(text: str, reasoning: str, calls: Sequence[ToolCall]) -> ChatCompletionMessage:
     rendered = [
         ChatCompletionMessageToolCall(id=call.id, function=FunctionCall(name=call.name, arguments=call.arguments))
         for call in calls
@@ -228,20 +241,20 @@ def _message(text: str, thoughts: str, calls: Sequence[ToolCall]) -> ChatComplet
     return ChatCompletionMessage(
         content=text if text or not calls else None,
         tool_calls=rendered or None,
-        reasoning_content=thoughts or UNSET,
+        reasoning_content=reasoning or UNSET,
     )
 
 
 async def stream(
     call: ChatCall, model: str, events: AsyncGenerator[TextEvent], outlet: Outlet | None = None
 ) -> AsyncGenerator[bytes]:
-    """The reply as server-sent events, `[DONE]` last; each leaves as soon as it is there. Closing closes `events`.
+    """The reply as server-sent events, `[DONE]` last, each sent as soon as it is known. Closing this closes `events`.
 
     Args:
         call: The request.
         model: The served name.
-        events: Of `TextAdapter.generate`.
-        outlet: Handed to that too: once the answer has begun, it is set to encode the pieces of plain text.
+        events: From `TextAdapter.generate`.
+        outlet: The same as for `generate`. Set to encode plain text once the first chunk has been made.
     """
     identity: dict[str, Any] = {
         "id": new_id("chatcmpl-"),
@@ -249,8 +262,12 @@ async def stream(
         "model": model,
         "object": "chat.completion.chunk",
     }
-    plain = sse.Template(ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.HOLE), first=False)]))
+    plain = sse.Template(
+        ChatCompletionChunk(**identity, choices=[_chunk_choice(TextDelta(sse.PLACEHOLDER), [], first=False)])
+    )
     opened: set[int] = set()
+    named: set[tuple[int, int]] = set()
+    """Choice and index of the tool calls whose id and name have been sent."""
     async with aclosing(events):
         async for event in events:
             if isinstance(event, TextDone):
@@ -265,20 +282,33 @@ async def stream(
             opened.add(event.index)
             if outlet is not None:
                 outlet.encode = plain.fill
-            yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, first)]))
+            calls = _tool_call_deltas(event, named) if event.tool_calls else []
+            yield sse.frame(ChatCompletionChunk(**identity, choices=[_chunk_choice(event, calls, first)]))
     yield sse.DONE
 
 
-def _chunk_choice(event: TextDelta, first: bool) -> ChunkChoice:
-    calls = [
-        ChoiceDeltaToolCall(
-            index=piece.index,
-            id=piece.id or None,
-            type="function" if piece.id else None,
-            function=FunctionCall(name=piece.name or None, arguments=piece.arguments),
-        )
-        for piece in event.tool_calls
-    ]
+def _tool_call_deltas(event: TextDelta, named: set[tuple[int, int]]) -> list[ChoiceDeltaToolCall]:
+    """One entry per call, as clients expect: its id, type and name only in its first entry of the stream.
+
+    Args:
+        event: With pieces of calls, several of one call among them.
+        named: Choice and index of the calls that have had their first entry; grows.
+    """
+    merged: dict[int, ToolCall] = {}
+    for piece in event.tool_calls:
+        merged[piece.index] = merge_tool_call(merged[piece.index], piece) if piece.index in merged else piece
+    entries: list[ChoiceDeltaToolCall] = []
+    for index, call in merged.items():
+        function = ChoiceDeltaFunction(arguments=call.arguments)
+        entry = ChoiceDeltaToolCall(index, function)
+        if (event.index, index) not in named and call.name:
+            named.add((event.index, index))
+            entry.id, entry.type, function.name = call.id or None, "function", call.name
+        entries.append(entry)
+    return entries
+
+
+def _chunk_choice(event: TextDelta, calls: list[ChoiceDeltaToolCall], first: bool) -> ChunkChoice:
     delta = ChoiceDelta(
         role="assistant" if first else None,
         content=event.text if event.text or (first and not calls and not event.reasoning) else None,

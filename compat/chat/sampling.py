@@ -2,45 +2,38 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from compat.errors import RequestError
-from compat.wire import WireRequest
+from compat.errors import invalid
+from compat.wire import WireRequest, max_entries
 
 MAX_STOP_LENGTH = 1000
 """Characters of one stop sequence."""
 MAX_BIASES = 1024
 MAX_N = 16
-"""Answers of one request: a ceiling, so that no request multiplies itself into a thousand."""
-
-
-def _few(value: Any) -> Any:
-    """Pydantic would look at all of a million biases before it counts them."""
-    if isinstance(value, dict) and len(value) > MAX_BIASES:  # pyright: ignore[reportUnknownArgumentType] - JSON
-        raise ValueError(f"at most {MAX_BIASES} tokens")
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+"""Choices of one request, so that no request becomes a thousand."""
 
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class StreamOptions(WireRequest):
-    """What else a stream carries."""
+    """What a stream contains besides the text."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
-    """Padding against traffic analysis. Accepted as OpenAI's clients send it; on a loopback there is none to add."""
+    """Padding against traffic analysis. Accepted, since OpenAI's clients send it; no padding is added."""
 
 
 class SamplingFields(WireRequest):
     """Fields of both `ChatCompletionRequest` and `CompletionRequest`.
 
-    What this server cannot honour admits only the value that changes nothing.
+    A field that this server cannot honour accepts only the value without effect.
     """
 
     model: Annotated[str, Field(max_length=256)]
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: Annotated[dict[str, Bias], BeforeValidator(_few)] | None = None
+    logit_bias: Annotated[dict[str, Bias], max_entries(MAX_BIASES)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     n: Annotated[int, Field(ge=1, le=MAX_N)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
@@ -51,7 +44,7 @@ class SamplingFields(WireRequest):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     user: str | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
 
     def stop_sequences(self) -> tuple[str, ...]:
         """The stop sequences as a tuple.
@@ -60,18 +53,20 @@ class SamplingFields(WireRequest):
             RequestError: One is empty or too long.
         """
         stops = () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if any(not 0 < len(stop) <= MAX_STOP_LENGTH for stop in stops):
-            raise RequestError(f"Each stop sequence needs 1 to {MAX_STOP_LENGTH} characters.", param="stop")
+        for index, stop in enumerate(stops):
+            if not 0 < len(stop) <= MAX_STOP_LENGTH:
+                param = "stop" if isinstance(self.stop, str) else f"stop[{index}]"
+                raise invalid(param, f"must have 1 to {MAX_STOP_LENGTH:,} characters")
         return stops
 
     def sampling(self) -> dict[str, Any]:
-        """These fields as arguments of `TextRequest`, OpenAI's defaults filled in.
+        """These fields as arguments of `TextRequest`, with OpenAI's defaults.
 
         Raises:
-            RequestError: A value is out of its range, or contradicts another.
+            RequestError: A value is out of range, or requires another field.
         """
         if self.stream_options is not None and not self.stream:
-            raise RequestError("stream_options needs stream: true.", param="stream_options")
+            raise invalid("stream_options", "requires 'stream' to be true")
         return {
             "temperature": 1.0 if self.temperature is None else self.temperature,
             "top_p": 1.0 if self.top_p is None else self.top_p,
@@ -85,12 +80,13 @@ class SamplingFields(WireRequest):
 
 
 def _token_ids(bias: dict[str, float]) -> dict[int, float]:
-    if not all(key.isascii() and key.isdecimal() and len(key) < 10 for key in bias):
-        raise RequestError("logit_bias maps token ids (whole numbers) to biases.", param="logit_bias")
+    for key in bias:
+        if not (key.isascii() and key.isdecimal() and len(key) < 10):
+            raise invalid("logit_bias", f"its key '{key[:64]}' must be a token id, such as '1734'")
     return {int(key): value for key, value in bias.items()}
 
 
 Nothing = Literal[False] | None
 """A switch that cannot be turned on."""
 MAX_TOP_LOGPROBS = 20
-"""Likeliest tokens of one place, as OpenAI limits them."""
+"""Most likely tokens per position, as in OpenAI's API."""

@@ -1,4 +1,4 @@
-"""The `input` of a decision: OpenAI's items, and the evidence that they are to a model."""
+"""The `input` of a decision, from OpenAI's items to the evidence that a model judges."""
 
 import json
 from collections.abc import Sequence
@@ -7,35 +7,35 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, JsonValue, Tag
 
 from adapters.base import Part, TextPart
-from compat.errors import RequestError
-from compat.media import Detail, parse_image_url, shown
-from compat.responses.input import MAX_ITEMS, TEXT_OR_LIST, ItemId, OutputRefusal, Phase, Status
+from compat.errors import invalid
+from compat.media import Detail, image_part, parse_image_url
+from compat.responses.input import MAX_ITEMS, ItemId, OutputRefusal, Phase, Status
 from compat.wire import WireRequest
 
 MAX_JSON_LEVELS = 32
 MAX_JSON_VALUES = 10_000
 MAX_JSON_BYTES = 256 * 1024
 MAX_BREAKPOINTS = 4
-"""All as OpenAI has them."""
+"""All as in OpenAI's API."""
 
 CallId = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class CacheBreakpoint(WireRequest):
-    """Where a prefix that comes again ends. Every prefix is cached here, so it is heeded by doing nothing."""
+    """The end of a reusable prefix. Has no effect, since every prefix is cached."""
 
     mode: Literal["explicit"]
 
 
 class QuestionText(WireRequest):
-    """A piece of text, of a question."""
+    """A text part of a question."""
 
     type: Literal["input_text"]
     text: str
 
 
 class QuestionImage(WireRequest):
-    """An image, of a question."""
+    """An image part of a question."""
 
     type: Literal["input_image"]
     image_url: str
@@ -43,26 +43,26 @@ class QuestionImage(WireRequest):
 
 
 class TextInput(QuestionText):
-    """A piece of text."""
+    """A text part."""
 
     prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
 class ImageInput(QuestionImage):
-    """An image."""
+    """An image part."""
 
     prompt_cache_breakpoint: CacheBreakpoint | None = None
 
 
 class JsonInput(WireRequest):
-    """An object, or a list of objects, that is shown as text."""
+    """An object or an array of objects. The model reads it as text."""
 
     type: Literal["input_json"]
     data: dict[str, JsonValue] | list[dict[str, JsonValue]]
 
 
-class SaidText(WireRequest):
-    """A piece of text that a model said."""
+class AssistantText(WireRequest):
+    """A text from a model."""
 
     type: Literal["output_text"]
     text: str
@@ -70,45 +70,38 @@ class SaidText(WireRequest):
 
 UserPart = Annotated[TextInput | ImageInput | JsonInput, Field(discriminator="type")]
 ToolPart = Annotated[TextInput | ImageInput, Field(discriminator="type")]
-SaidPart = Annotated[SaidText | OutputRefusal, Field(discriminator="type")]
+AssistantPart = Annotated[AssistantText | OutputRefusal, Field(discriminator="type")]
 QuestionPart = Annotated[QuestionText | QuestionImage | JsonInput, Field(discriminator="type")]
-AnyPart = QuestionText | QuestionImage | JsonInput | SaidText | OutputRefusal
-_Text = Annotated[str, Tag("as_text")]
+AnyPart = QuestionText | QuestionImage | JsonInput | AssistantText | OutputRefusal
 
 
 class UserMessage(WireRequest):
-    """What a user said and showed."""
+    """A user message."""
 
     type: Literal["message"] | None = None
     role: Literal["user"]
-    content: Annotated[
-        _Text | Annotated[list[UserPart], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")], TEXT_OR_LIST
-    ]
+    content: str | Annotated[list[UserPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
-class InstructingMessage(WireRequest):
-    """What a developer or a system said."""
+class DeveloperMessage(WireRequest):
+    """A developer or system message."""
 
     type: Literal["message"] | None = None
     role: Literal["developer", "system"]
-    content: Annotated[
-        _Text | Annotated[list[TextInput], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")], TEXT_OR_LIST
-    ]
+    content: str | Annotated[list[TextInput], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
 class AssistantMessage(WireRequest):
-    """What an assistant said."""
+    """An assistant message."""
 
     type: Literal["message"] | None = None
     role: Literal["assistant"]
-    content: Annotated[
-        _Text | Annotated[list[SaidPart], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")], TEXT_OR_LIST
-    ]
+    content: str | Annotated[list[AssistantPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
     phase: Phase | None = None
 
 
-class CalledTool(WireRequest):
-    """What the calls of functions and of custom tools share."""
+class ToolCallItem(WireRequest):
+    """The common fields of function calls and custom tool calls."""
 
     call_id: CallId
     name: Annotated[str, Field(min_length=1, max_length=256)]
@@ -117,28 +110,26 @@ class CalledTool(WireRequest):
     status: Status | None = None
 
 
-class FunctionCall(CalledTool):
-    """A function that was called."""
+class FunctionCall(ToolCallItem):
+    """A function call."""
 
     type: Literal["function_call"]
     arguments: str
 
 
-class CustomToolCall(CalledTool):
-    """A custom tool that was called."""
+class CustomToolCall(ToolCallItem):
+    """A call of a custom tool."""
 
     type: Literal["custom_tool_call"]
     input: str
 
 
 class ToolOutput(WireRequest):
-    """What a called tool gave back."""
+    """A tool's output."""
 
     type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: CallId
-    output: Annotated[
-        _Text | Annotated[list[ToolPart], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")], TEXT_OR_LIST
-    ]
+    output: str | Annotated[list[ToolPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
     id: ItemId | None = None
     status: Status | None = None
 
@@ -164,7 +155,7 @@ _KINDS = {
 }
 InputItem = Annotated[
     Annotated[UserMessage, Tag("user")]
-    | Annotated[InstructingMessage, Tag("instructing")]
+    | Annotated[DeveloperMessage, Tag("instructing")]
     | Annotated[AssistantMessage, Tag("assistant")]
     | Annotated[FunctionCall, Tag("function")]
     | Annotated[CustomToolCall, Tag("custom")]
@@ -172,21 +163,18 @@ InputItem = Annotated[
     Discriminator(
         _kind,
         custom_error_type="item_type",
-        custom_error_message="an item is a message of a user, developer, system or assistant, or one of "
-        "function_call, function_call_output, custom_tool_call and custom_tool_call_output",
+        custom_error_message="must be a message with role 'user', 'developer', 'system' or 'assistant', or an item of "
+        "type 'function_call', 'function_call_output', 'custom_tool_call' or 'custom_tool_call_output'",
     ),
 ]
-DecisionInput = Annotated[
-    _Text | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")],
-    TEXT_OR_LIST,
-]
+DecisionInput = str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
 
 
 def evidence(given: str | Sequence[InputItem]) -> tuple[Part, ...]:
-    """What is to be judged, in order: one user's message as it is; more as a transcript that says who said what.
+    """What the model judges: a single user message as it is, several items as a transcript with their roles.
 
     Raises:
-        RequestError: An output without its call, an unusable image, or too large a JSON.
+        RequestError: An output without its call, an invalid image, or JSON that is too large.
     """
     if isinstance(given, str):
         return (TextPart(given),)
@@ -202,12 +190,12 @@ def evidence(given: str | Sequence[InputItem]) -> tuple[Part, ...]:
 
 
 def parts_of(content: Sequence[AnyPart], param: str) -> tuple[Part, ...]:
-    """The parts of one content, as the seam has them."""
+    """Content parts in the adapter contract."""
     found: list[Part] = []
     for index, part in enumerate(content):
         where = f"{param}[{index}]"
         if isinstance(part, QuestionImage):
-            found.append(shown(parse_image_url(part.image_url, param=f"{where}.image_url"), part.detail))
+            found.append(image_part(parse_image_url(part.image_url, param=f"{where}.image_url"), part.detail))
         elif isinstance(part, JsonInput):
             found.append(TextPart(_json_text(part.data, f"{where}.data")))
         else:
@@ -226,7 +214,7 @@ def _parts(item: InputItem, param: str) -> tuple[Part, ...]:
 
 
 def _heading(item: InputItem) -> str:
-    if isinstance(item, CalledTool):
+    if isinstance(item, ToolCallItem):
         return f"Call {item.call_id} of {'the function' if isinstance(item, FunctionCall) else 'the tool'} {item.name}"
     if isinstance(item, ToolOutput):
         return f"Output of call {item.call_id}"
@@ -234,26 +222,28 @@ def _heading(item: InputItem) -> str:
 
 
 def _check_calls(given: Sequence[InputItem]) -> None:
-    """Every output follows a call of its kind that bears its id, and is the only one to do so."""
+    """Every output needs an earlier call of its kind with the same id, and a call has at most one output."""
     waiting: dict[tuple[str, str], bool] = {}
     for index, item in enumerate(given):
         where = f"input[{index}].call_id"
         if isinstance(item, FunctionCall | CustomToolCall):
             if (item.type, item.call_id) in waiting:
-                raise RequestError(f"Two calls bear the id {item.call_id!r}.", param=where)
+                raise invalid(where, f"an earlier call has the id {item.call_id!r}, too")
             waiting[item.type, item.call_id] = True
         elif isinstance(item, ToolOutput):
             key = (item.type.removesuffix("_output"), item.call_id)
             if not waiting.get(key):
-                raise RequestError(f"No tool call waits for an output with call_id {item.call_id!r}.", param=where)
+                raise invalid(where, f"no earlier call without an output has the id {item.call_id!r}")
             waiting[key] = False
 
 
 def breakpoints(given: str | Sequence[InputItem]) -> int:
-    """How many ends of reusable prefixes are marked."""
+    """The number of cache breakpoints."""
     marked = 0
     for item in () if isinstance(given, str) else given:
-        content = "" if isinstance(item, CalledTool) else item.output if isinstance(item, ToolOutput) else item.content
+        content = (
+            "" if isinstance(item, ToolCallItem) else item.output if isinstance(item, ToolOutput) else item.content
+        )
         parts: Sequence[AnyPart] = () if isinstance(content, str) else content
         marked += sum(isinstance(part, TextInput | ImageInput) and bool(part.prompt_cache_breakpoint) for part in parts)
     return marked
@@ -269,10 +259,10 @@ def _json_text(data: JsonValue | list[dict[str, JsonValue]], param: str) -> str:
         if not level or values > MAX_JSON_VALUES:
             break
     else:
-        raise RequestError(f"The JSON has more than {MAX_JSON_LEVELS} levels.", param=param)
+        raise invalid(param, f"must have at most {MAX_JSON_LEVELS} nested levels")
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     if values > MAX_JSON_VALUES or len(text.encode()) > MAX_JSON_BYTES:
-        raise RequestError(f"The JSON has more than {MAX_JSON_VALUES} values or {MAX_JSON_BYTES} bytes.", param=param)
+        raise invalid(param, f"must have at most {MAX_JSON_VALUES:,} values and {MAX_JSON_BYTES:,} bytes of JSON")
     return text
 
 

@@ -1,19 +1,18 @@
-"""The questions of a decision: OpenAI's schemas, and how each is put to a model."""
+"""The questions of a decision, from OpenAI's schemas to questions for a model."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, Tag
+from pydantic import Field, StrictBool
 
 from adapters.base import Part, Question, TextPart
 from compat.decisions.input import QuestionPart, parts_of
-from compat.errors import RequestError
-from compat.responses.input import TEXT_OR_LIST
+from compat.errors import invalid
 from compat.wire import WireRequest
 
 MAX_CHOICES = 255
 MAX_LEVELS = 10
 MAX_WORDS = 3
-"""Of a level's label that is itself the answer; where one is longer, levels are answered by their numbers."""
+"""Of a label that is used as the answer. If one is longer, levels are answered by their numbers."""
 MAX_PARTS = 64
 """Of one question's instructions."""
 
@@ -23,43 +22,39 @@ Description = Annotated[str, Field(max_length=8192)]
 
 
 class _Asked(WireRequest):
-    instructions: Annotated[
-        Annotated[str, Tag("as_text")]
-        | Annotated[list[QuestionPart], Field(min_length=1, max_length=MAX_PARTS, fail_fast=True), Tag("as_list")],
-        TEXT_OR_LIST,
-    ]
+    instructions: str | Annotated[list[QuestionPart], Field(min_length=1, max_length=MAX_PARTS, fail_fast=True)]
     name: Name | None = None
 
 
 class Predicate(_Asked):
-    """How likely it is that something is so."""
+    """Whether a statement is true."""
 
     type: Literal["predicate"]
 
 
 class ChoiceOption(WireRequest):
-    """A value to choose; a text and a boolean of the same letters are two."""
+    """A value to choose. "true" and true are different values."""
 
     value: StrictBool | Value
     description: Description | None = None
 
 
 class Choice(_Asked):
-    """Which of some values fits."""
+    """Which of several values fits."""
 
     type: Literal["choice"]
     choices: Annotated[list[ChoiceOption], Field(min_length=2, max_length=MAX_CHOICES, fail_fast=True)]
 
 
 class Level(WireRequest):
-    """A step of a scale."""
+    """A level of a scale."""
 
     label: Annotated[str, Field(min_length=1, max_length=1024)]
     description: Description | None = None
 
 
 class Score(_Asked):
-    """Where on a scale something lies, from its lowest level to its highest."""
+    """A position on a scale, from the lowest level to the highest."""
 
     type: Literal["score"]
     levels: Annotated[list[Level], Field(min_length=2, max_length=MAX_LEVELS, fail_fast=True)]
@@ -68,67 +63,69 @@ class Score(_Asked):
 Asked = Annotated[Predicate | Choice | Score, Field(discriminator="type")]
 
 
-def question(asked: Asked, param: str, *, picture_only: bool) -> Question:
-    """The question as the seam has it. Descriptions of answers follow its text.
+def question(asked: Asked, param: str, *, images_only: bool) -> Question:
+    """The question in the adapter contract. Descriptions of answers follow its text.
 
     Args:
-        asked: On the wire.
-        param: Where it came from, for errors.
-        picture_only: Whether all that it is about are pictures: a statement is then asked for as scenes are validated.
+        asked: The request's question.
+        param: Its path in the request, for errors.
+        images_only: Whether the input is only images: a statement is then asked as in scene validation.
 
     Raises:
-        RequestError: It says nothing, its answers cannot be told apart, or an image is unusable.
+        RequestError: It is blank, two of its answers are equal, or an image is invalid.
     """
     text, content = _instructions(asked, f"{param}.instructions")
     if isinstance(asked, Predicate):
         if not content and not text.endswith("?"):
-            text = f'Does the image show this: "{text}"?' if picture_only else f'Is this true: "{text}"?'
+            text = f'Does the image show this: "{text}"?' if images_only else f'Is this true: "{text}"?'
         return Question(text, content=content)
     if isinstance(asked, Choice):
         options = _values(asked, param)
         legend = [(option, one.description) for option, one in zip(options, asked.choices, strict=True)]
     else:
         options, legend = _levels(asked, param)
-    told = "\n".join(f"{option}: {description}" for option, description in legend if description)
-    if told and content:
-        content = (*content, TextPart(f"\n{told}"))
-    return Question(f"{text}\n{told}" if told and not content else text, tuple(options), content)
+    descriptions = "\n".join(f"{option}: {text}" for option, text in legend if text)
+    if descriptions and content:
+        content = (*content, TextPart(f"\n{descriptions}"))
+    return Question(f"{text}\n{descriptions}" if descriptions and not content else text, tuple(options), content)
 
 
 def _instructions(asked: Asked, param: str) -> tuple[str, tuple[Part, ...]]:
     """The text that a question begins with, and what follows it."""
-    said = asked.instructions
-    parts: tuple[Part, ...] = (TextPart(said),) if isinstance(said, str) else parts_of(said, param)
+    given = asked.instructions
+    parts: tuple[Part, ...] = (TextPart(given),) if isinstance(given, str) else parts_of(given, param)
     if all(isinstance(part, TextPart) and not part.text.strip() for part in parts):
-        raise RequestError(f"Invalid '{param}': the question is empty.", param=param)
+        raise invalid(param, "must not be blank")
     first = parts[0]
     return (first.text.strip(), parts[1:]) if isinstance(first, TextPart) else ("", parts)
 
 
 def _values(asked: Choice, param: str) -> list[str]:
-    """The values as a model may say them; texts that read like a boolean beside them are put in quotes."""
-    written = [str(one.value).lower() if isinstance(one.value, bool) else one.value.strip() for one in asked.choices]
-    booleans = {text for text, one in zip(written, asked.choices, strict=True) if isinstance(one.value, bool)}
+    """The values as a model writes them. Strings that are equal to a boolean value are quoted."""
+    texts = [str(one.value).lower() if isinstance(one.value, bool) else one.value.strip() for one in asked.choices]
+    booleans = {text for text, one in zip(texts, asked.choices, strict=True) if isinstance(one.value, bool)}
     found: dict[str, int] = {}
-    for index, (text, one) in enumerate(zip(written, asked.choices, strict=True)):
+    for index, (text, one) in enumerate(zip(texts, asked.choices, strict=True)):
         shown = f'"{text}"' if text.lower() in booleans and not isinstance(one.value, bool) else text
         where = f"{param}.choices[{index}].value"
         if not text:
-            raise RequestError(f"Invalid '{where}': a choice must say something.", param=where)
+            raise invalid(where, "must not be blank")
         if found.setdefault(shown, index) != index:
-            raise RequestError(f"Invalid '{where}': {text[:64]!r} is there twice.", param=where)
+            raise invalid(where, f"an earlier choice has the value {text[:64]!r}, too")
     return list(found)
 
 
 def _levels(asked: Score, param: str) -> tuple[list[str], list[tuple[str, str | None]]]:
-    """The answers of a scale, and what is to be said of each."""
+    """The answers of a scale, each with its description."""
     labels = [one.label.strip() for one in asked.levels]
     for index, label in enumerate(labels):
         if not label or label in labels[:index]:
             where = f"{param}.levels[{index}].label"
-            raise RequestError(f"Invalid '{where}': labels must differ and say something.", param=where)
+            raise invalid(
+                where, f"an earlier level has the label {label[:64]!r}, too" if label else "must not be blank"
+            )
     if all(len(label.split()) <= MAX_WORDS for label in labels):
         return labels, [(label, one.description) for label, one in zip(labels, asked.levels, strict=True)]
     numbers = [str(number) for number in range(len(labels))]
-    told = [f"{one.label} ({one.description})" if one.description else one.label for one in asked.levels]
-    return numbers, list(zip(numbers, told, strict=True))
+    descriptions = [f"{one.label} ({one.description})" if one.description else one.label for one in asked.levels]
+    return numbers, list(zip(numbers, descriptions, strict=True))

@@ -1,4 +1,4 @@
-"""POST /v1/decisions: OpenAI's schemas, parse and render. Probabilities are the model's own, never written by it."""
+"""POST /v1/decisions: OpenAI's schemas, parse and render. Probabilities are the model's token probabilities."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from pydantic import Field
 from adapters.base import ImagePart, Judgement, JudgeRequest, JudgeResult, Usage
 from compat.decisions.input import MAX_BREAKPOINTS, DecisionInput, breakpoints, evidence
 from compat.decisions.questions import Asked, Choice, Predicate, question
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.wire import WireReply, WireRequest, validate
 
 MAX_QUESTIONS = 400
 REFUSED_BELOW = 0.01
-"""Where all answers together have less of the model's probability, it did not mean to give any of them."""
+"""If all answers together have less probability than this, the reply is a refusal."""
 
 Label = Annotated[str, Field(max_length=64)]
 
 
 class PromptCacheOptions(WireRequest):
-    """How prefixes are cached. All are, for as long as there is room."""
+    """How prefixes are cached. This server caches all of them while there is space."""
 
     mode: Literal["implicit", "explicit"] | None = None
     ttl: Literal["30m"] | None = None
@@ -33,10 +33,10 @@ class DecisionCreateRequest(WireRequest):
     input: DecisionInput
     questions: Annotated[list[Asked], Field(min_length=1, max_length=MAX_QUESTIONS, fail_fast=True)]
     prompt_cache_key: Label | None = None
-    """The caller's own label; every prompt's prefix is cached anyway."""
+    """The caller's label; has no effect, since every prompt's prefix is cached."""
     prompt_cache_options: PromptCacheOptions | None = None
     safety_identifier: Label | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class DecisionCall:
 
 
 class PredicateAnswer(WireReply, kw_only=True):
-    """How likely it is."""
+    """The probability that the statement is true."""
 
     type: Literal["predicate"] = "predicate"
     name: str | None
@@ -57,46 +57,46 @@ class PredicateAnswer(WireReply, kw_only=True):
 
 
 class ChoiceProbability(WireReply):
-    """Of one value."""
+    """The probability of one value."""
 
     value: str | bool
     probability: float
 
 
 class ChoiceAnswer(WireReply, kw_only=True):
-    """The likeliest value, and how likely each is."""
+    """The most likely value, and the probability of each."""
 
     type: Literal["choice"] = "choice"
     name: str | None
     choice: str | bool
     confidence: float
-    """The probability of what was chosen."""
+    """The probability of the chosen value."""
     probabilities: list[ChoiceProbability]
 
 
 class ScoreProbability(WireReply):
-    """Of one level."""
+    """The probability of one level."""
 
     label: str
     value: int
-    """Its place on the scale, from 0."""
+    """Its position on the scale, from 0."""
     probability: float
 
 
 class ScoreAnswer(WireReply, kw_only=True):
-    """The expected level, and how likely each is."""
+    """The expected level, and the probability of each."""
 
     type: Literal["score"] = "score"
     name: str | None
     score: float
-    """0 for the first level, up to one less than there are levels."""
+    """From 0, the first level, to the number of levels minus 1."""
     confidence: float
-    """The probability of the likeliest level."""
+    """The probability of the most likely level."""
     probabilities: list[ScoreProbability]
 
 
 class RefusalAnswer(WireReply, kw_only=True):
-    """The model did not mean to give any of the answers."""
+    """The model gave none of the answers."""
 
     type: Literal["refusal"] = "refusal"
     name: str | None
@@ -106,14 +106,14 @@ Answer = PredicateAnswer | ChoiceAnswer | ScoreAnswer | RefusalAnswer
 
 
 class InputTokensDetails(WireReply):
-    """Of what was read."""
+    """Details of `input_tokens`."""
 
     cache_write_tokens: int
     cached_tokens: int
 
 
 class OutputTokensDetails(WireReply):
-    """Of what was written."""
+    """Details of `output_tokens`."""
 
     reasoning_tokens: int
 
@@ -145,15 +145,13 @@ def parse(body: Mapping[str, Any]) -> DecisionCall:
     wire = validate(DecisionCreateRequest, body)
     marked, options = breakpoints(wire.input), wire.prompt_cache_options
     if marked > MAX_BREAKPOINTS:
-        raise RequestError(f"There may be {MAX_BREAKPOINTS} breakpoints of the prompt cache.", param="input")
+        raise invalid("input", f"has {marked} cache breakpoints; the maximum is {MAX_BREAKPOINTS}")
     if options is not None and options.mode == "explicit" and not marked:
-        raise RequestError(
-            "This server cannot leave its prefix cache out for one request: mark breakpoints, or use mode implicit.",
-            param="prompt_cache_options.mode",
-        )
+        reason = "'explicit' requires cache breakpoints in 'input'; add some, or use 'implicit'"
+        raise invalid("prompt_cache_options.mode", reason)
     content = evidence(wire.input)
-    picture_only = all(isinstance(part, ImagePart) for part in content)
-    questions = [question(one, f"questions[{at}]", picture_only=picture_only) for at, one in enumerate(wire.questions)]
+    images_only = all(isinstance(part, ImagePart) for part in content)
+    questions = [question(one, f"questions[{at}]", images_only=images_only) for at, one in enumerate(wire.questions)]
     return DecisionCall(wire.model, JudgeRequest(content, tuple(questions)), wire.questions)
 
 
@@ -164,27 +162,27 @@ def render(call: DecisionCall, model: str, result: JudgeResult) -> Decision:
 
 
 def _answer(asked: Asked, judged: Judgement) -> Answer:
-    likely, name = judged.probabilities, asked.name
-    best = max(range(len(likely)), key=likely.__getitem__)
+    chances, name = judged.probabilities, asked.name
+    best = max(range(len(chances)), key=chances.__getitem__)
     if judged.mass < REFUSED_BELOW:
         return RefusalAnswer(name=name)
     if isinstance(asked, Predicate):
-        return PredicateAnswer(name=name, probability=likely[0])
+        return PredicateAnswer(name=name, probability=chances[0])
     if isinstance(asked, Choice):
         values = [one.value for one in asked.choices]
         return ChoiceAnswer(
             name=name,
             choice=values[best],
-            confidence=likely[best],
-            probabilities=[ChoiceProbability(value, one) for value, one in zip(values, likely, strict=True)],
+            confidence=chances[best],
+            probabilities=[ChoiceProbability(value, one) for value, one in zip(values, chances, strict=True)],
         )
     labels = [one.label for one in asked.levels]
     return ScoreAnswer(
         name=name,
-        score=sum(value * one for value, one in enumerate(likely)),
-        confidence=likely[best],
+        score=sum(value * one for value, one in enumerate(chances)),
+        confidence=chances[best],
         probabilities=[
-            ScoreProbability(label, value, one) for value, (label, one) in enumerate(zip(labels, likely, strict=True))
+            ScoreProbability(label, value, one) for value, (label, one) in enumerate(zip(labels, chances, strict=True))
         ],
     )
 

@@ -6,73 +6,75 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from adapters.base import ImageRequest, Media
-from compat.errors import RequestError
-from compat.images.generations import ImageCall, PictureRequest, Prompt, call_of, common, one_picture, sizes
+from compat.errors import invalid, unknown
+from compat.images.generations import ImageCall, ImageFields, Prompt, call_of, common, single_image, sizes
 from compat.media import parse_data_url
 from compat.wire import validate
 
 FIDELITY = {"low": 0.8, "high": 0.5}
-"""The strength that an `input_fidelity` means: how much of the picture is given up."""
+"""The strength of each `input_fidelity`: how much of the image is replaced."""
 VARIATION_STRENGTH = 0.6
-"""Of variations: the composition stays, details are drawn anew."""
+"""Of variations: the composition stays, details change."""
 
 Strength = Annotated[float, Field(ge=0.01, le=1)]
 
 
-class ImageEditRequest(PictureRequest):
-    """The fields of POST /v1/images/edits, as far as this server honours them; pictures are read apart."""
+class ImageEditRequest(ImageFields):
+    """The fields of POST /v1/images/edits, as far as this server supports them; images are parsed separately."""
 
     model_config = ConfigDict(strict=False)
 
     prompt: Prompt
     input_fidelity: Literal["high", "low"] | None = None
-    """How close to the picture; `strength` says it in numbers."""
+    """How close to stay to the image; `strength` is its numeric form."""
     strength: Strength | None = None
 
 
-class ImageVariationRequest(PictureRequest):
-    """The fields of POST /v1/images/variations; the picture is read apart."""
+class ImageVariationRequest(ImageFields):
+    """The fields of POST /v1/images/variations; the image is parsed separately."""
 
     model_config = ConfigDict(strict=False)
 
     prompt: Annotated[str, Field(max_length=32_000)] | None = None
-    """Ours: what is to be seen; else the picture alone says it."""
+    """An extension: what the variation should show, beside the image."""
     strength: Strength | None = None
 
 
-def pictures_of(body: dict[str, Any], files: Mapping[str, list[Media]]) -> dict[str, list[Media]]:
-    """The pictures of a request by field: files of a form, or data URLs, which are taken out of the body.
+def take_images(body: dict[str, Any], files: Mapping[str, list[Media]]) -> dict[str, list[Media]]:
+    """The images of a request by field: files of a form, or data URLs, which are removed from the body.
 
     Args:
-        body: The fields; `image` (and `mask`) may hold data URLs, or `{"image_url": ...}` as OpenAI's JSON.
-        files: Uploads by the name of their field; `image[]` is one of the names of `image`.
+        body: The fields; `image` and `mask` may contain data URLs, or `{"image_url": ...}` as in OpenAI's JSON.
+        files: Uploads by field; `image[]` means `image`.
 
     Raises:
-        RequestError: A file under another name; a URL that is no data URL.
+        RequestError: A file in another field, or an invalid data URL.
     """
     found: dict[str, list[Media]] = {"image": [], "mask": []}
     for name, uploads in files.items():
         field = name.removesuffix("[]")
         if field not in found:
-            raise RequestError(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
+            raise unknown(name[:64])
         found[field] += uploads
     for name, field in (("image", "image"), ("images", "image"), ("mask", "mask")):
         value = body.pop(name, None)
         given: list[Any] = value if isinstance(value, list) else [] if value is None else [value]  # pyright: ignore[reportUnknownVariableType] - JSON
-        for one in given[:17]:
-            url: Any = one.get("image_url") if isinstance(one, dict) else one  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            if not isinstance(url, str):
-                raise RequestError(f"Invalid '{name}': send a file, or a data URL.", param=name)
-            found[field].append(parse_data_url(url, param=name))
+        for index, one in enumerate(given[:17]):
+            param = f"{name}[{index}]" if given is value else name
+            if isinstance(one, dict):
+                one, param = one.get("image_url"), f"{param}.image_url"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
+            if not isinstance(one, str):
+                raise invalid(param, "must be a file of a multipart form, or a data URL")
+            found[field].append(parse_data_url(one, param=param))
     return found
 
 
-def parse_edit(body: Mapping[str, Any], pictures: Mapping[str, list[Media]], defaults: Mapping[str, Any]) -> ImageCall:
+def parse_edit(body: Mapping[str, Any], images: Mapping[str, list[Media]], defaults: Mapping[str, Any]) -> ImageCall:
     """The edit behind a request.
 
     Args:
         body: Its fields, as JSON or as a flattened form.
-        pictures: `image` and `mask`.
+        images: The images of `image` and `mask`.
         defaults: The model's own.
 
     Raises:
@@ -80,16 +82,16 @@ def parse_edit(body: Mapping[str, Any], pictures: Mapping[str, list[Media]], def
     """
     wire = validate(ImageEditRequest, body)
     if wire.strength is not None and wire.input_fidelity is not None:
-        raise RequestError("Send input_fidelity or strength, not both.", param="input_fidelity")
-    masks = pictures["mask"]
+        raise invalid("input_fidelity", "cannot be combined with 'strength'; send one of them")
+    masks = images["mask"]
     strength = wire.strength or FIDELITY[wire.input_fidelity or "low"]
-    # Within a mask nothing of the picture is to stay, unless it is asked for.
+    # The masked area is replaced completely unless the request says otherwise.
     if masks and wire.strength is None and wire.input_fidelity is None:
         strength = 1.0
     request = ImageRequest(
         prompt=wire.prompt,
-        source=one_picture(pictures["image"], "image"),
-        mask=one_picture(masks, "mask") if masks else None,
+        source=single_image(images["image"], "image"),
+        mask=single_image(masks, "mask") if masks else None,
         strength=strength,
         **common(wire, defaults.get("num_inference_steps", 30), defaults),
         **sizes(wire, {"width": None, "height": None}),
@@ -98,17 +100,17 @@ def parse_edit(body: Mapping[str, Any], pictures: Mapping[str, list[Media]], def
 
 
 def parse_variation(
-    body: Mapping[str, Any], pictures: Mapping[str, list[Media]], defaults: Mapping[str, Any]
+    body: Mapping[str, Any], images: Mapping[str, list[Media]], defaults: Mapping[str, Any]
 ) -> ImageCall:
-    """The variation behind a request. Arguments and errors as `parse_edit`."""
+    """The variation behind a request. Arguments and errors as for `parse_edit`."""
     wire = validate(ImageVariationRequest, body)
-    if pictures["mask"]:
-        raise RequestError("Unknown parameter: 'mask'.", param="mask", code="unknown_parameter")
+    if images["mask"]:
+        raise unknown("mask")
     if wire.stream:
-        raise RequestError("Variations are not streamed.", param="stream")
+        raise invalid("stream", "image variations cannot be streamed")
     request = ImageRequest(
         prompt=wire.prompt or "",
-        source=one_picture(pictures["image"], "image"),
+        source=single_image(images["image"], "image"),
         strength=wire.strength or VARIATION_STRENGTH,
         **common(wire, defaults.get("num_inference_steps", 30), defaults),
         **sizes(wire, {"width": None, "height": None}),

@@ -1,6 +1,5 @@
-"""POST /v1/images/generations: OpenAI's schema and parse; and what the other image routes have in common with it."""
+"""POST /v1/images/generations: OpenAI's schema and parse; and what all image routes share."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -8,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from adapters.base import ImageRequest, Lora, Media
-from compat.errors import RequestError
-from compat.wire import WireRequest, parse_size, validate
+from compat.errors import invalid, missing
+from compat.wire import WireRequest, parse_json_field, parse_size, validate
 
 MAX_SIDE = 4096
 MAX_PIXELS = 2048 * 2048
@@ -23,11 +22,11 @@ MEDIA_TYPES: dict[str, Literal["image/png", "image/jpeg", "image/webp"]] = {
     "webp": "image/webp",
 }
 QUALITIES = {"low": 0.5, "medium": 1.0, "standard": 1.0, "high": 1.5, "hd": 1.5, "xhigh": 2.0, "max": 3.0}
-"""How many times the model's own number of steps a quality takes."""
+"""Quality to a multiple of the model's default number of steps."""
 SHOWN_QUALITIES = {"standard": "medium", "hd": "high", "auto": "medium"}
-"""Names of qualities that replies have no more, and those that mean the same."""
+"""Quality in a request to the name in the reply."""
 BASE_STEPS = 40
-"""Of the base, where a refiner follows and nobody says otherwise: the seed's number."""
+"""Default steps of the base model before a refiner, from the interface specification."""
 REFINER_STEPS = 20
 
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
@@ -37,48 +36,38 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Prompt = Annotated[str, Field(min_length=1, max_length=32_000)]
 
 
-def _from_json(value: Any) -> Any:
-    """An object or a list, where a form holds it as JSON."""
-    if isinstance(value, str) and value[:1] in "{[" and len(value) < 10_000:
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError("it is no JSON") from None
-    return value
-
-
 class LoraChoice(WireRequest):
-    """A LoRA of the model's, and how strongly it is laid on."""
+    """One of the model's LoRAs and its weight."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     scale: Annotated[float, Field(ge=-10, le=10)] = 1.0
 
 
 class Refinement(WireRequest):
-    """The work of the model's refiner."""
+    """Options of the model's refiner."""
 
     steps: Annotated[int, Field(ge=1, le=100)] = REFINER_STEPS
 
 
-class PictureRequest(WireRequest):
-    """What all image routes take."""
+class ImageFields(WireRequest):
+    """The fields of all image routes."""
 
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=10)] | None = None
     size: str | None = None
-    """"auto" or "WIDTHxHEIGHT"; auto is the model's own size, or the uploaded picture's."""
+    """"auto" or "WIDTHxHEIGHT"; "auto" is the model's default, or the uploaded image's size."""
     response_format: Literal["b64_json", "url"] | None = None
     user: str | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
-    """The quality of JPEG and WebP: 100 is the best and the largest."""
+    """The quality of JPEG and WebP; 100 is the best."""
     background: Literal["auto", "opaque"] | None = None
     quality: Literal["auto", "standard", "low", "medium", "high", "hd", "xhigh", "max"] | None = None
-    """A multiple of the model's own number of steps; `num_inference_steps` says another number outright."""
+    """Sets the number of steps relative to the model's default; `num_inference_steps` sets it directly."""
     stream: bool | None = None
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
-    """Previews of each image, while it is streamed."""
+    """Previews per image in a stream."""
 
     negative_prompt: Annotated[str, Field(max_length=32_000)] | None = None
     num_inference_steps: Steps | None = None
@@ -89,16 +78,16 @@ class PictureRequest(WireRequest):
     height: Side | None = None
     scheduler: Annotated[str, Field(max_length=64)] | None = None
     lora: Annotated[
-        LoraChoice | Annotated[list[LoraChoice], Field(max_length=MAX_LORAS)] | None, BeforeValidator(_from_json)
+        LoraChoice | Annotated[list[LoraChoice], Field(max_length=MAX_LORAS)] | None, BeforeValidator(parse_json_field)
     ] = None
 
 
-class ImageGenerateRequest(PictureRequest):
-    """The body of POST /v1/images/generations, as far as this server honours it."""
+class ImageGenerateRequest(ImageFields):
+    """The body of POST /v1/images/generations, as far as this server supports it."""
 
     prompt: Prompt
     moderation: Literal["auto", "low"] | None = None
-    """Nothing is moderated here, which "auto" and "low" both allow."""
+    """Has no effect: this server does not moderate."""
     refiner: Refinement | None = None
 
 
@@ -110,21 +99,21 @@ class ImageCall:
     as_url: bool
     output_format: str
     quality: str
-    """As replies name it."""
+    """The name in the reply."""
     stream: bool
     kind: Literal["image_generation", "image_edit"] = "image_generation"
-    """How the events of its stream are named."""
+    """The prefix of its stream's event types."""
 
 
 def model_of(body: Mapping[str, Any]) -> str:
-    """The model that a body names, "" for none; needed before the rest can be read, for that model's defaults.
+    """The model of a body, "" for none. Needed before the other fields are parsed, for its defaults.
 
     Raises:
-        RequestError: It is no text, or too long for any model's name.
+        RequestError: It is not a string, or too long.
     """
     model = body.get("model")
     if model is not None and not (isinstance(model, str) and len(model) <= 256):
-        raise RequestError("Invalid 'model': it must be a string of at most 256 characters.", param="model")
+        raise invalid("model", "must be a string of at most 256 characters")
     return model or ""
 
 
@@ -133,7 +122,7 @@ def parse(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> ImageCall:
 
     Args:
         body: The JSON object.
-        defaults: The model's own `width`, `height`, `num_inference_steps`, `guidance_scale`, where it has any.
+        defaults: The model's own `width`, `height`, `num_inference_steps`, `guidance_scale`, if it has any.
 
     Raises:
         RequestError: 400, naming the field at fault.
@@ -151,18 +140,19 @@ def parse(body: Mapping[str, Any], defaults: Mapping[str, Any]) -> ImageCall:
     return call_of(wire, request)
 
 
-def sizes(wire: PictureRequest, own: Mapping[str, Any]) -> dict[str, Any]:
-    """`width` and `height`: of `size`, of the two fields, or the given ones.
+def sizes(wire: ImageFields, own: Mapping[str, Any]) -> dict[str, Any]:
+    """`width` and `height`: from `size`, from the two fields, or the defaults.
 
     Raises:
-        RequestError: They come in two ways, or are out of range.
+        RequestError: They are sent in two ways, or are out of range.
     """
     if wire.size in (None, "auto"):
         if None in own.values() and (wire.width is None) != (wire.height is None):
-            raise RequestError("Send width and height together.", param="width" if wire.width is None else "height")
+            present, absent = ("height", "width") if wire.width is None else ("width", "height")
+            raise invalid(absent, f"must be sent together with '{present}'")
         found = {"width": wire.width or own["width"], "height": wire.height or own["height"]}
     elif wire.width is not None or wire.height is not None:
-        raise RequestError("Send size, or width and height, not both.", param="size")
+        raise invalid("size", "cannot be combined with 'width' and 'height'; send one or the other")
     else:
         width, height = parse_size(wire.size or "")
         found = {"width": width, "height": height}
@@ -171,34 +161,32 @@ def sizes(wire: PictureRequest, own: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def common(wire: PictureRequest, own_steps: int | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of `ImageRequest` that all routes fill alike.
+def common(wire: ImageFields, own_steps: int | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `ImageRequest` that are the same for all routes.
 
     Args:
         wire: The request.
-        own_steps: What the model takes, of "medium" quality.
-        defaults: The model's.
+        own_steps: The model's default number of steps.
+        defaults: The model's other defaults.
 
     Raises:
-        RequestError: Fields that do not go together.
+        RequestError: Fields that cannot be combined.
     """
     n, quality = wire.n or 1, wire.quality or "auto"
     steps = wire.num_inference_steps
     if steps is not None and quality != "auto":
-        raise RequestError(
-            "Send quality or num_inference_steps, not both: a quality is a number of steps.", param="quality"
-        )
+        raise invalid("quality", "cannot be combined with 'num_inference_steps', since it sets the number of steps")
     if steps is None and own_steps is not None:
         steps = max(1, round(own_steps * QUALITIES.get(quality, 1.0)))
     if (wire.seed or 0) + n - 1 > MAX_SEED:
-        raise RequestError(f"The seeds of {n} images pass {MAX_SEED}.", param="seed")
+        raise invalid("seed", f"must be at most {MAX_SEED - n + 1} with n={n}: each image has the next seed")
     if wire.partial_images and not wire.stream:
-        raise RequestError("Partial images come in a stream: send stream, too.", param="partial_images")
+        raise invalid("partial_images", "requires 'stream' to be true")
     if wire.stream and wire.response_format == "url":
-        raise RequestError("A stream holds its images itself: it has no URLs.", param="response_format")
+        raise invalid("response_format", "must be 'b64_json' when 'stream' is true")
     is_png = (wire.output_format or "png") == "png"
     if is_png and wire.output_compression not in (None, 100):
-        raise RequestError("PNG loses nothing; only jpeg and webp can be compressed.", param="output_compression")
+        raise invalid("output_compression", "requires 'output_format' to be 'jpeg' or 'webp'")
     loras = wire.lora if isinstance(wire.lora, list) else [wire.lora] if wire.lora else []
     return {
         "n": n,
@@ -216,9 +204,9 @@ def common(wire: PictureRequest, own_steps: int | None, defaults: Mapping[str, A
 
 
 def call_of(
-    wire: PictureRequest, request: ImageRequest, kind: Literal["image_generation", "image_edit"] = "image_generation"
+    wire: ImageFields, request: ImageRequest, kind: Literal["image_generation", "image_edit"] = "image_generation"
 ) -> ImageCall:
-    """The request, with what its reply has to know."""
+    """The request with the options of its reply."""
     quality = wire.quality or "auto"
     return ImageCall(
         request,
@@ -231,26 +219,24 @@ def call_of(
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuses what no model may be asked for.
+    """Checks the limits of all models.
 
     Raises:
         RequestError: A side or the area is out of range.
     """
     if not (8 <= width <= MAX_SIDE and 8 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        raise RequestError(
-            f"Invalid 'size': sides of 8 to {MAX_SIDE} pixels, {MAX_PIXELS} pixels in all; got {width}x{height}.",
-            param="size",
-        )
+        limits = f"must have sides of 8 to {MAX_SIDE} pixels and at most {MAX_PIXELS:,} pixels"
+        raise invalid("size", f"{limits}, not {width}x{height}")
 
 
-def one_picture(pictures: list[Media], param: str) -> Media:
-    """The only one.
+def single_image(images: list[Media], param: str) -> Media:
+    """The only image of a field.
 
     Raises:
         RequestError: There is none, or there are several.
     """
-    if not pictures:
-        raise RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    if len(pictures) > 1:
-        raise RequestError("The models here draw from one picture; send one.", param=param)
-    return pictures[0]
+    if not images:
+        raise missing(param)
+    if len(images) > 1:
+        raise invalid(param, f"must be a single image; {len(images)} were sent")
+    return images[0]

@@ -1,4 +1,4 @@
-"""What image routes answer: whole, or as events with previews."""
+"""Replies of the image routes: complete, or as events with previews."""
 
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -15,10 +15,10 @@ from compat.wire import Timings, WireReply
 
 
 class Image(WireReply, omit_defaults=True, kw_only=True):
-    """One picture of the reply; `seed`, `width`, `height` and `timings` are ours."""
+    """One image of the reply; `seed`, `width`, `height` and `timings` are extensions."""
 
     b64_json: bytes | None = None
-    """Base64, by the encoder."""
+    """The encoder writes it as base64."""
     url: str | None = None
     seed: int
     width: int
@@ -39,14 +39,14 @@ class ImagesResponse(WireReply):
 
 
 class InputTokensDetails(WireReply):
-    """Of `Usage`."""
+    """Details of `Usage.input_tokens`."""
 
     image_tokens: int = 0
     text_tokens: int = 0
 
 
 class Usage(WireReply):
-    """Zero: these models count steps, not tokens; but the SDK's events must have it."""
+    """All zero, since image models have no tokens. The SDK's events require it."""
 
     input_tokens: int = 0
     input_tokens_details: InputTokensDetails = msgspec.field(default_factory=InputTokensDetails)
@@ -55,7 +55,7 @@ class Usage(WireReply):
 
 
 class PartialImageEvent(WireReply, kw_only=True):
-    """A preview; `image_index` is ours, of requests for several images."""
+    """A preview; `image_index`, for requests of several images, is an extension."""
 
     type: str
     b64_json: bytes
@@ -69,7 +69,7 @@ class PartialImageEvent(WireReply, kw_only=True):
 
 
 class CompletedEvent(WireReply, kw_only=True):
-    """A finished picture; `image_index` and `seed` are ours."""
+    """A finished image; `image_index` and `seed` are extensions."""
 
     type: str
     b64_json: bytes
@@ -84,60 +84,60 @@ class CompletedEvent(WireReply, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What is left of the events of a request whose pictures go out together."""
+class FinishedImages:
+    """The images of a request that is not streamed."""
 
-    pictures: list[GeneratedImage] = field(default_factory=list[GeneratedImage])
+    images: list[GeneratedImage] = field(default_factory=list[GeneratedImage])
     """In the order of their indices."""
     generation_ms: float = 0.0
 
 
-def drawn(events: Sequence[ImageEvent]) -> Drawn:
-    """The pictures among the events, and how long they took."""
-    pictures = sorted((one for one in events if isinstance(one, GeneratedImage)), key=lambda image: image.index)
-    return Drawn(pictures, next((one.generation_ms for one in events if isinstance(one, ImageDone)), 0.0))
+def collect(events: Sequence[ImageEvent]) -> FinishedImages:
+    """The finished images among the events, and the generation time."""
+    images = sorted((one for one in events if isinstance(one, GeneratedImage)), key=lambda image: image.index)
+    return FinishedImages(images, next((one.generation_ms for one in events if isinstance(one, ImageDone)), 0.0))
 
 
-def render(call: ImageCall, model: str, made: Drawn, urls: Sequence[str]) -> ImagesResponse:
+def render(call: ImageCall, model: str, finished: FinishedImages, urls: Sequence[str]) -> ImagesResponse:
     """The whole reply.
 
     Args:
         call: The request.
         model: The served name.
-        made: Its pictures.
-        urls: Where they were put, in order, when the request wants URLs; else empty.
+        finished: Its images.
+        urls: The URLs of the images, in order, if the request asks for URLs; otherwise empty.
     """
-    timings = Timings(generation_ms=round(made.generation_ms, 3))
+    timings = Timings(generation_ms=round(finished.generation_ms, 3))
     return ImagesResponse(
         created=int(time.time()),
         model=model,
-        size=f"{made.pictures[0].width}x{made.pictures[0].height}",
+        size=f"{finished.images[0].width}x{finished.images[0].height}",
         output_format=call.output_format,
         quality=call.quality,
         data=[
             Image(
-                b64_json=None if urls else picture.image.data,
+                b64_json=None if urls else image.image.data,
                 url=urls[index] if urls else None,
-                seed=picture.seed,
-                width=picture.width,
-                height=picture.height,
+                seed=image.seed,
+                width=image.width,
+                height=image.height,
                 timings=timings,
             )
-            for index, picture in enumerate(made.pictures)
+            for index, image in enumerate(finished.images)
         ],
     )
 
 
 async def stream(call: ImageCall, events: AsyncGenerator[ImageEvent]) -> AsyncGenerator[bytes]:
-    """Previews and finished pictures as they come, then `[DONE]`.
+    """Previews and finished images as they are generated, then `[DONE]`.
 
     Args:
         call: The request.
-        events: Of `ImageAdapter.generate`.
+        events: From `ImageAdapter.generate`.
     """
     created = int(time.time())
     request = call.request
-    wanted = f"{request.width}x{request.height}" if request.width and request.height else "auto"
+    size = f"{request.width}x{request.height}" if request.width and request.height else "auto"
     async with aclosing(events):
         async for event in events:
             if isinstance(event, PartialImage):
@@ -146,7 +146,7 @@ async def stream(call: ImageCall, events: AsyncGenerator[ImageEvent]) -> AsyncGe
                     b64_json=event.image.data,
                     partial_image_index=event.partial_index,
                     created_at=created,
-                    size=wanted,
+                    size=size,
                     quality=call.quality,
                     output_format=call.output_format,
                     image_index=event.index,

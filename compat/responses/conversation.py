@@ -1,4 +1,4 @@
-"""From kept items to the messages of the seam, and where a conversation may be cut when it is too long."""
+"""From stored items to messages, and where a conversation that is too long may be cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,41 +6,41 @@ from typing import Any
 
 from adapters.base import Media, Message, Part, TextPart, ToolCall
 from compat.errors import RequestError
-from compat.media import Reference, parse_image_url, shown
+from compat.media import Reference, image_part, parse_image_url
 from compat.responses.input import Item
 
 
 @dataclass(slots=True)
 class _Turn:
-    """An assistant's turn that is still being collected: thoughts, then text, then calls."""
+    """An assistant's turn that is still being collected: reasoning, then text, then calls."""
 
     reasoning: list[str] = field(default_factory=list[str])
     content: tuple[Part, ...] = ()
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
-    spoke: bool = False
+    has_content: bool = False
 
     def message(self) -> Message:
         return Message("assistant", self.content, tuple(self.calls), reasoning="\n".join(self.reasoning))
 
 
 def conversation(instructions: str | None, items: Sequence[Item]) -> tuple[Message, ...]:
-    """The messages that items stand for; references among them must have been resolved.
+    """The messages that items represent. References among them must have been resolved.
 
     Args:
-        instructions: Said first, as a system message.
-        items: From the oldest to the newest.
+        instructions: Sent first, as a system message.
+        items: Oldest first.
 
     Raises:
-        RequestError: A function's output without its call or a call without its output, or an unusable image.
+        RequestError: A function's output without its call or a call without its output, or an invalid image.
     """
     messages = [] if instructions is None else [Message("system", (TextPart(instructions),))]
     turn = _Turn()
     waiting: dict[str, str] = {}
-    """Calls without their outputs so far, and where they came from."""
+    """Calls without an output so far, to the items' paths."""
 
     def end_turn() -> None:
         nonlocal turn
-        if turn.spoke or turn.calls:
+        if turn.has_content or turn.calls:
             messages.append(turn.message())
         turn = _Turn()
 
@@ -48,7 +48,7 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> tuple[Messa
         wire = item.wire or {}
         match wire.get("type"):
             case "reasoning":
-                if turn.spoke or turn.calls:
+                if turn.has_content or turn.calls:
                     end_turn()
                 turn.reasoning += [part["text"] for part in wire.get("content") or wire["summary"]]
             case "function_call":
@@ -58,9 +58,9 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> tuple[Messa
                 end_turn()
                 messages.append(_answer(item, wire, waiting))
             case _ if wire["role"] == "assistant":
-                if turn.spoke or turn.calls:
+                if turn.has_content or turn.calls:
                     end_turn()
-                turn.content, turn.spoke = _parts(wire["content"], item.param), True
+                turn.content, turn.has_content = _parts(wire["content"], item.param), True
             case _:
                 end_turn()
                 messages.append(Message(wire["role"], _parts(wire["content"], item.param)))
@@ -93,22 +93,22 @@ def _parts(content: Sequence[dict[str, Any]], param: str) -> tuple[Part, ...]:
                 image: Media = Reference("", file_id=file_id, param=f"{where}.file_id")
             else:
                 image = parse_image_url(part["image_url"], param=f"{where}.image_url")
-            parts.append(shown(image, part["detail"]))
+            parts.append(image_part(image, part["detail"]))
         else:
             parts.append(TextPart(part["refusal"] if part["type"] == "refusal" else part["text"]))
     return tuple(parts)
 
 
 def cuts(messages: Sequence[Message]) -> list[int]:
-    """Where a conversation may begin when it is too long, from the least cut to the most: at its later turns.
+    """Where a conversation that is too long may start, shortest cut first: at its later turns.
 
-    A turn begins with a user's message, so that no answer loses its question and no output its call.
+    A turn starts with a user message, so that no answer loses its question and no output its call.
     """
     return [index for index, message in enumerate(messages) if message.role == "user"][1:]
 
 
 def shortened(messages: Sequence[Message], start: int) -> tuple[Message, ...]:
-    """The conversation from `start` on, behind what system and developer said before its first turn."""
+    """The system and developer messages before the first turn, and the conversation from `start` on."""
     first = next(index for index, message in enumerate(messages) if message.role == "user")
     head = tuple(message for message in messages[:first] if message.role in ("system", "developer"))
     return (*head, *messages[start:])

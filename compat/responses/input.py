@@ -1,7 +1,7 @@
-"""The `input` of a response: OpenAI's items, the form in which they are kept, and the conversation that they make.
+"""The `input` of a response: OpenAI's items, and the form in which they are stored.
 
-An item is kept as the JSON object that `GET /v1/responses/{id}/input_items` shows: whole, with its id. A conversation
-is built from such objects only, whether they came with this request or were stored with an earlier one.
+An item is stored as the JSON object that `GET /v1/responses/{id}/input_items` returns: complete, with its id. A
+conversation is built from such objects only, from this request or stored with an earlier one.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.media import Detail, FileId
-from compat.wire import WireRequest, new_id
+from compat.wire import WireRequest, first_repeated, new_id
 
 MAX_ITEMS = 4096
 ItemId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
@@ -21,7 +21,7 @@ Phase = Literal["commentary", "final_answer"]
 
 
 class InputText(WireRequest):
-    """A piece of text that is said to the model."""
+    """A text for the model."""
 
     type: Literal["input_text"]
     text: str
@@ -29,28 +29,28 @@ class InputText(WireRequest):
 
 
 class InputImage(WireRequest):
-    """An image that is shown to the model."""
+    """An image for the model."""
 
     type: Literal["input_image"]
     image_url: str | None = None
-    """A data URL, or one on the web where the operator allows it."""
+    """A data URL, or a remote one if the operator allows it."""
     file_id: FileId | None = None
     detail: Detail | None = None
     prompt_cache_breakpoint: None = None
 
 
 class OutputText(WireRequest):
-    """A piece of text that a model said."""
+    """A text from a model."""
 
     type: Literal["output_text"]
     text: str
     annotations: Annotated[list[dict[str, Any]], Field(max_length=1024, fail_fast=True)] | None = None
     logprobs: Annotated[list[Any], Field(fail_fast=True)] | None = None
-    """As an answer carries them; of no use to a model that reads it again."""
+    """As in a reply; the model does not read them."""
 
 
 class OutputRefusal(WireRequest):
-    """A refusal that a model said; text like any other to the next one."""
+    """A refusal from a model, read as text."""
 
     type: Literal["refusal"]
     refusal: str
@@ -59,32 +59,19 @@ class OutputRefusal(WireRequest):
 Content = Annotated[InputText | InputImage | OutputText | OutputRefusal, Field(discriminator="type")]
 
 
-def _text_or_list(value: Any) -> str | None:
-    return "as_text" if isinstance(value, str) else "as_list" if isinstance(value, list) else None
-
-
-TEXT_OR_LIST = Discriminator(
-    _text_or_list, custom_error_type="text_or_list", custom_error_message="it must be a string or a list"
-)
-
-
 class MessageItem(WireRequest):
-    """One turn, of any role; as OpenAI's "easy" input message, input message item or output message."""
+    """One message of any role: OpenAI's "easy" input message, input message or output message."""
 
     type: Literal["message"] | None = None
     role: Literal["user", "assistant", "system", "developer"]
-    content: Annotated[
-        Annotated[str, Tag("as_text")]
-        | Annotated[list[Content], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")],
-        TEXT_OR_LIST,
-    ]
+    content: str | Annotated[list[Content], Field(max_length=MAX_ITEMS, fail_fast=True)]
     id: ItemId | None = None
     status: Status | None = None
     phase: Phase | None = None
 
 
 class FunctionCallItem(WireRequest):
-    """A call that a model asked for."""
+    """A model's tool call."""
 
     type: Literal["function_call"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
@@ -94,21 +81,17 @@ class FunctionCallItem(WireRequest):
     status: Status | None = None
     async_: Annotated[Literal[False] | None, Field(alias="async")] = None
     dumped_async: Annotated[None, Field(alias="async_")] = None
-    """The same null, as the SDK's `model_dump()` writes it."""
+    """`async` as the SDK's `model_dump()` writes it."""
     caller: None = None
     namespace: None = None
 
 
 class FunctionCallOutputItem(WireRequest):
-    """What a called function gave back."""
+    """A function's output."""
 
     type: Literal["function_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
-    output: Annotated[
-        Annotated[str, Tag("as_text")]
-        | Annotated[list[InputText], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")],
-        TEXT_OR_LIST,
-    ]
+    output: str | Annotated[list[InputText], Field(max_length=MAX_ITEMS, fail_fast=True)]
     id: ItemId | None = None
     status: Status | None = None
     name: Annotated[str, Field(max_length=256)] | None = None
@@ -117,21 +100,21 @@ class FunctionCallOutputItem(WireRequest):
 
 
 class SummaryText(WireRequest):
-    """A piece of what a model's thoughts amount to."""
+    """A summary of a model's reasoning."""
 
     type: Literal["summary_text"]
     text: str
 
 
 class ReasoningText(WireRequest):
-    """A piece of what a model thought."""
+    """A part of a model's reasoning."""
 
     type: Literal["reasoning_text"]
     text: str
 
 
 class ReasoningItem(WireRequest):
-    """What a model thought before it went on."""
+    """A model's reasoning."""
 
     type: Literal["reasoning"]
     summary: Annotated[list[SummaryText], Field(max_length=MAX_ITEMS, fail_fast=True)]
@@ -143,7 +126,7 @@ class ReasoningItem(WireRequest):
 
 
 class ItemReference(WireRequest):
-    """An item that is stored with an earlier response."""
+    """A reference to an item of a stored response."""
 
     type: Literal["item_reference"] | None = None
     id: ItemId
@@ -168,43 +151,37 @@ InputItem = Annotated[
     Discriminator(
         _kind,
         custom_error_type="item_type",
-        custom_error_message=f"this server takes items of the types {', '.join(KINDS)}",
+        custom_error_message=f"must be one of {', '.join(map(repr, KINDS))}",
     ),
 ]
-ResponseInput = Annotated[
-    Annotated[str, Tag("as_text")]
-    | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True), Tag("as_list")],
-    TEXT_OR_LIST,
-]
+ResponseInput = str | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item in the form that is kept, or the id of one that is to be looked up."""
+    """An item in its stored form, or the id of one to look up."""
 
     id: str
     wire: dict[str, Any] | None
-    """None: a reference."""
+    """None for a reference."""
     param: str
-    """Where it came from, for errors: "input[3]"."""
+    """Its path in the request, for errors: "input[3]"."""
 
 
 def parse_input(given: str | Sequence[InputItem] | None) -> tuple[Item, ...]:
-    """The items of a request, each with an id of its own.
+    """The items of a request, each with its own id.
 
     Raises:
-        RequestError: Two bear the same id, or a part does not go with its message's role.
+        RequestError: Two have the same id, or a part is not allowed for its message's role.
     """
     if given is None:
         return ()
     if isinstance(given, str):
         given = [MessageItem(role="user", content=given)]
     items = tuple(_item(one, f"input[{index}]") for index, one in enumerate(given))
-    seen: set[str] = set()
-    for item in items:
-        if item.id in seen:
-            raise RequestError(f"Two items bear the id {item.id!r}.", param=f"{item.param}.id", code="duplicate_item")
-        seen.add(item.id)
+    if (index := first_repeated(item.id for item in items)) is not None:
+        reason = f"an earlier item has the id '{items[index].id}', too"
+        raise invalid(f"{items[index].param}.id", reason, code="duplicate_item")
     return items
 
 
@@ -238,20 +215,16 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _content(message: MessageItem, param: str) -> list[dict[str, Any]]:
-    said = message.role == "assistant"
+    is_output = message.role == "assistant"
     if isinstance(message.content, str):
         text = message.content
-        return [{"type": "output_text", "text": text, "annotations": []}] if said else [_text(text)]
+        return [{"type": "output_text", "text": text, "annotations": []}] if is_output else [_text(text)]
     parts: list[dict[str, Any]] = []
     for index, part in enumerate(message.content):
         here = f"{param}.content[{index}]"
-        if said != isinstance(part, OutputText | OutputRefusal):
-            takes = "output_text and refusal" if said else "input_text and input_image"
-            raise RequestError(
-                f"Invalid '{here}': a message of the role {message.role!r} holds {takes} only.",
-                param=here,
-                code="invalid_value",
-            )
+        if is_output != isinstance(part, OutputText | OutputRefusal):
+            allowed = "'output_text' or 'refusal'" if is_output else "'input_text' or 'input_image'"
+            raise invalid(f"{here}.type", f"must be {allowed} in a message with role '{message.role}'")
         if isinstance(part, InputText):
             parts.append(_text(part.text))
         elif isinstance(part, OutputText):
@@ -265,9 +238,9 @@ def _content(message: MessageItem, param: str) -> list[dict[str, Any]]:
 
 def _image(part: InputImage, role: str, param: str) -> dict[str, Any]:
     if role != "user":
-        raise RequestError("Only a user's message holds images.", param=param)
+        raise invalid(param, "only messages with role 'user' may have images")
     if (part.image_url is None) == (part.file_id is None):
-        raise RequestError(f"Send one of '{param}.image_url' and '{param}.file_id'.", param=f"{param}.image_url")
+        raise invalid(param, "must have either 'image_url' or 'file_id'")
     if part.file_id is not None:
         return {"type": part.type, "file_id": part.file_id, "image_url": None, "detail": part.detail or "auto"}
     return {"type": part.type, "image_url": part.image_url, "detail": part.detail or "auto"}

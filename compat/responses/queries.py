@@ -1,51 +1,45 @@
-"""What else the routes of stored responses take and give: queries, pages of input, deletions, counts."""
+"""The other routes of stored responses: query parameters, pages of items, deletions, token counts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.responses.reply import InputTokenCount, Response, ResponseDeleted, ResponseItemList
 from compat.responses.request import IMAGE_URLS, LOGPROBS
 
 
 def parse_include(include: Sequence[str] | None) -> frozenset[str]:
-    """What a reply is to carry besides.
+    """The optional parts of a reply.
 
     Raises:
-        RequestError: Something that no reply of this server carries.
+        RequestError: One that this server does not have.
     """
     for one in include or ():
         if one not in (LOGPROBS, IMAGE_URLS):
-            raise RequestError(
-                f"Invalid 'include': nothing here has {one[:64]!r}; there are {LOGPROBS} and {IMAGE_URLS}.",
-                param="include",
-                code="invalid_value",
-            )
+            raise invalid("include", f"must be '{LOGPROBS}' or '{IMAGE_URLS}', not {one[:64]!r}")
     return frozenset(include or ())
 
 
 def check_query(include: Sequence[str] | None, stream: bool, starting_after: int | None, obfuscation: bool) -> None:
-    """Refuses what a retrieval cannot honour.
+    """Checks the query parameters of a retrieval.
 
     Raises:
-        RequestError: A parameter needs another, or asks for what was decided when the response was made.
+        RequestError: One requires another, or can only be set when the response is created.
     """
     parse_include(include)
     if starting_after is not None and not stream:
-        raise RequestError("starting_after needs stream=true.", param="starting_after")
+        raise invalid("starting_after", "requires 'stream' to be true")
     if obfuscation:
-        raise RequestError(
-            "A stream is repeated as it was: ask for obfuscation when you create it.", param="include_obfuscation"
-        )
+        raise invalid("include_obfuscation", "can only be set in 'stream_options' when the response is created")
 
 
 def check_included(found: Response | Mapping[str, Any], include: Sequence[str] | None) -> None:
-    """Refuses log-probabilities that a response was made without.
+    """Checks that a response has the log probabilities that are requested.
 
     Raises:
-        RequestError: It has text, and no log-probabilities to it.
+        RequestError: It has text without log probabilities.
     """
     if LOGPROBS not in (include or ()):
         return
@@ -53,11 +47,11 @@ def check_included(found: Response | Mapping[str, Any], include: Sequence[str] |
     items: list[dict[str, Any]] = msgspec.to_builtins(output)
     texts = [part for item in items if item["type"] == "message" for part in item["content"]]
     if any(part["text"] and not part["logprobs"] for part in texts):
-        raise RequestError("This response was made without log-probabilities.", param="include")
+        raise invalid("include", f"the response has no log probabilities; include '{LOGPROBS}' when creating it")
 
 
 def render_page(found: Sequence[dict[str, Any]], *, has_more: bool, include: frozenset[str]) -> ResponseItemList:
-    """A page of input items; images without their data, unless that is asked for."""
+    """A page of input items. Image data is only present if included."""
     if IMAGE_URLS not in include:
         for item in found:
             for part in item["content"] if item["type"] == "message" else ():
@@ -68,10 +62,10 @@ def render_page(found: Sequence[dict[str, Any]], *, has_more: bool, include: fro
 
 
 def render_deleted(response_id: str) -> ResponseDeleted:
-    """A response that is gone."""
+    """A deleted response."""
     return ResponseDeleted(response_id)
 
 
 def render_count(tokens: int) -> InputTokenCount:
-    """How many tokens a model would read."""
+    """The number of prompt tokens."""
     return InputTokenCount(tokens)

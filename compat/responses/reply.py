@@ -1,19 +1,19 @@
-"""What a response looks like on the wire: the object, its output items, and the events of its stream."""
+"""OpenAI's schemas of a response: the object, its output items, and the events of its stream."""
 
 from typing import Any, Literal
 
 from adapters.base import TextDone, TokenLogprob
 from compat.errors import WireError
+from compat.logprobs import IMPOSSIBLE
 from compat.wire import Timings, WireReply
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
-IMPOSSIBLE = -9999.0
 UNFINISHED: tuple[ResponseStatus, ...] = ("queued", "in_progress")
 
 
 class TopLogprob(WireReply):
-    """One of the likeliest tokens of a place."""
+    """One of the most likely tokens at a position."""
 
     token: str
     bytes: list[int]
@@ -21,7 +21,7 @@ class TopLogprob(WireReply):
 
 
 class Logprob(WireReply):
-    """A written token and how likely it was."""
+    """A generated token and its log probability."""
 
     token: str
     bytes: list[int]
@@ -39,7 +39,7 @@ class ResponseOutputText(WireReply):
 
 
 class ReasoningTextPart(WireReply):
-    """What the model thought."""
+    """The model's reasoning."""
 
     text: str
     type: str = "reasoning_text"
@@ -56,7 +56,7 @@ class ResponseOutputMessage(WireReply):
 
 
 class ResponseReasoningItem(WireReply):
-    """What the model thought before it went on."""
+    """The model's reasoning."""
 
     id: str
     status: ItemStatus
@@ -66,7 +66,7 @@ class ResponseReasoningItem(WireReply):
 
 
 class ResponseFunctionToolCall(WireReply):
-    """A call that the model asks for."""
+    """A tool call of the model."""
 
     id: str
     call_id: str
@@ -80,15 +80,15 @@ OutputItem = ResponseOutputMessage | ResponseReasoningItem | ResponseFunctionToo
 
 
 class InputTokensDetails(WireReply):
-    """Of the tokens that were read."""
+    """Details of `input_tokens`."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
-    """Nobody pays for writing the cache here."""
+    """Writing the cache is not billed here."""
 
 
 class OutputTokensDetails(WireReply):
-    """Of the tokens that were written."""
+    """Details of `output_tokens`."""
 
     reasoning_tokens: int
 
@@ -119,7 +119,7 @@ class IncompleteDetails(WireReply):
 
 
 class Response(WireReply):
-    """A response: what was asked for, and what came of it. `timings` is ours."""
+    """A response. `timings` is an extension."""
 
     id: str
     created_at: int
@@ -145,7 +145,7 @@ class Response(WireReply):
     truncation: str
     user: str | None
     output: list[Any]
-    """Of `OutputItem`; items that come from the store are dictionaries."""
+    """Of `OutputItem`; stored items are dictionaries."""
     error: ResponseError | None = None
     incomplete_details: IncompleteDetails | None = None
     usage: ResponseUsage | None = None
@@ -156,7 +156,7 @@ class Response(WireReply):
 
 
 class ResponseDeleted(WireReply):
-    """A response that is gone."""
+    """A deleted response."""
 
     id: str
     object: str = "response"
@@ -174,22 +174,22 @@ class ResponseItemList(WireReply):
 
 
 class InputTokenCount(WireReply):
-    """How many tokens a model would read."""
+    """The number of prompt tokens."""
 
     input_tokens: int
     object: str = "response.input_tokens"
 
 
 class ResponseEvent(WireReply):
-    """What all events of a stream bear."""
+    """The fields of all events."""
 
     type: str
     sequence_number: int
-    """From 0, one more each time: where a stream that broke off can be taken up again."""
+    """Consecutive from 0. A client can resume an interrupted stream after any of them."""
 
 
 class ResponseLifecycleEvent(ResponseEvent):
-    """response.created, queued, in_progress, completed, incomplete, failed: the whole response as it is now."""
+    """response.created, queued, in_progress, completed, incomplete, failed: the response at that time."""
 
     response: Response
 
@@ -219,7 +219,7 @@ class ResponseDeltaEvent(ResponseEvent, omit_defaults=True):
     content_index: int | None = None
     logprobs: list[Logprob] | None = None
     obfuscation: str | None = None
-    """Random padding that hides the piece's length from who sees only the encrypted stream."""
+    """Random padding that hides the delta's length from observers of the encrypted stream."""
 
 
 class ResponseTextDoneEvent(ResponseEvent):
@@ -263,7 +263,7 @@ def render_usage(done: TextDone) -> ResponseUsage:
 
 
 def render_logprobs(tokens: tuple[TokenLogprob, ...]) -> list[Logprob]:
-    """Log-probabilities as responses carry them."""
+    """Log probabilities in the format of responses."""
     return [
         Logprob(
             token=token.chosen.token,
@@ -276,12 +276,12 @@ def render_logprobs(tokens: tuple[TokenLogprob, ...]) -> list[Logprob]:
 
 
 def _finite(logprob: float | None) -> float:
-    """What OpenAI writes, -9999, for a token that is next to impossible; JSON has no infinity."""
+    """OpenAI's value, -9999, for a token of nearly zero probability; JSON has no infinity."""
     return IMPOSSIBLE if logprob is None or logprob < IMPOSSIBLE else logprob
 
 
 def render_error(error: WireError) -> ResponseError:
-    """Why a response failed, under the nearest of the codes that OpenAI's clients know."""
+    """Why a response failed, with the closest of the codes that OpenAI's clients know."""
     if error.code == "invalid_media":
         code = "invalid_image"
     elif error.code == "model_busy":

@@ -1,8 +1,4 @@
-"""POST /v1/responses: the request, parsed; and what of a response is known before any work.
-
-Items are in `responses_input.py`, the conversation that they make in `responses_conversation.py`, tools and formats in
-`responses_tools.py`, replies in `responses_reply.py`, the stream in `responses_writer.py`.
-"""
+"""POST /v1/responses: schema and parse of the request, and the initial response."""
 
 import re
 import time
@@ -10,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from adapters.base import TextRequest
 from adapters.errors import AdapterError
-from compat.errors import RequestError
+from compat.errors import invalid, missing
 from compat.responses.input import Item, ResponseInput, parse_input
 from compat.responses.reply import Response
 from compat.responses.tools import (
@@ -24,50 +20,43 @@ from compat.responses.tools import (
     TextConfig,
     ToolChoice,
     parse_tools,
-    shown_choice,
-    shown_format,
-    shown_tool,
+    render_text_config,
+    render_tool,
+    render_tool_choice,
 )
-from compat.wire import WireRequest, new_id, validate
+from compat.wire import WireRequest, max_entries, new_id, validate
 
 MAX_LABEL = 512
-"""Characters of a label of the caller's own."""
+"""Characters of a label."""
 LOGPROBS = "message.output_text.logprobs"
 IMAGE_URLS = "message.input_image.image_url"
 Includable = Literal["message.output_text.logprobs", "message.input_image.image_url"]
-"""What a reply can carry besides; the others of OpenAI's belong to tools of its own, or need its keys."""
-
-
-def _few(value: Any) -> Any:
-    """Pydantic would look at all of a million entries before it counts them."""
-    if isinstance(value, dict) and len(value) > 16:  # pyright: ignore[reportUnknownArgumentType] - JSON
-        raise ValueError("at most 16 entries")
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+"""Optional parts of a reply. OpenAI's other values belong to its server-side tools or to encryption."""
 
 
 Label = Annotated[str, Field(max_length=MAX_LABEL)]
-Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Label], BeforeValidator(_few)]
+Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Label], max_entries(16)]
 
 
 class Reasoning(WireRequest):
-    """How a model that thinks first is to think."""
+    """Options of a reasoning model."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
     context: Literal["auto"] | None = None
     mode: Literal["standard"] | None = None
     summary: None = None
-    """Thoughts are shown as they are; nobody sums them up."""
+    """Not supported: replies contain the reasoning itself."""
     generate_summary: None = None
 
 
 class ResponseStreamOptions(WireRequest):
-    """What else a stream carries."""
+    """Options of the stream."""
 
     include_obfuscation: bool | None = None
 
 
 class PromptFields(WireRequest):
-    """What the model gets to read: the fields that creating and counting share."""
+    """The fields that determine the prompt, for creating a response and for counting its tokens."""
 
     model: Annotated[str, Field(max_length=256)]
     conversation: None = None
@@ -89,7 +78,7 @@ class InputTokenCountRequest(PromptFields):
 
 
 class ResponseCreateRequest(PromptFields):
-    """The body of POST /v1/responses, as far as this server honours it."""
+    """The body of POST /v1/responses, as far as this server supports it."""
 
     access_programs: None = None
     background: bool | None = None
@@ -99,16 +88,16 @@ class ResponseCreateRequest(PromptFields):
     include: Annotated[list[Includable], Field(max_length=16)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    """Of OpenAI's built-in tools; here are none, so none are called."""
+    """Limits OpenAI's server-side tools; this server has none."""
     metadata: Metadata | None = None
     moderation: None = None
     prompt: None = None
     prompt_cache_key: Label | None = None
-    """The caller's own label; every prompt's prefix is cached anyway."""
+    """The caller's label; has no effect, since every prompt's prefix is cached."""
     prompt_cache_options: None = None
     prompt_cache_retention: Literal["in_memory"] | None = None
     safety_identifier: Label | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
     service_tier: Literal["auto", "default"] | None = None
     store: bool | None = None
     stream: bool | None = None
@@ -117,12 +106,12 @@ class ResponseCreateRequest(PromptFields):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     user: Label | None = None
-    """The caller's own label; nothing depends on it."""
+    """The caller's label; has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseCall:
-    """A parsed request. Its conversation is yet to be put together, because parts of it may be stored."""
+    """A parsed request. Its conversation may have stored parts, so it is built later."""
 
     model: str
     items: tuple[Item, ...]
@@ -135,12 +124,12 @@ class ResponseCall:
     background: bool = False
     store: bool = False
     obfuscate: bool = False
-    shown: Mapping[str, Any] | None = None
+    echoed: Mapping[str, Any] | None = None
     """The fields of `Response` that repeat the request."""
 
 
 def parse(body: Mapping[str, Any]) -> ResponseCall:
-    """The response that a JSON body asks for.
+    """The request behind a JSON body.
 
     Raises:
         RequestError: 400, naming the field at fault.
@@ -148,9 +137,9 @@ def parse(body: Mapping[str, Any]) -> ResponseCall:
     wire = validate(ResponseCreateRequest, body)
     store = wire.store is not False
     if wire.background and not store:
-        raise RequestError("A background response must be stored, or nobody could fetch it.", param="store")
+        raise invalid("store", "must be true when 'background' is true")
     if wire.stream_options is not None and not wire.stream:
-        raise RequestError("stream_options needs stream: true.", param="stream_options")
+        raise invalid("stream_options", "requires 'stream' to be true")
     request = TextRequest(
         max_tokens=wire.max_output_tokens,
         temperature=1.0 if wire.temperature is None else wire.temperature,
@@ -169,12 +158,12 @@ def parse(body: Mapping[str, Any]) -> ResponseCall:
         background=bool(wire.background),
         store=store,
         obfuscate=wire.stream_options is not None and bool(wire.stream_options.include_obfuscation),
-        shown=_shown(wire, request),
+        echoed=_echoed(wire, request),
     )
 
 
 def parse_count(body: Mapping[str, Any]) -> ResponseCall:
-    """The prompt whose tokens a JSON body wants counted. Raises as `parse`."""
+    """The request to count a prompt's tokens. Raises as `parse`."""
     wire = validate(InputTokenCountRequest, body)
     fields: dict[str, Any] = {**_prompt(wire), "output": "text", "schema": None}
     request = TextRequest(max_tokens=1, temperature=0.0, top_p=1.0, **fields)
@@ -191,7 +180,7 @@ def parse_count(body: Mapping[str, Any]) -> ResponseCall:
 def _items(wire: PromptFields) -> tuple[Item, ...]:
     items = parse_input(wire.input)
     if not items and wire.previous_response_id is None:
-        raise RequestError("Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+        raise missing("input")
     return items
 
 
@@ -215,7 +204,7 @@ def _logprobs(wire: ResponseCreateRequest) -> int | None:
     return None
 
 
-def _shown(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]:
+def _echoed(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]:
     effort = None if wire.reasoning is None else wire.reasoning.effort
     return {
         "background": bool(wire.background),
@@ -230,9 +219,9 @@ def _shown(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]:
         "reasoning": {"effort": effort, "summary": None},
         "safety_identifier": wire.safety_identifier,
         "temperature": request.temperature,
-        "text": shown_format(wire.text),
-        "tool_choice": shown_choice(wire.tool_choice),
-        "tools": [shown_tool(tool) for tool in wire.tools or ()],
+        "text": render_text_config(wire.text),
+        "tool_choice": render_tool_choice(wire.tool_choice),
+        "tools": [render_tool(tool) for tool in wire.tools or ()],
         "top_logprobs": wire.top_logprobs or 0,
         "top_p": request.top_p,
         "truncation": "auto" if wire.truncation == "auto" else "disabled",
@@ -241,19 +230,19 @@ def _shown(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]:
 
 
 def begin(call: ResponseCall, model: str) -> Response:
-    """The response before any work, queued where it runs in the background."""
+    """The initial response: queued if it runs in the background."""
     return Response(
         id=new_id("resp_"),
         created_at=int(time.time()),
         status="queued" if call.background else "in_progress",
         model=model,
         output=[],
-        **(call.shown or {}),
+        **(call.echoed or {}),
     )
 
 
 def is_id(text: str) -> bool:
-    """Whether a text could be a response's id; what could not be is never looked up."""
+    """Whether a text has the form of a response id; others are not looked up."""
     return _ID.fullmatch(text) is not None
 
 
@@ -267,12 +256,12 @@ PARAMS = {
     "schema": "text.format.schema",
     "reasoning_effort": "reasoning.effort",
 }
-"""What the fields that adapters complain of are called here, where chat calls them otherwise."""
+"""From the names in adapters' errors, which are those of chat, to this route's names."""
 
 
 def own_param(error: AdapterError) -> AdapterError:
-    """The same error, naming its field as this route does."""
+    """The same error with this route's name of the field."""
     name = re.split(r"[.\[]", error.param or "", maxsplit=1)[0]
-    if name in PARAMS:  # what follows counts messages or nests otherwise than this route's fields
+    if name in PARAMS:  # the rest of the path counts messages, or is nested differently
         error.param = PARAMS[name]
     return error

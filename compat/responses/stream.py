@@ -1,14 +1,14 @@
-"""From the events of the seam to a response that grows, and to the frames of its stream, in the order of OpenAI's.
+"""From a model's events to a growing response and the frames of its stream, in OpenAI's order.
 
     created, (queued,) in_progress
       for each output item: output_item.added
-          thoughts:  content_part.added, reasoning_text.delta ..., reasoning_text.done, content_part.done
+          reasoning: content_part.added, reasoning_text.delta ..., reasoning_text.done, content_part.done
           text:      content_part.added, output_text.delta ...,    output_text.done,    content_part.done
           a call:    function_call_arguments.delta ...,            function_call_arguments.done
       output_item.done
     completed | incomplete | failed
 
-One item is open at a time. No `[DONE]` follows: the last of these events is the end, and a stream without it broke off.
+One item is open at a time. No `[DONE]` follows: a stream without the last of these events was interrupted.
 """
 
 import secrets
@@ -44,19 +44,19 @@ from compat.usage import render_timings
 from compat.wire import new_id
 
 OBFUSCATED_LENGTH = 16
-"""Deltas are padded to multiples of so many characters."""
+"""Deltas are padded to multiples of this number of characters."""
 
 
 class ResponseWriter:
-    """Writes one response. Each method returns the frames that its call adds to the stream."""
+    """Writes one response. Each method returns the frames that it adds to the stream."""
 
     def __init__(self, response: Response, *, streams: bool, obfuscate: bool = False) -> None:
-        """Begins with an empty response.
+        """Starts with an empty response.
 
         Args:
-            response: What is known before any work; it grows with each event.
-            streams: Whether anybody wants frames; without, none are made.
-            obfuscate: Whether deltas are padded.
+            response: The initial response; it grows with each event.
+            streams: Whether to make frames.
+            obfuscate: Whether to pad deltas.
         """
         self.response = response
         self.finished = False
@@ -66,22 +66,22 @@ class ResponseWriter:
         self._sequence = 0
         self._frames: list[bytes] = []
         self._item: OutputItem | None = None
-        self._pieces: list[str] = []
+        self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._call_index = -1
 
     def created(self) -> list[bytes]:
-        """The response exists, queued or in progress."""
+        """The response was created, queued or in progress."""
         self._lifecycle("response.created")
         if self.response.status == "queued":
             self._lifecycle("response.queued")
-        return self._taken()
+        return self._take_frames()
 
     def began(self) -> list[bytes]:
-        """The model has begun."""
+        """The model has started."""
         self.response.status = "in_progress"
         self._lifecycle("response.in_progress")
-        return self._taken()
+        return self._take_frames()
 
     def add(self, event: TextEvent) -> list[bytes]:
         """The next event of `TextAdapter.generate`."""
@@ -89,30 +89,30 @@ class ResponseWriter:
             self._complete(event)
         else:
             self._grow(event)
-        return self._taken()
+        return self._take_frames()
 
     def fail(self, error: WireError) -> list[bytes]:
-        """The work broke off; what was written until then stays, marked as incomplete."""
+        """The model failed. The output so far is kept and marked as incomplete."""
         self.response.error = render_error(error)
-        return self._break_off("failed")
+        return self._interrupt("failed")
 
     def cancel(self) -> list[bytes]:
-        """The client wants no more. OpenAI has no event of that name: `response.failed` tells with its status."""
-        return self._break_off("cancelled")
+        """The client cancelled. OpenAI has no such event, so `response.failed` is sent, with this status."""
+        return self._interrupt("cancelled")
 
     def ended(self, first: int) -> list[bytes]:
-        """The stream of a response that has ended, where nothing but the response is known any more.
+        """The end of the stream of a response whose earlier events are no longer known.
 
         Args:
-            first: The sequence number that is due; 0: the stream is read from its beginning.
+            first: The next sequence number; 0 if the stream is read from its start.
         """
         self._sequence = first
         if first == 0:
             self._lifecycle("response.created")
         self._lifecycle("response.failed")
-        return self._taken()
+        return self._take_frames()
 
-    def _break_off(self, status: Any) -> list[bytes]:
+    def _interrupt(self, status: Any) -> list[bytes]:
         item = self._item
         if item is not None:
             self._fill(item, "incomplete")
@@ -120,7 +120,7 @@ class ResponseWriter:
             self._item = None
         self.response.status = status
         self._finish("response.failed")
-        return self._taken()
+        return self._take_frames()
 
     def _complete(self, done: TextDone) -> None:
         reason = self.response.incomplete_details
@@ -137,19 +137,19 @@ class ResponseWriter:
             if not isinstance(self._item, ResponseReasoningItem):
                 self._close()
                 self._open_reasoning()
-            self._piece("response.reasoning_text.delta", delta.reasoning)
+            self._delta("response.reasoning_text.delta", delta.reasoning)
         if delta.text or (delta.logprobs and isinstance(self._item, ResponseOutputMessage)):
             if not isinstance(self._item, ResponseOutputMessage):
                 self._close()
                 self._open_message()
             self._logprobs += delta.logprobs
-            self._piece("response.output_text.delta", delta.text, delta.logprobs)
+            self._delta("response.output_text.delta", delta.text, delta.logprobs)
         for call in delta.tool_calls:
             if not isinstance(self._item, ResponseFunctionToolCall) or call.index != self._call_index:
                 self._close()
                 self._open_call(call)
             if call.arguments:
-                self._piece("response.function_call_arguments.delta", call.arguments)
+                self._delta("response.function_call_arguments.delta", call.arguments)
         if delta.finish_reason in ("length", "content_filter"):
             reason = "max_output_tokens" if delta.finish_reason == "length" else "content_filter"
             self.response.incomplete_details = IncompleteDetails(reason)
@@ -171,13 +171,13 @@ class ResponseWriter:
         self._open(ResponseFunctionToolCall(new_id("fc_"), call_id, call.name, "", status="in_progress"))
 
     def _open(self, item: OutputItem) -> None:
-        self._item, self._pieces, self._logprobs = item, [], []
+        self._item, self._texts, self._logprobs = item, [], []
         self._emit(
             ResponseOutputItemEvent, "response.output_item.added", output_index=len(self.response.output), item=item
         )
 
-    def _piece(self, kind: str, delta: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
-        self._pieces.append(delta)
+    def _delta(self, kind: str, delta: str, logprobs: tuple[TokenLogprob, ...] = ()) -> None:
+        self._texts.append(delta)
         if not self._streams:
             return
         fields: dict[str, Any] = {"delta": delta}
@@ -187,27 +187,33 @@ class ResponseWriter:
             fields["logprobs"] = render_logprobs(logprobs)
         if self._obfuscate:
             fields["obfuscation"] = secrets.token_urlsafe(OBFUSCATED_LENGTH)[: -len(delta) % OBFUSCATED_LENGTH]
-        self._emit(ResponseDeltaEvent, kind, **self._place(), **fields)
+        self._emit(ResponseDeltaEvent, kind, **self._position(), **fields)
 
     def _close(self, status: ItemStatus = "completed") -> None:
         item = self._item
         if item is None:
             return
         self._fill(item, status)
-        text = "".join(self._pieces)
+        text = "".join(self._texts)
         if isinstance(item, ResponseFunctionToolCall):
             done = "response.function_call_arguments.done"
             self._emit(
-                ResponseFunctionCallArgumentsDoneEvent, done, **self._place(), name=item.name, arguments=item.arguments
+                ResponseFunctionCallArgumentsDoneEvent,
+                done,
+                **self._position(),
+                name=item.name,
+                arguments=item.arguments,
             )
         elif isinstance(item, ResponseReasoningItem):
             done = "response.reasoning_text.done"
-            self._emit(ResponseReasoningTextDoneEvent, done, **self._place(), content_index=0, text=text)
+            self._emit(ResponseReasoningTextDoneEvent, done, **self._position(), content_index=0, text=text)
             self._part("done", item.content[0])
         else:
             part = item.content[0]
             done = "response.output_text.done"
-            self._emit(ResponseTextDoneEvent, done, **self._place(), content_index=0, text=text, logprobs=part.logprobs)
+            self._emit(
+                ResponseTextDoneEvent, done, **self._position(), content_index=0, text=text, logprobs=part.logprobs
+            )
             self._part("done", part)
         index = len(self.response.output)
         self._emit(ResponseOutputItemEvent, "response.output_item.done", output_index=index, item=item)
@@ -215,8 +221,8 @@ class ResponseWriter:
         self._item = None
 
     def _fill(self, item: OutputItem, status: ItemStatus) -> None:
-        """Puts what was collected into the open item."""
-        text, item.status = "".join(self._pieces), status
+        """Puts the collected text into the open item."""
+        text, item.status = "".join(self._texts), status
         if isinstance(item, ResponseFunctionToolCall):
             item.arguments = text
         elif isinstance(item, ResponseReasoningItem):
@@ -224,13 +230,13 @@ class ResponseWriter:
         else:
             item.content = [ResponseOutputText(text, render_logprobs(tuple(self._logprobs)), [])]
 
-    def _place(self) -> dict[str, Any]:
+    def _position(self) -> dict[str, Any]:
         assert self._item is not None
         return {"item_id": self._item.id, "output_index": len(self.response.output)}
 
     def _part(self, what: str, part: ResponseOutputText | ReasoningTextPart) -> None:
         self._emit(
-            ResponseContentPartEvent, f"response.content_part.{what}", **self._place(), content_index=0, part=part
+            ResponseContentPartEvent, f"response.content_part.{what}", **self._position(), content_index=0, part=part
         )
 
     def _lifecycle(self, kind: str) -> None:
@@ -243,12 +249,12 @@ class ResponseWriter:
         self._lifecycle(kind)
 
     def _emit(self, event: type[ResponseEvent], kind: str, **fields: Any) -> None:
-        """Encoded at once: what the event shows goes on growing."""
+        """Encodes immediately, because the objects of the event keep growing."""
         if self._streams:
             made = event(type=kind, sequence_number=self._sequence, **fields)
             self._frames.append(sse.frame(made, event=kind))
         self._sequence += 1
 
-    def _taken(self) -> list[bytes]:
+    def _take_frames(self) -> list[bytes]:
         frames, self._frames = self._frames, []
         return frames

@@ -1,20 +1,20 @@
-"""Tools and text formats of a response: flatter than chat's, and the same to the seam."""
+"""Tools and text formats of a response, from OpenAI's schemas to the adapter contract."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
 from adapters.base import Tool
-from compat.errors import RequestError
-from compat.wire import WireRequest
+from compat.errors import invalid
+from compat.wire import WireRequest, first_repeated
 
 MAX_TOOLS = 128
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
 class FunctionTool(WireRequest):
-    """A function that the model may ask to have called."""
+    """A function that the model may call."""
 
     type: Literal["function"]
     name: Name
@@ -35,30 +35,16 @@ class ToolChoiceFunction(WireRequest):
 
 
 class ToolChoiceAllowed(WireRequest):
-    """The functions that may, or of which one must be called, out of `tools`."""
+    """The subset of `tools` that may be called, or of which one must be called."""
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
     tools: Annotated[list[ToolChoiceFunction], Field(min_length=1, max_length=MAX_TOOLS, fail_fast=True)]
 
 
-def _choice_kind(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "as_word"
-    kind: Any = value.get("type") if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - JSON
-    return kind if kind in ("function", "allowed_tools") else None
-
-
-ToolChoice = Annotated[
-    Annotated[Literal["auto", "none", "required"], Tag("as_word")]
-    | Annotated[ToolChoiceFunction, Tag("function")]
-    | Annotated[ToolChoiceAllowed, Tag("allowed_tools")],
-    Discriminator(
-        _choice_kind,
-        custom_error_type="tool_choice",
-        custom_error_message="write auto, none, required, or an object of the type function or allowed_tools",
-    ),
-]
+ToolChoice = (
+    Literal["auto", "none", "required"] | Annotated[ToolChoiceFunction | ToolChoiceAllowed, Field(discriminator="type")]
+)
 
 
 class TextFormat(WireRequest):
@@ -74,7 +60,7 @@ class JsonObjectFormat(WireRequest):
 
 
 class JsonSchemaFormat(WireRequest):
-    """JSON that fits a schema."""
+    """JSON that matches a schema."""
 
     type: Literal["json_schema"]
     name: Name
@@ -84,33 +70,32 @@ class JsonSchemaFormat(WireRequest):
 
 
 class TextConfig(WireRequest):
-    """What the text of an answer must be."""
+    """The format of the answer's text."""
 
     format: Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")] | None = None
     verbosity: Literal["medium"] | None = None
-    """How much a model says is its own; there is no other."""
+    """Models have no other verbosity."""
 
 
 def parse_tools(given: Sequence[FunctionTool], choice: ToolChoice | None) -> tuple[tuple[Tool, ...], str]:
-    """The tools and the choice among them, as the seam has them.
+    """The tools and the choice among them, in the adapter contract.
 
     Raises:
-        RequestError: Two tools bear the same name, or the choice names one that is not there.
+        RequestError: Two tools have the same name, or the choice names one that is not in `tools`.
     """
     names = {tool.name for tool in given}
-    if len(names) < len(given):
-        raise RequestError("Two tools bear the same name.", param="tools")
+    if (index := first_repeated(tool.name for tool in given)) is not None:
+        raise invalid(f"tools[{index}].name", f"an earlier tool is named '{given[index].name}', too")
     if not given and choice not in (None, "auto", "none"):
-        raise RequestError("tool_choice asks for a tool, but there are no tools.", param="tool_choice")
-    chosen = (
-        {choice.name}
-        if isinstance(choice, ToolChoiceFunction)
-        else {tool.name for tool in choice.tools}
-        if isinstance(choice, ToolChoiceAllowed)
-        else names
-    )
-    if missing := sorted(chosen - names):
-        raise RequestError(f"There is no tool {missing[0]!r} in tools.", param="tool_choice")
+        raise invalid("tool_choice", "requires 'tools', which the request does not have")
+    chosen = names
+    if isinstance(choice, ToolChoiceFunction):
+        chosen = {choice.name}
+        _check_named("tool_choice.name", choice.name, names)
+    elif isinstance(choice, ToolChoiceAllowed):
+        chosen = {tool.name for tool in choice.tools}
+        for index, tool in enumerate(choice.tools):
+            _check_named(f"tool_choice.tools[{index}].name", tool.name, names)
     allowed = names if isinstance(choice, ToolChoiceFunction) else chosen
     tools = tuple(
         Tool(tool.name, tool.description or "", tool.parameters or {}, strict=bool(tool.strict))
@@ -124,8 +109,13 @@ def parse_tools(given: Sequence[FunctionTool], choice: ToolChoice | None) -> tup
     return tools, choice.mode if isinstance(choice, ToolChoiceAllowed) else choice or "auto"
 
 
-def shown_tool(tool: FunctionTool) -> dict[str, Any]:
-    """A tool as a response repeats it."""
+def _check_named(param: str, name: str, names: Collection[str]) -> None:
+    if name not in names:
+        raise invalid(param, f"'tools' has no tool named {name[:64]!r}")
+
+
+def render_tool(tool: FunctionTool) -> dict[str, Any]:
+    """A tool as the response shows it."""
     return {
         "type": tool.type,
         "name": tool.name,
@@ -135,13 +125,13 @@ def shown_tool(tool: FunctionTool) -> dict[str, Any]:
     }
 
 
-def shown_choice(choice: ToolChoice | None) -> str | dict[str, Any]:
-    """The choice as a response repeats it."""
+def render_tool_choice(choice: ToolChoice | None) -> str | dict[str, Any]:
+    """The choice as the response shows it."""
     return (choice or "auto") if isinstance(choice, str | None) else choice.model_dump()
 
 
-def shown_format(config: TextConfig | None) -> dict[str, Any]:
-    """The text's configuration as a response repeats it."""
+def render_text_config(config: TextConfig | None) -> dict[str, Any]:
+    """The text configuration as the response shows it."""
     chosen = None if config is None else config.format
     form = {"type": "text"} if chosen is None else chosen.model_dump(by_alias=True)
     return {"format": form, "verbosity": "medium"}

@@ -7,18 +7,18 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from adapters.base import Keyframe, Media, VideoRequest
-from compat.errors import RequestError
+from compat.errors import invalid, missing
 from compat.media import parse_data_url
-from compat.videos.fields import MAX_FRAMES, ShotFields, list_of, shot_of
-from compat.videos.plan import Fields
-from compat.wire import FormRequest, WireRequest, validate
+from compat.videos.fields import MAX_FRAMES, ShotFields, shot_of
+from compat.videos.plan import FieldNames
+from compat.wire import FormRequest, WireRequest, parse_json_field, validate
 
 ENDS = ("start_image", "end_image")
-TRANSITION = Fields((ENDS,), ENDS[:1])
+TRANSITION = FieldNames((ENDS,), ENDS[:1])
 
 
 class KeyframeField(FormRequest):
-    """A picture at one of the video's frames."""
+    """An image at one of the video's frames."""
 
     frame_index: Annotated[int, Field(ge=-MAX_FRAMES, lt=MAX_FRAMES)]
     image: str
@@ -33,34 +33,34 @@ class ImageReference(WireRequest):
 
 
 class VideoCreateRequest(ShotFields):
-    """The body of POST /v1/videos, as form fields or JSON, as far as this server honours it."""
+    """The body of POST /v1/videos, as form fields or JSON, as far as this server supports it."""
 
     input_reference: str | ImageReference | None = None
-    """A data URL, where the image did not come as a file."""
+    """A data URL, if the image is not sent as a file."""
     image_reference: str | ImageReference | None = None
-    """The same, as vLLM-Omni and LiteLLM call it."""
+    """The name of `input_reference` in vLLM-Omni and LiteLLM."""
     keyframes: Annotated[list[KeyframeField], Field(max_length=32)] | None = None
 
     @field_validator("input_reference", "image_reference", mode="before")
     @classmethod
     def _object_from_text(cls, value: Any) -> Any:
-        return list_of(value) if isinstance(value, str) and value.lstrip()[:1] == "{" else value
+        return parse_json_field(value) if isinstance(value, str) and value.lstrip()[:1] == "{" else value
 
     @field_validator("keyframes", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        rows = list_of(value)
-        # Elsewhere the frame's field is called `index`.
+        rows = parse_json_field(value)
+        # Other servers call the field `index`.
         return [_renamed(row) for row in rows] if isinstance(rows, list) else rows  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
 
 
 def parse(body: Mapping[str, Any], reference: Media | None, defaults: Mapping[str, Any]) -> VideoRequest:
-    """The video that a body asks for.
+    """The video of a request.
 
     Args:
         body: The JSON object, or the form's fields from `wire.flatten`.
-        reference: The image that came as the file `input_reference`, for the first frame.
-        defaults: The model's own `width`, `height`, `num_frames`, `fps` and so on, where it has any.
+        reference: The file `input_reference`, for the first frame.
+        defaults: The model's own `width`, `height`, `num_frames`, `fps` and so on, if it has any.
 
     Raises:
         RequestError: 400, naming the field at fault.
@@ -68,16 +68,16 @@ def parse(body: Mapping[str, Any], reference: Media | None, defaults: Mapping[st
     wire = validate(VideoCreateRequest, body)
     shot = shot_of(wire, defaults)
     keyframes = _keyframes(wire, reference)
-    _check_places(keyframes, len(wire.keyframes or ()), shot.num_frames)
+    _check_frames(keyframes, len(wire.keyframes or ()), shot.num_frames)
     return replace(shot, keyframes=keyframes)
 
 
 def parse_transition(body: Mapping[str, Any], images: Mapping[str, Media], defaults: Mapping[str, Any]) -> VideoRequest:
-    """The one shot from a picture to another.
+    """The shot of a transition between two images.
 
     Args:
-        body: The fields of a create, and `start_image` and `end_image` as data URLs where they are no files.
-        images: Those that came as files.
+        body: The fields of a create, and `start_image` and `end_image` as data URLs if they are not files.
+        images: The images that were sent as files.
         defaults: The model's own.
 
     Raises:
@@ -85,30 +85,31 @@ def parse_transition(body: Mapping[str, Any], images: Mapping[str, Media], defau
     """
     for name in ("keyframes", "input_reference"):
         if name in body:
-            raise RequestError(f"A transition has its two images, and no '{name}'.", param=name)
+            raise invalid(name, "is not allowed in a transition; send 'start_image' and 'end_image'")
     request = parse({name: value for name, value in body.items() if name not in ENDS}, None, defaults)
     if request.num_frames < 2:
-        raise RequestError("A transition has two frames at least.", param="num_frames")
+        raise invalid("num_frames", "must be at least 2 in a transition")
     start, end = (_image(name, body, images) for name in ENDS)
     return replace(request, keyframes=(Keyframe(start, 0), Keyframe(end, -1)))
 
 
-def fields(body: Mapping[str, Any], request: VideoRequest) -> Fields:
-    """Where the pictures of a request came in that `parse` has made of a body."""
+def fields(body: Mapping[str, Any], request: VideoRequest) -> FieldNames:
+    """The fields with the images of a request."""
     reference = "image_reference" if body.get("image_reference") is not None else "input_reference"
-    rows = list_of(body.get("keyframes")) or ()
+    rows = parse_json_field(body.get("keyframes")) or ()
     others = ("keyframes",) * len(rows)
-    return Fields((((reference,) if len(request.keyframes) > len(rows) else ()) + others,), ("input_reference",))
+    return FieldNames((((reference,) if len(request.keyframes) > len(rows) else ()) + others,), ("input_reference",))
 
 
 def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyframe, ...]:
-    shown = [] if reference is None else [reference]
+    references = [] if reference is None else [reference]
     for param, given in (("input_reference", wire.input_reference), ("image_reference", wire.image_reference)):
         if given is not None:
-            shown.append(parse_data_url(given if isinstance(given, str) else given.image_url, param=param))
-        if len(shown) > 1:
-            raise RequestError("Send one reference image.", param=param)
-    first = tuple(map(Keyframe, shown))
+            url, where = (given, param) if isinstance(given, str) else (given.image_url, f"{param}.image_url")
+            references.append(parse_data_url(url, param=where))
+        if len(references) > 1:
+            raise invalid(param, "a reference image was already sent; send only one")
+    first = tuple(map(Keyframe, references))
     others = tuple(
         Keyframe(parse_data_url(one.image, param=f"keyframes[{i}].image"), one.frame_index, one.strength)
         for i, one in enumerate(wire.keyframes or ())
@@ -116,33 +117,27 @@ def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyfr
     return first + others
 
 
-def _check_places(keyframes: Sequence[Keyframe], rows: int, num_frames: int) -> None:
-    """Each at a frame of the video, and no two at one; the last `rows` of them came as `keyframes`."""
+def _check_frames(keyframes: Sequence[Keyframe], rows: int, num_frames: int) -> None:
+    """Checks that keyframes are at different frames of the video. The last `rows` of them were sent as `keyframes`."""
     taken = {0} if len(keyframes) > rows else set[int]()
     for number, index in enumerate(keyframe.frame_index for keyframe in keyframes[len(keyframes) - rows :]):
         param = f"keyframes[{number}].frame_index"
         if not -num_frames <= index < num_frames:
-            raise RequestError(
-                f"Invalid '{param}': the video has {num_frames} frames, {-num_frames} to {num_frames - 1}.",
-                param=param,
-                code="invalid_value",
-            )
-        place = index % num_frames
-        if place in taken:
-            raise RequestError(f"Invalid '{param}': frame {place} has a picture already.", param=param)
-        taken.add(place)
+            raise invalid(param, f"must be {-num_frames} to {num_frames - 1} in a video of {num_frames} frames")
+        frame = index % num_frames
+        if frame in taken:
+            raise invalid(param, f"frame {frame} already has an image")
+        taken.add(frame)
 
 
 def _image(name: str, body: Mapping[str, Any], images: Mapping[str, Media]) -> Media:
     url = body.get(name)
     if name in images and url is None:
         return images[name]
+    if url is None:
+        raise missing(name)
     if not isinstance(url, str) or name in images:
-        raise RequestError(
-            f"Send '{name}' once, as a file or a data URL.",
-            param=name,
-            code=None if name in images else "missing_required_parameter",
-        )
+        raise invalid(name, "must be sent once, as a file or as a data URL")
     return parse_data_url(url, param=name)
 
 

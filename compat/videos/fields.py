@@ -1,25 +1,24 @@
-"""What all requests for videos share: fields, limits, and how lengths are worked out."""
+"""Fields and limits that all video requests share, and the length of a shot."""
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from adapters.base import VideoRequest
-from compat.errors import RequestError
+from compat.errors import invalid
 from compat.images.generations import Guidance, Prompt, Seed, Side, Steps, check_size
 from compat.wire import FormRequest, parse_size
 
 MAX_FRAMES = 1024
-MAX_FILM_FRAMES = 16_384
-"""Of a film of several shots: eleven minutes at 24 frames a second."""
+MAX_VIDEO_FRAMES = 16_384
+"""Of a video of several shots: eleven minutes at 24 frames per second."""
 MAX_SECONDS = 120
 DEFAULT_SECONDS = 4
-"""OpenAI's default of this route, for models without one of their own."""
+"""OpenAI's default, for models without their own."""
 DEFAULT_FPS = 24
 STEP = 8
-"""Models make 8k + 1 frames, or 4k + 1: a shot that must be exact is asked for at the next such length, and cut."""
+"""Models make 8k + 1 or 4k + 1 frames. An exact length is generated at the next such length, and then cut."""
 
 Fps = Annotated[int, Field(ge=1, le=120)]
 Frames = Annotated[int, Field(ge=1, le=MAX_FRAMES)]
@@ -28,7 +27,7 @@ Hint = Annotated[str, Field(max_length=1000)]
 
 
 class MethodFields(FormRequest):
-    """How a model is to work."""
+    """Options of the model."""
 
     model: str | None = None
     num_inference_steps: Steps | None = None
@@ -37,106 +36,94 @@ class MethodFields(FormRequest):
     negative_prompt: Annotated[str, Field(max_length=32_000)] | None = None
 
     def method(self) -> dict[str, Any]:
-        """Those of a `VideoRequest`'s fields that were given."""
+        """The fields of `VideoRequest` that were sent."""
         names = ("num_inference_steps", "guidance_scale", "seed", "negative_prompt")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class SizeFields(MethodFields):
-    """How large a film is, too."""
+    """Options of the model, and the size."""
 
     size: str | None = None
     width: Side | None = None
     height: Side | None = None
 
-    def film(self) -> dict[str, Any]:
-        """Those of a `VideoRequest`'s fields that were given.
+    def given(self) -> dict[str, Any]:
+        """The fields of `VideoRequest` that were sent.
 
         Raises:
-            RequestError: 400, the size is told twice, or reads otherwise than "WIDTHxHEIGHT".
+            RequestError: 400: the size is sent twice, or not as "WIDTHxHEIGHT".
         """
-        told = {name: value for name in ("width", "height") if (value := getattr(self, name)) is not None}
+        sent = {name: value for name in ("width", "height") if (value := getattr(self, name)) is not None}
         if self.size is not None:
             if self.width is not None or self.height is not None:
-                raise RequestError("Send size, or width and height, not both.", param="size")
-            told["width"], told["height"] = parse_size(self.size)
-        return told | self.method()
+                raise invalid("size", "cannot be combined with 'width' and 'height'; send one or the other")
+            sent["width"], sent["height"] = parse_size(self.size)
+        return sent | self.method()
 
 
-class FilmFields(SizeFields):
-    """How fast it is shown, too."""
+class RateFields(SizeFields):
+    """Options of the model, the size, and the frame rate."""
 
     fps: Fps | None = None
 
-    def film(self) -> dict[str, Any]:
-        """As of `SizeFields`."""
-        return super().film() | ({} if self.fps is None else {"fps": self.fps})
+    def given(self) -> dict[str, Any]:
+        """As for `SizeFields`."""
+        return super().given() | ({} if self.fps is None else {"fps": self.fps})
 
 
-class ShotFields(FilmFields):
-    """What one shot of a model is like, too."""
+class ShotFields(RateFields):
+    """All fields of one shot."""
 
     prompt: Prompt
     seconds: Seconds | None = None
     num_frames: Frames | None = None
     motion_hint: Hint | None = None
-    """How things or the camera move; said to the model after the prompt."""
+    """The motion of the camera or the scene; appended to the prompt."""
 
 
 def shot_of(wire: ShotFields, defaults: Mapping[str, Any]) -> VideoRequest:
-    """The shot, without pictures. `num_frames` counts; where only `seconds` are given, they are `seconds * fps + 1`.
+    """The shot without images. Its length is `num_frames`, or `seconds * fps + 1` if only `seconds` is sent.
 
-    Both together set the rate, where none is given; where one is, they must mean the same, as nearly as models film.
+    Both together determine the frame rate if none is sent; otherwise they must agree within a model's step.
 
     Args:
-        wire: What was asked for.
-        defaults: The model's own `width`, `height`, `num_frames`, `fps` and so on, where it has any.
+        wire: The request.
+        defaults: The model's own `width`, `height`, `num_frames`, `fps` and so on, if it has any.
 
     Raises:
         RequestError: 400, naming the field at fault.
     """
-    told = wire.film()
-    fields: dict[str, Any] = {"fps": DEFAULT_FPS, **defaults, **told}
+    sent = wire.given()
+    fields: dict[str, Any] = {"fps": DEFAULT_FPS, **defaults, **sent}
     if wire.num_frames is not None and wire.seconds is not None:
-        if "fps" not in told:
+        if "fps" not in sent:
             fields["fps"] = round((wire.num_frames - 1) / wire.seconds)
         meant = round(wire.seconds * fields["fps"]) + 1
         if not 1 <= fields["fps"] <= 120 or abs(meant - wire.num_frames) > STEP:
-            raise RequestError(
-                f"{wire.num_frames} frames are not {wire.seconds:g} seconds, at the rate that was given or at any from "
-                "1 to 120; send seconds or num_frames.",
-                param="seconds",
+            rate = f"{wire.fps} fps" if wire.fps is not None else "1 to 120 fps"
+            reason = (
+                f"{wire.num_frames} frames do not last {wire.seconds:g} s at {rate}; send 'seconds' or 'num_frames'"
             )
+            raise invalid("seconds", reason)
     if wire.num_frames is not None:
         fields["num_frames"] = wire.num_frames
     elif wire.seconds is not None or "num_frames" not in fields:
         fields["num_frames"] = round((wire.seconds or DEFAULT_SECONDS) * fields["fps"]) + 1
     if not 1 <= fields["num_frames"] <= MAX_FRAMES:
-        raise RequestError(f"A video has at most {MAX_FRAMES} frames.", param="seconds")
-    request = VideoRequest(prompt=directed(wire.prompt, wire.motion_hint), **fields)
+        raise invalid(
+            "seconds", f"is {fields['num_frames']} frames at {fields['fps']} fps; must be 1 to {MAX_FRAMES} frames"
+        )
+    request = VideoRequest(prompt=full_prompt(wire.prompt, wire.motion_hint), **fields)
     check_size(request.width, request.height)
     return request
 
 
-def directed(prompt: str, motion_hint: str | None) -> str:
-    """What the model is told: the prompt, and behind it how things move."""
+def full_prompt(prompt: str, motion_hint: str | None) -> str:
+    """The prompt with the motion hint at its end."""
     return f"{prompt} {motion_hint}" if motion_hint else prompt
 
 
-def next_length(frames: int) -> int:
-    """The least length that models film and that has so many frames."""
+def supported_length(frames: int) -> int:
+    """The smallest length that models can generate with at least this number of frames."""
     return min(-(-(frames - 1) // STEP) * STEP + 1, MAX_FRAMES)
-
-
-def list_of(value: Any) -> Any:
-    """A list, or an object, that may have come as text, in a form field.
-
-    Raises:
-        ValueError: The text is no JSON.
-    """
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueError("as a form field, it must be JSON") from None

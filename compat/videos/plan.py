@@ -1,4 +1,4 @@
-"""What a video job films: shots, and how they become one film. Plain data, kept as JSON beside the job."""
+"""The plan of a video job: shots, and how they are joined. Stored as JSON in the job's row, under these names."""
 
 from dataclasses import dataclass, replace
 
@@ -7,41 +7,41 @@ from adapters.base import VideoRequest
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One call of the model, or a clip that exists already."""
+    """One call of the model, or an existing clip."""
 
     request: VideoRequest | None
-    """None: the clip was there before the job, as its file."""
+    """None for an existing clip, a file of the job."""
     num_frames: int | None = None
-    """Exactly so many frames from its first on go into the film; None: all that were made."""
+    """How many frames the video uses, from the first; None for all."""
     after: int | None = None
-    """The shot whose last frame, as the film has it, is this one's first."""
+    """The shot whose last used frame is this one's first."""
     before: int | None = None
     """The shot whose first frame is this one's last."""
     skip: int = 0
-    """Frames at its beginning that the film leaves out, because the film shows them already."""
+    """Frames at the start that the video leaves out, because the previous shot ends with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole film."""
+    """A whole video."""
 
     shots: tuple[Shot, ...]
-    """In the order in which they are made: a shot names only earlier ones."""
+    """In the order of generation: a shot refers only to earlier ones."""
     order: tuple[int, ...] = (0,)
-    """In the order in which they are shown."""
+    """The shots in the order of the video."""
     remixed_from: str | None = None
-    """The video that this one is a version of."""
+    """The id of the video that this one is a remix of."""
     sound: bool = False
-    """Whether the film has a sound, kept beside the plan; what the film has no room for is left out."""
+    """Whether the job has a soundtrack file, cut to the length of the video."""
 
 
 def single(request: VideoRequest) -> Plan:
-    """A film of one shot, whole."""
+    """A video of one complete shot."""
     return Plan((Shot(request),))
 
 
-def headline(plan: Plan, prompt: str) -> VideoRequest:
-    """What to tell of a film before it is made: its own prompt, its size, and all its frames; no pictures."""
+def summary(plan: Plan, prompt: str) -> VideoRequest:
+    """The whole video as one request: its prompt, its size and all its frames, without images."""
     first = next(shot.request for shot in plan.shots if shot.request is not None)
     frames = sum(
         (shot.num_frames or (shot.request or first).num_frames) - shot.skip
@@ -51,16 +51,16 @@ def headline(plan: Plan, prompt: str) -> VideoRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
-    """What the request's fields are called that a plan's pictures and video came in, for errors that name them."""
+class FieldNames:
+    """The request's fields with a plan's images and video, for errors."""
 
-    pictures: tuple[tuple[str, ...], ...]
-    """For each shot, those of its keyframes."""
+    images: tuple[tuple[str, ...], ...]
+    """For each shot, the fields of its keyframes."""
     first: tuple[str, ...]
-    """For each shot, where its first picture is, or would be."""
+    """For each shot, the field of its first image, even if it was not sent."""
     last: str = "keyframes"
-    """The same of its last one; or whatever has no place for it."""
-    links: str = "video"
-    """What had shots begin or end with frames of others."""
+    """The field of a shot's last image."""
+    joined_by: str = "video"
+    """The field because of which shots start or end with frames of others."""
     source: str = "video"
-    """What is filmed anew."""
+    """The field of the video that is edited."""

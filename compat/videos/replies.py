@@ -1,4 +1,4 @@
-"""What is told of videos: OpenAI's schemas of video jobs and of their events, and what fills them."""
+"""OpenAI's schemas of video jobs and their events, and functions that build them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ POLL_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class VideoState:
-    """What is to be told of a video job."""
+    """The state of a video job."""
 
     id: str
     model: str
     request: VideoRequest
-    """What was asked for; once completed, with the size and length that were really made."""
+    """The request; once completed, with the size and length of the result."""
     created_at: int
     status: Status = "queued"
     progress: int = 0
@@ -39,7 +39,7 @@ class VideoCreateError(WireReply):
 
 
 class Video(WireReply, omit_defaults=True):
-    """A video job. `width` to `timings` are ours."""
+    """A video job. `width`, `height`, `num_frames`, `fps`, `seed` and `timings` are extensions."""
 
     id: str
     object: str
@@ -73,7 +73,7 @@ class VideoList(WireReply):
 
 
 class VideoDeleteResponse(WireReply):
-    """A video that is gone."""
+    """A deleted video."""
 
     id: str
     object: str = "video.deleted"
@@ -81,13 +81,13 @@ class VideoDeleteResponse(WireReply):
 
 
 class VideoEventData(WireReply):
-    """Which video it is."""
+    """The id of the video."""
 
     id: str
 
 
 class VideoEvent(WireReply):
-    """That a video has ended."""
+    """The event of a finished video."""
 
     id: str
     object: str
@@ -97,23 +97,23 @@ class VideoEvent(WireReply):
 
 
 def event_of(event_id: str, video_id: str, status: str, created_at: int) -> VideoEvent:
-    """The event of a video that is completed, or else has failed."""
+    """The event of a completed or failed video."""
     kind = "video.completed" if status == "completed" else "video.failed"
     return VideoEvent(event_id, "event", created_at, kind, VideoEventData(video_id))
 
 
 def no_characters() -> RequestError:
-    """Why there are none."""
+    """The 400 for every request about characters."""
     return RequestError(
-        "Characters are not taken: none of the models here was trained to keep one from video to video. Show who is "
-        "meant in input_reference or keyframes instead.",
+        "Characters are not supported: no model here can keep a character across videos. Send an image of the "
+        "character in 'input_reference' or 'keyframes' instead.",
         param="video",
         code="unsupported_endpoint",
     )
 
 
 def render(state: VideoState) -> Video:
-    """A job as OpenAI's clients expect it."""
+    """A job in OpenAI's schema."""
     request, error = state.request, state.error
     return Video(
         id=state.id,

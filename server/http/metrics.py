@@ -14,7 +14,8 @@ import structlog
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from compat.wire import MAX_SHOWN, ignored
+from compat.validation import MAX_SHOWN
+from compat.wire import ignored
 from server.http.errors import send_error, to_wire_error
 
 log = structlog.get_logger()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from adapters.base import ImagePart, JudgeRequest, Media, Message, Part, TextRequest
 from compat.errors import RequestError
-from compat.media import REMOTE_OFF, Reference
+from compat.media import Reference, remote_urls_off
 from server.outbound.image_fetcher import ImageFetcher
 from server.storage.files import FileStore
 
@@ -89,7 +89,7 @@ class ReferenceResolver:
         if media.file_id:
             return await self._files.media(owner, media.file_id, media.param)
         if media.url not in fetched:
-            raise RequestError(f"Invalid '{media.param}': {REMOTE_OFF}", param=media.param, code="remote_urls_off")
+            raise remote_urls_off(media.param)
         return fetched[media.url]
 
 

@@ -13,6 +13,7 @@ from adapters.catalog.yaml_lines import ConfigurationError
 from adapters.memory.validation import ConfigurationValidation, validate_config
 from compat import configurations
 from compat.errors import RequestError
+from compat.validation import explain
 from server.http import replies
 from server.http.request import AnyRequest
 from server.services import Services
@@ -46,8 +47,7 @@ def _config(fields: dict[str, Any]) -> ModelConfig:
     try:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise configurations.invalid(first["loc"], first["msg"]) from None
+        raise explain(error, ModelConfig, fields) from None
 
 
 def _validated(services: Services, config: ModelConfig) -> ConfigurationValidation:

@@ -54,7 +54,7 @@ async def _from_images(request: AnyRequest, services: Services, parse: ParseImag
     async with services.bodies.form(request) as form:  # the uploads have been read when the first event is there
         body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
         files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
-        images = edits.pictures_of(body, files)
+        images = edits.take_images(body, files)
         slot = services.pool.find(generations.model_of(body), ImageAdapter)
         return await _reply(request, services, slot.name, parse(body, images, slot.entry.defaults))
 
@@ -63,7 +63,7 @@ async def _reply(request: AnyRequest, services: Services, model: str, call: gene
     events = services.pool.stream(model, ImageAdapter, lambda adapter: adapter.generate(call.request))
     if call.stream:
         return await event_stream(request, image_replies.stream(call, events))
-    made = image_replies.drawn(await collect(request, events))
-    names = [await services.artifacts.save(one.image) for one in made.pictures if call.as_url]
+    made = image_replies.collect(await collect(request, events))
+    names = [await services.artifacts.save(one.image) for one in made.images if call.as_url]
     urls = [f"{request.base_url}v1/images/content/{name}" for name in names]
     return replies.json(image_replies.render(call, model, made, urls))

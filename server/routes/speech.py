@@ -19,4 +19,4 @@ async def create(request: AnyRequest, services: Services) -> Response[Any]:
     events = services.pool.stream(call.model, VoiceAdapter, lambda adapter: adapter.speak(call.request))
     if call.as_events:
         return await event_stream(request, speech.stream(events))
-    return await byte_stream(request, speech.sound(events), call.request.media_type)
+    return await byte_stream(request, speech.audio_bytes(events), call.request.media_type)

@@ -5,22 +5,22 @@ from dataclasses import replace
 from adapters.base import Keyframe, Media, VideoRequest
 from adapters.video.inputs import VideoInputs, find_unsupported
 from compat.errors import RequestError
-from compat.videos.plan import Fields, Plan, Shot
+from compat.videos.plan import FieldNames, Plan, Shot
 
 _FRAME = Media("image/png", path="a frame of another shot")
 
 
-def images_of(plan: Plan, fields: Fields) -> list[tuple[Media, str]]:
+def images_of(plan: Plan, fields: FieldNames) -> list[tuple[Media, str]]:
     """The keyframe images of all shots, each with the name of its field."""
     return [
         (keyframe.image, name)
         for number, shot in enumerate(plan.shots)
         if shot.request is not None
-        for keyframe, name in zip(shot.request.keyframes, fields.pictures[number], strict=True)
+        for keyframe, name in zip(shot.request.keyframes, fields.images[number], strict=True)
     ]
 
 
-def require_supported(plan: Plan, fields: Fields, inputs: VideoInputs) -> None:
+def require_supported(plan: Plan, fields: FieldNames, inputs: VideoInputs) -> None:
     """Requires that a model supports all shots of a plan.
 
     Args:
@@ -35,7 +35,7 @@ def require_supported(plan: Plan, fields: Fields, inputs: VideoInputs) -> None:
     for number, shot in enumerate(plan.shots):
         if shot.request is None:
             continue
-        request, names = _with_linked_frames(shot, shot.request, fields.pictures[number], fields.links)
+        request, names = _with_linked_frames(shot, shot.request, fields.images[number], fields.joined_by)
         if (found := find_unsupported(request, inputs)) is None:
             continue
         message, code = found.message, "unsupported_parameter"

@@ -10,7 +10,7 @@ from adapters.pool.pool import Pool
 from compat.images.generations import model_of
 from compat.videos import continuations, create, sequences
 from compat.videos.fields import STEP
-from compat.videos.plan import Fields, Plan, headline, single
+from compat.videos.plan import FieldNames, Plan, single, summary
 from compat.videos.replies import VideoState
 from server.http.bodies import BodyReader
 from server.http.multipart import Form
@@ -32,7 +32,7 @@ class VideoCall:
     model: str
     plan: Plan
     prompt: str
-    fields: Fields
+    fields: FieldNames
     files: dict[str, Path] = field(default_factory=dict[str, Path])
     """Files that the video is made of, by their name in the job's folder."""
 
@@ -107,7 +107,7 @@ class VideoCreator:
             # A model that is not downloaded yet, or whose config cannot be read, is not checked here.
             if (inputs := await self._model_files.video_inputs(call.model)) is not None:
                 require_supported(call.plan, call.fields, inputs)
-            shown = headline(call.plan, call.prompt)
+            shown = summary(call.plan, call.prompt)
             # Models round lengths up, so a video may become longer than requested.
             files = call.files | await soundtrack_of(call.form, (shown.num_frames + STEP) / shown.fps)
             plan = replace(call.plan, sound=SOUNDTRACK in files)
@@ -160,8 +160,8 @@ class VideoCreator:
         plan, prompt = continuations.remix(parsed.body, video_id, source, job.state.request)
         files = _present({name: self._jobs.path(job, name) for name in (SOURCE, SOUNDTRACK)})
         if SOURCE in files:
-            plan = continuations.of_source(plan, Media("video/mp4", path=SOURCE))
-        return VideoCall(parsed, job.state.model, plan, prompt, continuations.remixed(plan), files)
+            plan = continuations.with_source(plan, Media("video/mp4", path=SOURCE))
+        return VideoCall(parsed, job.state.model, plan, prompt, continuations.remix_fields(plan), files)
 
     async def _source(self, owner: str, form: VideoForm) -> Source:
         """The video that a request names or uploads.
@@ -179,7 +179,9 @@ class VideoCreator:
         slot = self._pool.find(model_of(form.body), VideoAdapter)
         upload = await convert_video(form, form.video)
         info = upload.info
-        request = continuations.uploaded(info.width, info.height, info.num_frames, info.fps, slot.entry.defaults)
+        request = continuations.request_of_upload(
+            info.width, info.height, info.num_frames, info.fps, slot.entry.defaults
+        )
         return Source(slot.name, request, upload.clip, None, upload.soundtrack)
 
 

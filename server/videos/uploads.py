@@ -13,7 +13,7 @@ from typing import Any
 from adapters.base import Media
 from compat.errors import RequestError
 from compat.media import parse_data_url
-from compat.videos.fields import MAX_FILM_FRAMES
+from compat.videos.fields import MAX_VIDEO_FRAMES
 from server.http.multipart import MAX_IMAGE_UPLOAD_BYTES, Form
 from server.videos import media_process
 from server.videos.files import SOUNDTRACK
@@ -119,7 +119,7 @@ async def soundtrack_of(form: VideoForm, seconds: float) -> dict[str, Path]:
 async def convert_video(form: VideoForm, upload: Path) -> UploadedVideo:
     """Converts an uploaded video and its soundtrack. Raises as `soundtrack_of`."""
     clip, soundtrack = form.folder / "source.mp4", form.folder / "source.m4a"
-    info = await media_process.convert_video(upload, clip, max_frames=MAX_FILM_FRAMES, param="video")
+    info = await media_process.convert_video(upload, clip, max_frames=MAX_VIDEO_FRAMES, param="video")
     if not info.has_audio:
         return UploadedVideo(info, clip, None)
     await media_process.convert_audio(upload, soundtrack, max_seconds=info.num_frames / info.fps, param="video")

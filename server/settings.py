@@ -40,84 +40,87 @@ class Settings(BaseSettings):
     """The configuration file to read, if any. The command sets it before it creates the settings."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Addresses other than loopback need `api_keys`."""
+    """Address to listen on. Anything but loopback needs `api_keys`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on. 0: any that is free; the log says which."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that may send requests. Empty: all callers on this machine may."""
+    """Bearer keys that may call the API. Empty: every program on this machine may."""
     admin_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Keys that may also load, unload, download and remove models. If only `api_keys` are set, no key may."""
+    """Bearer keys that may also load, unload, download and remove models. If only `api_keys` are set, no key may."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Allowed names in the Host header, besides those of loopback and the address itself."""
+    """Host names that requests may use, besides loopback and `host` itself."""
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins ("https://app.example") whose pages may send requests. Pages of this server always may."""
+    """Web origins ("https://app.example") whose pages may call. Pages of this server always may."""
 
     profile: str = "starter"
-    """The profile of the catalog that is served: a set of models."""
+    """The profile of the catalog to serve."""
     catalog: Path | None = None
-    """A YAML file with further models and profiles, which extends the built-in catalog."""
+    """A YAML file of your own models and profiles, added to the built-in catalog."""
     model_fallback: Literal["off", "kind"] = "off"
-    """"kind": requests for an unknown model get the profile's first model of the route's kind. "off": a 404."""
+    """What to do with unknown model names: `off` answers 404, `kind` takes the default of the kind."""
     cache_dir: Path = Path("~/.cache/muybridge")
-    """Directory of downloaded models."""
+    """Folder of downloaded models."""
     data_dir: Path = Path("~/.local/share/muybridge")
-    """Directory of the database, generated images and videos, and uploads."""
+    """Folder of generated images and videos, uploads, and the database."""
     preload: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to load at the start instead of at their first request."""
+    """Models to load at start instead of on their first request."""
 
     memory_budget_gib: PositiveFloat | None = None
-    """GiB that models may use on each GPU, or of RAM without a GPU. None: nine tenths of the free memory."""
+    """Memory for models, in GiB: on each GPU, or in RAM without a GPU. None: nine tenths of what is free at start."""
     swap_patience_s: Annotated[float, Field(ge=0)] = 5.0
-    """How long a model that is in use stays loaded while another one waits for its memory."""
+    """Seconds that a model in use is kept while another model waits for its memory."""
     idle_ttl_s: PositiveFloat | None = None
-    """Models that are unused for this long are unloaded. None: only when other models need their memory."""
+    """Seconds without a request after which a model is unloaded. None: only when others need the memory."""
 
     unknown_fields: Literal["reject", "ignore"] = "reject"
-    """How unknown fields of a request are handled: "reject" is a 400 that names the first one; "ignore" names all of
-    them in the reply's header `x-muybridge-ignored-fields`."""
+    """Unknown fields of a request: `reject` answers 400, `ignore` lists them in a response header. The header is
+    `x-muybridge-ignored-fields`."""
     max_json_bytes: PositiveInt = 32 * 2**20
-    """A larger JSON body is a 413. JSON may contain images as base64."""
+    """Largest JSON body; a larger one is a 413. Images in base64 count."""
     max_upload_bytes: PositiveInt = 2**30
-    """A larger multipart body is a 413."""
+    """Largest multipart body; a larger one is a 413."""
     body_timeout_s: PositiveFloat = 300.0
-    """How long a request's body may take to arrive, with pauses of at most 30 s."""
+    """Seconds in which the whole body must arrive. At least one byte must arrive every 30 s."""
     drain_s: Annotated[float, Field(ge=0)] = 30.0
-    """How long running requests may take after SIGTERM."""
+    """Seconds that running requests have to finish after SIGTERM."""
     max_video_jobs: PositiveInt = 1000
-    """Queued and running videos together; further ones are a 503."""
+    """Largest number of queued and running videos; one more is a 503."""
     max_video_jobs_per_key: PositiveInt = 250
-    """Queued and running videos of one key; further ones are a 429."""
+    """The same for one key; one more is a 429."""
     max_video_bytes_per_key: PositiveInt = 4 * 2**30
-    """Total size of the images, audio and videos of one key's queued and running videos; beyond it is a 429."""
+    """Largest total of the inputs of one key's unfinished videos; more is a 429. Images, audio and videos count."""
     webhook_url: str | None = None
-    """The https URL that gets a webhook when a video is completed or has failed. None: no webhooks."""
+    """The https URL that receives an event when a video is completed or failed."""
     webhook_secret: SecretStr | None = None
-    """The secret that signs webhooks: "whsec_" and the base64 of at least 24 bytes."""
+    """Key that signs webhooks: "whsec_" and base64 of 24 bytes or more."""
     webhook_private: bool = False
-    """Whether `webhook_url` may be http, and may resolve to this machine or a private network."""
+    """Whether `webhook_url` may be http and may lead to this machine or a private network."""
     expire_s: PositiveFloat = 24 * 3600.0
-    """How long finished videos, and images that were requested as URLs, are kept."""
+    """Seconds that finished videos, and images requested as URLs, are kept."""
 
     database_url: SecretStr | None = None
-    """The database: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. None: SQLite in `data_dir`."""
+    """`sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`. None: SQLite in `data_dir`."""
     expire_responses_s: PositiveFloat = 30 * 24 * 3600.0
-    """How long stored responses are kept. A new response extends the time of all responses of its conversation."""
+    """Seconds that stored responses are kept. A conversation that continues keeps all of its responses."""
     max_stored_bytes: PositiveInt = 8 * 2**30
-    """Total size of all stored responses; beyond it is a 503."""
+    """Largest total of stored responses; one more is a 503."""
     max_stored_bytes_per_key: PositiveInt = 2 * 2**30
-    """Total size of one key's stored responses; beyond it is a 429."""
+    """The same for one key; one more is a 429."""
     expire_files_s: PositiveFloat = 30 * 24 * 3600.0
-    """How long uploaded files are kept when the upload does not set an expiry."""
+    """Seconds that uploaded files are kept, if the upload does not say otherwise."""
     max_files_per_key: PositiveInt = 10_000
-    """Uploaded files of one key; further ones are a 429."""
+    """Largest number of uploaded files of one key; one more is a 429."""
     max_file_bytes_per_key: PositiveInt = 2 * 2**30
-    """Total size of one key's uploaded files; beyond it is a 429."""
+    """Largest total of the uploaded files of one key; one more is a 429."""
     fetch_images: bool = False
-    """Whether the server fetches images by URL, from public addresses only. If not, such URLs are a 400."""
+    """Whether image URLs of requests are fetched, from public addresses only. Off: they are a 400."""
     max_background_responses: PositiveInt = 256
-    """Background responses that run at the same time; further ones are a 503."""
+    """Largest number of background responses at a time; one more is a 503."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug`, `info`, `warning` or `error`."""
     log_format: Literal["console", "json"] = "console"
+    """`console` for people, `json` for programs."""
 
     @property
     def models_dir(self) -> Path:

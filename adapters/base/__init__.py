@@ -1,14 +1,14 @@
-"""The contract: one abstract class per kind of model, and the frozen dataclasses that cross it.
+"""The contract: one abstract class per kind of model, and the frozen dataclasses of its requests and results.
 
-Everything that crosses is a stdlib dataclass of numbers, strings, *encoded bytes with their media type*, and tuples of
-these: never an array, an open file or a wire object. So an adapter can live in this process, in a child process
-(`adapters/process/client.py`) or on another machine without changing. Defaults are those of the interface
+Requests and results are stdlib dataclasses of numbers, strings, *encoded bytes with their media type*, and tuples of
+these: never an array, an open file or a wire object. So an adapter can run in this process, in a child process
+(`adapters/process/client.py`) or on another machine without changes. Defaults are those of the interface
 specification.
 
-No library of any backend is imported here, and nothing here knows HTTP.
+Nothing here imports an engine library or depends on HTTP.
 
-adapter    What every kind of model shares: its files, its loading, and the base class of all adapters
-content    What messages hold: text, media, tool calls; and how much of it was used
+adapter    What all kinds share: a model's files and options, loading, and the base class of adapters
+content    Content of messages: text, media and tool calls; and token usage
 text       Language models: requests, events, and the adapter's class
 judging    Questions that a language model answers with the probabilities of their options
 scenes     Results of scene validation and of consistency checks

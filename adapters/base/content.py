@@ -1,4 +1,4 @@
-"""What messages hold: text, media, tool calls; and how much of it was used."""
+"""Content of messages: text, media and tool calls; and token usage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An image, a sound or a video, encoded. Exactly one of `data` and `path` is set."""
+    """An encoded image, audio or video. Exactly one of `data` and `path` is set."""
 
     media_type: str
-    """As in RFC 2046: "image/png". What the sender claims; `adapters/media.py` believes only the bytes."""
+    """As in RFC 2046: "image/png". Claimed by the sender; `adapters/media/` decodes by the bytes alone."""
     data: bytes = b""
-    """The encoded bytes, for what is small."""
+    """The encoded bytes, for small media."""
     path: str = ""
-    """An absolute path that the server made up, for uploads that were streamed to disk. Never a user's text."""
+    """An absolute path chosen by the server, for uploads that were streamed to disk. Never a path from a client."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """A piece of a message that is text."""
+    """A text part of a message."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """A piece of a message that is an image."""
+    """An image part of a message."""
 
     image: Media
     detail: Literal["auto", "low", "high"] = "auto"
@@ -39,26 +39,26 @@ Part = TextPart | ImagePart
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a tool, as an assistant's message holds it, or a piece of one while it streams."""
+    """A tool call in an assistant's message, or a chunk of one in a stream."""
 
     id: str
     name: str
     arguments: str
-    """JSON text. In a stream: the next piece of it, with `id` and `name` filled in the first piece only."""
+    """JSON text. In a stream: the next chunk of it; `id` and `name` are set in the first chunk only."""
     index: int = 0
-    """Which of the message's parallel calls this is."""
+    """Index among the message's parallel calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that the model may ask to have called."""
+    """A function that the model may call."""
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """JSON schema of the arguments object."""
     strict: bool = False
-    """Whether the arguments must fit the schema also where the model chose freely to call."""
+    """Whether arguments must match the schema even if the model chose to call the tool by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +69,26 @@ class Message:
     content: tuple[Part, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
-    """Of a tool's message: the call that it answers."""
+    """In a tool's message: the call that it answers."""
     name: str = ""
-    """Who speaks, where several bear one role; chat templates may show it."""
+    """Name of the author, to distinguish authors of one role; chat templates may show it."""
     reasoning: str = ""
-    """Of an assistant's message: what it thought before; chat templates may show it."""
+    """In an assistant's message: its reasoning; chat templates may show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens read and written."""
+    """Numbers of tokens read and generated."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Of the prompt's tokens, those that came from the engine's prefix cache."""
     reasoning_tokens: int = 0
-    """Of the completion's tokens, those that were thought and not said."""
+    """Of the completion's tokens, those of the reasoning."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Of two pieces of work together."""
+        """The sum of two usages."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,

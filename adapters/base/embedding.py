@@ -10,12 +10,12 @@ from adapters.base.content import Usage
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """Texts to place in the model's space."""
+    """Texts to embed."""
 
     inputs: tuple[str | tuple[int, ...], ...]
     """Each a text, or its token ids."""
     dimensions: int | None = None
-    """Keep so many of each vector's first numbers and normalise again, for models trained for that; None: all."""
+    """Keep this many of each vector's first numbers and normalise again, for models trained for that; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class EmbeddingAdapter(Adapter):
 
         Raises:
             ContextLengthExceeded: An input is longer than the model reads.
-            UnsupportedOption: `dimensions` that the model cannot give; ids that are no tokens.
+            UnsupportedOption: The model does not support these `dimensions`, or an id is not a token.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.
         """

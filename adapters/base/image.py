@@ -11,54 +11,54 @@ from adapters.base.content import Media
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A small set of weights laid over a model's own for one request (arXiv 2106.09685)."""
+    """A low-rank adapter added to a model's weights for one request (arXiv 2106.09685)."""
 
     name: str
-    """One of those that the model's entry names."""
+    """One of the LoRAs in the model's catalog entry."""
     scale: float = 1.0
-    """How strongly; 0 is not at all, below 0 is away from it."""
+    """Weight of its effect; 0: none, negative: the opposite."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A picture to draw; with `source`, a picture to draw anew."""
+    """Images to generate, or to edit if `source` is set."""
 
     prompt: str
     negative_prompt: str = ""
     width: int | None = 1024
-    """Pixels; None: as wide as `source`, as nearly as the model can."""
+    """Pixels; None: the width of `source`, rounded to what the model supports."""
     height: int | None = 1024
-    """Pixels; None: as `width`."""
+    """Pixels; None: like `width`."""
     num_inference_steps: int | None = 30
-    """None: the pipeline's own number."""
+    """None: the pipeline's default."""
     guidance_scale: float | None = 7.5
-    """None: the pipeline's own."""
+    """None: the pipeline's default."""
     true_cfg_scale: float | None = None
-    """For models whose `guidance_scale` is trained in: how far away from the negative prompt. None: not at all."""
+    """Classifier-free guidance for models whose `guidance_scale` is distilled into the weights. None: off."""
     seed: int | None = None
-    """0..2**32-1 of the first image; the others follow by one. None: drawn at random and reported."""
+    """0..2**32-1, of the first image; each further image adds one. None: random, and reported in the result."""
     n: int = 1
     media_type: Literal["image/png", "image/jpeg", "image/webp"] = "image/png"
     quality: int | None = None
-    """0..100 of JPEG and WebP; None: what looks like the original."""
+    """0..100, for JPEG and WebP; None: a quality without visible loss."""
     scheduler: str = ""
-    """One of the sampling methods that the model takes; "": its own."""
+    """A sampling method that the model supports; "": its default."""
     loras: tuple[Lora, ...] = ()
     refiner_steps: int = 0
-    """So many further steps by the model's refiner, which takes over the latents; 0: none."""
+    """Further steps by the model's refiner, which continues from the latents; 0: none."""
     partial_images: int = 0
-    """How many previews of each image are wanted, spread evenly over the steps."""
+    """Number of previews of each image, spread evenly over the steps."""
     source: Media | None = None
-    """The picture that is drawn anew."""
+    """The image to edit."""
     mask: Media | None = None
-    """Of the source's size: only where it is fully transparent is anything drawn; the rest stays as it is."""
+    """Of the source's size; only fully transparent pixels are edited, the others stay unchanged."""
     strength: float = 0.8
-    """0..1: how much of the source is given up; 1 draws as if it were not there."""
+    """0..1: how much of the source is replaced; 1 ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A denoising step is done."""
+    """One denoising step has finished."""
 
     step: int
     """1..total."""
@@ -67,24 +67,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class PartialImage:
-    """A preview of a picture that is being drawn: its running latents, decoded."""
+    """A preview of an unfinished image: its current latents, decoded."""
 
     index: int
-    """Of the picture, 0..n-1."""
+    """Index of the image, 0..n-1."""
     partial_index: int
-    """Of the preview, from 0."""
+    """Index of the preview, from 0."""
     image: Media
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """A finished picture."""
+    """A finished image."""
 
     index: int
     """0..n-1."""
     image: Media
     seed: int
-    """Alone, with n = 1, this seed gives the same picture."""
+    """A request with this seed and n = 1 gives the same image."""
     width: int
     height: int
 
@@ -100,18 +100,18 @@ ImageEvent = Step | PartialImage | GeneratedImage | ImageDone
 
 
 class ImageAdapter(Adapter):
-    """A model that draws."""
+    """A model that generates images."""
 
     kind: ClassVar[Kind] = "image"
 
     @abstractmethod
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
-        """Steps with previews among them, then the pictures, then one `ImageDone`.
+        """Yields steps and previews, the images in order, and finally one `ImageDone`.
 
-        Closing the generator stops within one step. Pictures may come while others are still drawn, in their order.
+        Closing the generator stops within one step. An image may be yielded while later ones are still generated.
 
         Raises:
-            UnsupportedOption: A size or another option that the model cannot do.
+            UnsupportedOption: The model does not support a size or another option.
             InvalidMedia: The source or the mask cannot be read.
             OutOfMemory: The request does not fit.
             GenerationFailed: The backend failed.

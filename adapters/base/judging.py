@@ -12,12 +12,12 @@ class Question:
     text: str
     options: tuple[str, ...] = ("yes", "no")
     content: tuple[Part, ...] = ()
-    """What belongs to this question alone, and follows its text."""
+    """Content of this question only; it follows the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """Questions about shared content; each is answered alone, as if the others had not been asked."""
+    """Questions about shared content. Each is answered independently of the others."""
 
     content: tuple[Part, ...]
     questions: tuple[Question, ...]
@@ -25,12 +25,12 @@ class JudgeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The answer to one question, from the model's own next-token distribution."""
+    """The answer to one question, from the model's next-token distribution."""
 
     probabilities: tuple[float, ...]
     """One per option, in order; they sum to one (renormalised over the options' tokens)."""
     mass: float
-    """0..1: how much of the whole distribution fell on the options. Near zero: the model did not mean to answer."""
+    """0..1: total probability of the options before normalisation. Near zero, the model would say something else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from adapters.base.content import Usage
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """A part of a scene's description, and how probable the model finds it in the picture."""
+    """An element of a scene's description, and the probability that the image shows it."""
 
     text: str
     probability: float
@@ -16,77 +16,77 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class SceneValidation:
-    """How well a picture shows what a description says. Made by `adapters/vision/`."""
+    """How well an image matches a description. Computed in `adapters/vision/`."""
 
     is_valid: bool
     """Whether `match_score` reaches the threshold."""
     match_score: float
     """0..1."""
     explanation: str
-    """Composed of the facts beside it, never written by the model."""
+    """Composed from the other fields; the model writes none of it."""
     matched: tuple[Element, ...]
     """Elements whose probability reaches the threshold, in the description's order."""
     mismatched: tuple[Element, ...]
-    """The others."""
+    """The other elements."""
     usage: Usage
     generation_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class AspectConsistency:
-    """How probably all of some pictures are the same in one aspect."""
+    """The probability that all images agree in one aspect."""
 
     name: str
     probability: float
-    """0..1: the two that follow, together."""
+    """0..1: the geometric mean of `pairs` and `whole`."""
     pairs: float
-    """Of the picture that agrees least with the others, compared two by two."""
+    """The lowest mean pairwise probability of any image."""
     whole: float | None
-    """Of all pictures at once; None where they were not judged so."""
+    """The probability for all images judged together; None: they were not."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairConsistency:
-    """How probably two pictures are the same."""
+    """The probabilities that two images agree."""
 
     first: int
-    """From 0."""
+    """Index of the image, from 0."""
     second: int
     probabilities: tuple[float, ...]
-    """Of each aspect."""
+    """One per aspect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
-    """An aspect in which some pictures differ."""
+    """An aspect in which some images differ."""
 
     aspect: str
     probability: float
-    """That they are the same in it."""
+    """That they agree in it."""
     frames: tuple[int, ...]
-    """The pictures that do not agree with the others; empty where none stands out."""
+    """Indices of the images that disagree with the others; empty if no image stands out."""
 
 
 @dataclass(frozen=True, slots=True)
 class SceneConsistency:
-    """Whether some pictures belong together. Made by `adapters/vision/`."""
+    """Whether images belong together. Computed in `adapters/vision/`."""
 
     is_consistent: bool
     """Whether every aspect reaches the threshold."""
     consistency_score: float
-    """0..1: the lowest aspect's."""
+    """0..1: the lowest probability of all aspects."""
     analysis: str
-    """Composed of the facts beside it, never written by the model."""
+    """Composed from the other fields; the model writes none of it."""
     aspects: tuple[AspectConsistency, ...]
     pairs: tuple[PairConsistency, ...]
     inconsistencies: tuple[Inconsistency, ...]
     odd_frame: int | None
-    """The picture that does not fit the others, where there is one."""
+    """Index of the image that does not fit the others, if there is one."""
     odd_probabilities: tuple[float, ...]
-    """Of each picture, that it is the odd one; empty for two."""
+    """One per image: that it is the odd one out; empty for two images."""
     all_at_once: bool
-    """Whether all pictures were judged together, too; False: they did not fit the context, or were described."""
+    """Whether all images were also judged together; False: they did not fit the context, or were described."""
     descriptions: tuple[tuple[str, ...], ...]
-    """Of each picture, what the model says of each aspect; empty where the pictures themselves were compared."""
+    """Per image, the model's description of each aspect; empty if the images themselves were compared."""
     usage: Usage
     generation_ms: float

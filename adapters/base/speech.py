@@ -12,58 +12,58 @@ from adapters.base.text import CandidateToken
 
 @dataclass(frozen=True, slots=True)
 class VoiceDetection:
-    """Settings of the voice detector; None: the backend's own."""
+    """Settings of the voice activity detector; None: the backend's defaults."""
 
     threshold: float | None = None
-    """0..1: from which probability on something is speech."""
+    """0..1: the lowest probability of speech."""
     min_silence_ms: int | None = None
-    """Of silence that ends a stretch of speech."""
+    """Silence that ends a segment of speech."""
     padding_ms: int | None = None
-    """Of what is kept before speech."""
+    """Audio that is kept before speech."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionRequest:
-    """A sound to write down."""
+    """Audio to transcribe."""
 
     audio: Media
     language: str | None = None
     """ISO 639-1 code; None: detect it."""
     languages: tuple[str, ...] = ()
-    """Codes of which one is to be detected; empty: any."""
+    """Candidates for detection; empty: all languages."""
     task: Literal["transcribe", "translate"] = "transcribe"
-    """"translate" writes English."""
+    """"translate": into English."""
     prompt: str = ""
-    """Text that could have come before; guides style and spelling."""
+    """Text that could precede the audio; it guides style and spelling."""
     hotwords: tuple[str, ...] = ()
     beam_size: int = 5
     word_timestamps: bool = True
     vad_filter: bool = False
-    """Skip what a voice detector takes for silence."""
+    """Skip audio in which the detector finds no speech."""
     chunked: bool = False
-    """Cut the sound where nobody speaks, and write the chunks down side by side, each for itself."""
+    """Split the audio at silence, and transcribe the chunks independently and in parallel."""
     voice: VoiceDetection = VoiceDetection()
     """For `vad_filter` and `chunked`."""
     logprobs: bool = False
-    """Say how likely each token is."""
+    """Return the log-probabilities of tokens."""
     temperature: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
     """Tried in order until the text is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One spoken word; times in seconds from the start of the sound."""
+    """One spoken word; times in seconds from the start of the audio."""
 
     start: float
     end: float
     text: str
-    """With its leading space, as the model writes it."""
+    """With its leading space, as the model generates it."""
     probability: float
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech; times in seconds from the start of the sound."""
+    """A segment of speech; times in seconds from the start of the audio."""
 
     id: int
     """From 0."""
@@ -77,7 +77,7 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] = ()
     logprobs: tuple[CandidateToken, ...] = ()
-    """Of the text's tokens, where they were asked for."""
+    """Of the text's tokens, if requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class TranscriptionDone:
 
 @dataclass(frozen=True, slots=True)
 class LanguageDetection:
-    """Which language is spoken."""
+    """The detected language."""
 
     language: str
     probability: float
@@ -110,7 +110,7 @@ SpeechEvent = TranscriptionInfo | Segment | TranscriptionDone
 
 
 class SpeechAdapter(Adapter):
-    """A model that writes down speech."""
+    """A speech recognition model."""
 
     kind: ClassVar[Kind] = "speech"
 
@@ -118,15 +118,15 @@ class SpeechAdapter(Adapter):
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
         """One `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
 
-        A sound on disk has been read once the first event is there.
+        A file on disk has been read completely when the first event comes.
 
         Raises:
-            InvalidMedia: The sound cannot be read or is longer than allowed.
-            UnsupportedOption: An option cannot be honoured (a language that the model does not know).
+            InvalidMedia: The audio cannot be read or is longer than allowed.
+            UnsupportedOption: The model does not support an option, such as a language.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.
         """
 
     @abstractmethod
     async def detect_language(self, audio: Media) -> LanguageDetection:
-        """The language of the first half minute. Raises as `transcribe` does."""
+        """The language of the first 30 seconds. Raises as `transcribe`."""

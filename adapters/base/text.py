@@ -14,20 +14,20 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 @dataclass(frozen=True, slots=True)
 class TextRequest:
-    """What to write. Either `messages` (chat) or `prompt` (plain continuation) is set."""
+    """A request for text. Either `messages` (chat) or `prompt` (plain completion) is set."""
 
     messages: tuple[Message, ...] = ()
     prompt: str | tuple[int, ...] | None = None
     """Text, or token ids."""
     max_tokens: int | None = 1024
-    """At most this many new tokens; None: to the end of the context."""
+    """Maximum number of new tokens; None: up to the end of the context."""
     temperature: float = 0.7
     top_p: float = 0.9
     stop: tuple[str, ...] = ()
-    """Generation ends before any of these; they are not part of the text."""
+    """Generation ends before any of these strings; they are not part of the text."""
     seed: int | None = None
     n: int = 1
-    """How many independent answers."""
+    """Number of independent answers."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
@@ -36,53 +36,53 @@ class TextRequest:
     tool_choice: str = "auto"
     """"auto", "none", "required", or the name of a tool."""
     parallel_tool_calls: bool = True
-    """Whether one answer may hold several calls."""
+    """Whether one answer may have several calls."""
     output: Literal["text", "json_object", "json_schema"] = "text"
-    """What the text must be; with "json_schema", `schema` says more."""
+    """Format of the text; for "json_schema", that of `schema`."""
     schema: Mapping[str, Any] | None = None
     logprobs: int | None = None
-    """With each token its log-probability and so many (0..20) of the likeliest in its place; None: without."""
+    """Return each token's log-probability and this many (0..20) most likely alternatives; None: neither."""
     echo: bool = False
-    """Plain continuations: the prompt comes first in the text, and with `logprobs` its tokens' too."""
+    """For completions: the text starts with the prompt, and `logprobs` with those of its tokens."""
     reasoning_effort: str | None = None
-    """"none", "minimal", "low", "medium", "high" or "xhigh", for models that think first; None: the model's own."""
+    """"none", "minimal", "low", "medium", "high" or "xhigh", for reasoning models; None: the model's default."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateToken:
-    """A token that could stand in one place, and how likely it is there."""
+    """A candidate for one position of the text, and its log-probability."""
 
     token: str
-    """Its text; where it is a piece of a character, with U+FFFD for what is missing."""
+    """Its text; U+FFFD stands for an incomplete character."""
     data: bytes
-    """Its bytes, which `token` may not hold whole."""
+    """Its bytes, exact even where `token` is not."""
     logprob: float | None
-    """Natural logarithm of its probability; None for a prompt's first token, which nothing precedes."""
+    """Natural logarithm of its probability; None: the first token of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A written token with its likelihood, and the likeliest tokens of its place."""
+    """A generated token, and the most likely tokens of its position."""
 
     chosen: CandidateToken
     top: tuple[CandidateToken, ...] = ()
-    """As many as were asked for, likeliest first."""
+    """As many as requested, most likely first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """The next piece of one answer."""
+    """The next chunk of one answer."""
 
     text: str = ""
     index: int = 0
-    """Which of the `n` answers."""
+    """Index among the `n` answers."""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: FinishReason | None = None
-    """Set on the last piece of this answer."""
+    """Set in the last chunk of this answer."""
     reasoning: str = ""
-    """The next piece of what the model thinks before it answers."""
+    """The next chunk of the model's reasoning, which precedes the answer."""
     logprobs: tuple[TokenLogprob, ...] = ()
-    """Of this piece's tokens, where they were asked for."""
+    """Of this chunk's tokens, if requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +97,23 @@ TextEvent = TextDelta | TextDone
 
 
 class Outlet:
-    """A short cut for the pieces of one plain answer: past the events, as soon as each exists.
+    """A direct channel for the text of one plain answer, which bypasses the events.
 
-    Whoever renders the answer sets `encode` once the answer has begun; whoever sends it sets `send` while nothing else
-    is on its way. An adapter may ignore all this and yield every piece as an event.
+    The renderer of the answer sets `encode` once the answer has started; the sender sets `send` while its buffer is
+    empty. An adapter may ignore the outlet and yield all text as events.
     """
 
     __slots__ = ("encode", "send")
 
     def __init__(self) -> None:
-        """Closed."""
+        """Creates a closed outlet."""
         self.encode: Callable[[str], bytes] | None = None
-        """A piece of text as it goes out; None: not yet."""
+        """Encodes a chunk of text for sending; None: the answer has not started."""
         self.send: Callable[[bytes], bool] | None = None
-        """Sends it at once, or says False where it cannot; None: not now."""
+        """Sends bytes at once, or returns False if it cannot; None: not now."""
 
     def write(self, text: str) -> bool:
-        """Whether the piece has gone out; else it must be yielded as an event, with all that comes before it can."""
+        """Sends a chunk and returns whether it was sent; if not, it must be yielded as an event."""
         encode, send = self.encode, self.send
         return encode is not None and send is not None and send(encode(text))
 
@@ -126,18 +126,18 @@ class TextAdapter(Adapter):
     @property
     @abstractmethod
     def supports_images(self) -> bool:
-        """Whether image parts are understood."""
+        """Whether messages may have image parts."""
 
     @abstractmethod
     def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
-        """Pieces of the answers as they are written, then one `TextDone`.
+        """Chunks of the answers as they are generated, then one `TextDone`.
 
-        Closing the generator stops the work within a second. Where an outlet is given and open, pieces of plain text
-        may leave by it instead, never the first of an answer and never the last.
+        Closing the generator stops the work within a second. If an outlet is given and open, chunks of plain text may
+        be sent through it instead, but never the first or last of an answer.
 
         Raises:
             ContextLengthExceeded: Prompt and answer do not fit.
-            UnsupportedOption: An option of the request cannot be honoured.
+            UnsupportedOption: The model does not support an option of the request.
             InvalidMedia: An image cannot be read.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.
@@ -145,4 +145,4 @@ class TextAdapter(Adapter):
 
     @abstractmethod
     async def judge(self, request: JudgeRequest) -> JudgeResult:
-        """Probabilities of the answers to each question. Raises as `generate` does."""
+        """Probabilities of the options of each question. Raises as `generate`."""

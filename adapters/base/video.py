@@ -12,18 +12,18 @@ from adapters.base.image import Step
 
 @dataclass(frozen=True, slots=True)
 class Keyframe:
-    """A picture that the video must show at one of its frames."""
+    """An image that the video must show at one of its frames."""
 
     image: Media
     frame_index: int = 0
     """From 0; negative counts from the end."""
     strength: float = 1.0
-    """0..1: 1 shows the picture as it is."""
+    """0..1; 1: the frame is the image, unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """A video to make."""
+    """A video to generate."""
 
     prompt: str
     negative_prompt: str = ""
@@ -37,16 +37,16 @@ class VideoRequest:
     num_inference_steps: int = 50
     guidance_scale: float = 7.5
     seed: int | None = None
-    """0..2**32-1. None: drawn at random and reported."""
+    """0..2**32-1. None: chosen at random, and reported in the result."""
     source: Media | None = None
-    """An MP4 of the server's own making that is filmed anew, from its first frame on; `num_frames` says how many."""
+    """A video to edit: an MP4 that the server wrote. Its first `num_frames` frames are used."""
     strength: float = 0.8
-    """0..1: how much of the source is given up; 1 films as if it were not there."""
+    """0..1: how much of the source is replaced; 1 ignores it."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedVideo:
-    """The finished video, and what was really made: models round sizes and lengths."""
+    """The finished video, with its actual size and length: models round the requested ones."""
 
     video: Media
     """MP4, H.264, yuv420p."""
@@ -58,18 +58,22 @@ class GeneratedVideo:
     num_frames: int
     fps: int
     generation_ms: float
-    sound: Media | None = None
-    """What is heard with it from the first frame on, in a format that transcriptions take; None: the model is mute."""
+    soundtrack: Media | None = None
+    """The audio from the first frame on, in a format that transcriptions accept; None: the model generates no audio."""
 
 
 VideoEvent = Step | GeneratedVideo
 
 
 class VideoAdapter(Adapter):
-    """A model that films."""
+    """A model that generates videos."""
 
     kind: ClassVar[Kind] = "video"
 
     @abstractmethod
     def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
-        """Steps, then the video. Closing the generator stops within one step. Raises as `ImageAdapter.generate`."""
+        """Yields steps, then the video. Closing the generator stops within one step.
+
+        Raises:
+            AdapterError: As `ImageAdapter.generate`.
+        """

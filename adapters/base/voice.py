@@ -11,20 +11,20 @@ from adapters.base.content import Usage
 
 @dataclass(frozen=True, slots=True)
 class SynthesisRequest:
-    """A text to say."""
+    """Text to synthesise."""
 
     text: str
     voice: str | None = None
     """One of the adapter's voices; None: its first."""
     speed: float = 1.0
-    """0.25..4: how much faster than the voice's own pace."""
+    """0.25..4: factor on the voice's normal speed."""
     media_type: Literal["audio/wav", "audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/pcm"] = "audio/wav"
-    """"audio/ogg" holds Opus; "audio/pcm" is int16 little-endian, mono, 24 kHz, without a header."""
+    """"audio/ogg" is Opus; "audio/pcm" is int16 little-endian, mono, 24 kHz, without a header."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """The next bytes of the sound; all pieces together are one file of the media type that was asked for."""
+    """The next bytes of the audio; all chunks together are one file of the requested media type."""
 
     data: bytes
 
@@ -34,26 +34,26 @@ class SynthesisDone:
     """The last event of `VoiceAdapter.speak`."""
 
     duration_s: float
-    """Of the sound."""
+    """Of the audio."""
     generation_ms: float
     usage: Usage = field(default_factory=Usage)
-    """Units of writing that the model read, and units of sound that it made; how large one is, the model says."""
+    """Units of text that the model read and units of audio that it generated; their size depends on the model."""
 
 
 VoiceEvent = AudioChunk | SynthesisDone
 
 
 class VoiceAdapter(Adapter):
-    """A model that speaks."""
+    """A speech synthesis model."""
 
     kind: ClassVar[Kind] = "voice"
 
     @abstractmethod
     def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
-        """The sound, piece by piece as it is spoken, then one `SynthesisDone`. Closing the generator stops the work.
+        """Chunks of the audio as they are generated, then one `SynthesisDone`. Closing the generator stops the work.
 
         Raises:
-            UnsupportedOption: A voice that the model does not have.
+            UnsupportedOption: The model does not have the voice.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.
         """

@@ -1,7 +1,8 @@
-"""Which models exist: the catalog, its schema, configuration files of models.
+"""The catalog of models, and configurations of single models.
 
-catalog       Which models exist and which are served: the catalog, its profiles and aliases, checked as they are read
-model_config  One model's configuration: defaults per kind, and files
-sources       Where a model's files may come from, as the configuration writes it
-yaml_lines    YAML and JSON files whose every key remembers its line, so that what is wrong with them can be ...
+catalog       The catalog: known models, profiles and aliases, validated when they are read
+catalog.yaml  The built-in catalog
+model_config  Configuration of one model: defaults per kind, and files
+sources       Sources of a model's files, as written in the catalog
+yaml_lines    YAML and JSON files with the line of each key, for error messages
 """

@@ -1,4 +1,4 @@
-"""Which models exist and which are served: the catalog, its profiles and aliases, checked as they are read."""
+"""The catalog: known models, profiles and aliases, validated when they are read."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, cast
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from adapters.base import Kind
 from adapters.catalog.sources import HubSource, LocalSource, PackageSource, Source
-from adapters.catalog.yaml_lines import ConfigurationError, Located, Misplaced, read_located
+from adapters.catalog.yaml_lines import ConfigurationError, KeyProblem, LocatedFile, read_located
 from adapters.registry import BACKENDS
 from adapters.vision.defaults import SceneDefaults
 
@@ -23,38 +23,38 @@ class _Strict(BaseModel):
 
 
 class ModelEntry(_Strict):
-    """A known model: where it comes from and how it is run."""
+    """A known model: its sources and how it is run."""
 
     kind: Kind
     backend: str
     """A row of `adapters/registry.py`."""
     sources: tuple[Source, ...] = ()
-    """Tried in order; the first that can be had is used. Empty only for fakes."""
+    """Tried in order; the first that is available is used. Empty only for fakes."""
     license: str = ""
     """SPDX name of the weights' licence."""
     description: str = ""
-    """One sentence for people, shown by /v1/models."""
+    """One sentence, shown by /v1/models."""
     unusable: str = ""
-    """Why it cannot be loaded here, of a model that is known all the same; no profile can serve it."""
+    """Why a known model cannot be loaded by this server; no profile can serve it. Empty: it can be."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """For the backend's own `Options`."""
+    """Options of the backend, validated by its `Options` class."""
     defaults: dict[str, Any] = Field(default_factory=dict)
-    """What a request means that leaves a field out: native width, height, steps, frames of this model; of one that
-    sees, `adapters.vision.SceneDefaults`."""
+    """Values of request fields that a request does not set: native width, height, steps and frames of this model; of a
+    model that takes images, those of `adapters.vision.defaults.SceneDefaults`."""
     refiner: str = ""
-    """A model of the catalog that takes this one's pictures over for the last steps, as SDXL's refiner does."""
+    """A model of the catalog that runs the last denoising steps, as SDXL's refiner does."""
     loras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], Source] = Field(
         default_factory=dict[str, Source], max_length=64
     )
-    """Small weights that a request may lay over the model's, by name; each source is one safetensors file."""
+    """LoRAs that a request may apply, by name; each source is one safetensors file."""
     memory_bytes: int | None = Field(None, gt=0)
-    """What it takes when it works, measured or declared; None: estimated by `adapters/memory/estimate.py`."""
+    """Memory at work, measured or declared; None: estimated by `adapters/memory/estimate.py`."""
     devices: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
-    """GPUs that it may live on, as nvidia-smi numbers them; None: wherever there is room."""
+    """GPUs that it may use, by nvidia-smi index; None: any."""
     pin: bool = False
-    """Once loaded it stays, whatever else needs memory."""
+    """Once loaded, it is never evicted."""
     idle_ttl_s: float | None = Field(None, gt=0)
-    """Unloaded after so many seconds without a request; None: what the pool does with all others."""
+    """Unloaded after this many seconds without a request; None: the server's `idle_ttl_s`."""
 
     @field_validator("defaults")
     @classmethod
@@ -66,20 +66,24 @@ class ModelEntry(_Strict):
     def _served(self) -> Self:
         row = BACKENDS.get(self.backend)
         if row is None:
-            raise Misplaced(f"there is no backend {self.backend!r}; there are {', '.join(BACKENDS)}", "backend")
+            raise KeyProblem(f"there is no backend {self.backend!r}; use one of {', '.join(BACKENDS)}", "backend")
         if self.kind not in row.kinds:
-            raise Misplaced(f"backend {self.backend!r} runs {' and '.join(row.kinds)}, not {self.kind}", "kind")
-        for part in ("refiner", "loras"):
-            if getattr(self, part) and not self.backend.startswith("diffusers-image"):
-                raise Misplaced(f"backend {self.backend!r} takes none", part)
+            raise KeyProblem(
+                f"backend {self.backend!r} runs models of kind {' or '.join(row.kinds)}, not {self.kind}", "kind"
+            )
+        for component in ("refiner", "loras"):
+            if getattr(self, component) and component not in row.components:
+                raise KeyProblem(f"backend {self.backend!r} does not support {component}; remove this key", component)
         if self.devices is not None:
             if len(set(self.devices)) < len(self.devices):
-                raise Misplaced("a GPU is named twice", "devices")
+                raise KeyProblem("a GPU is listed twice; list each once", "devices")
             if self.options.get("device") == "cpu":
-                raise Misplaced("these are GPUs, and the options say that it runs on the CPU", "devices")
+                raise KeyProblem("lists GPUs, but the option device is cpu; remove one of the two", "devices")
             shared: Any = self.options.get("tensor_parallel_size", 1)
             if isinstance(shared, int) and shared > len(self.devices):
-                raise Misplaced(f"tensor_parallel_size asks for {shared} of them", "devices")
+                raise KeyProblem(
+                    f"lists {len(self.devices)} GPUs, but the option tensor_parallel_size is {shared}", "devices"
+                )
         return self
 
 
@@ -89,13 +93,13 @@ class Profile(_Strict):
     models: tuple[str, ...]
     """Names of catalog entries. The first of each kind is that kind's default."""
     aliases: dict[str, str] = Field(default_factory=dict)
-    """Other names for them: what tools hard-code ("gpt-4o") to the name of a model of this profile."""
+    """Other names, such as "gpt-4o", to the name of a model of this profile."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         for alias, name in self.aliases.items():
             if name not in self.models:
-                raise Misplaced(f"it means {name!r}, which this profile does not serve", "aliases", alias)
+                raise KeyProblem(f"refers to {name!r}, which is not among the models of this profile", "aliases", alias)
         return self
 
 
@@ -109,31 +113,31 @@ class Catalog(_Strict):
     def _complete(self) -> Self:
         for name, entry in self.models.items():
             if entry.refiner and (entry.refiner == name or entry.refiner not in self.models):
-                raise Misplaced(f"there is no other model {entry.refiner!r}", "models", name, "refiner")
+                raise KeyProblem(f"there is no other model {entry.refiner!r} in the catalog", "models", name, "refiner")
         for name, profile in self.profiles.items():
             for index, model in enumerate(profile.models):
                 if model not in self.models:
-                    raise Misplaced(f"there is no model {model!r}", "profiles", name, "models", index)
+                    raise KeyProblem(f"there is no model {model!r} in the catalog", "profiles", name, "models", index)
                 if why := self.models[model].unusable:
-                    raise Misplaced(f"{model!r} cannot be loaded: {why}", "profiles", name, "models", index)
+                    raise KeyProblem(f"{model!r} cannot be loaded: {why}", "profiles", name, "models", index)
         return self
 
     def profile(self, name: str) -> Profile:
         """The profile of that name.
 
         Raises:
-            ConfigurationError: There is none.
+            ConfigurationError: There is no such profile.
         """
         if name not in self.profiles:
-            raise ConfigurationError(f"there is no profile {name!r}; there are {', '.join(self.profiles)}")
+            raise ConfigurationError(f"there is no profile {name!r}; use one of {', '.join(self.profiles)}")
         return self.profiles[name]
 
 
 def load_catalog(own: Path | None = None) -> Catalog:
-    """The built-in catalog, with the models and profiles of the operator's own file laid over it.
+    """The built-in catalog, with the models and profiles of the operator's file added or replaced.
 
     Raises:
-        ConfigurationError: A file cannot be read or does not fit; each line of the message names file, line and key.
+        ConfigurationError: A file cannot be read or is not valid; each line of the message has file, line and key.
     """
     models: dict[str, ModelEntry] = {}
     profiles: dict[str, Profile] = {}
@@ -141,7 +145,7 @@ def load_catalog(own: Path | None = None) -> Catalog:
     for path in (CATALOG, own) if own else (CATALOG,):
         file = read_located(path)
         for name, entry in _entries(file, "models", ModelEntry).items():
-            models[name] = _at_home(entry, path.parent)
+            models[name] = _resolve_paths(entry, path.parent)
         profiles |= _entries(file, "profiles", Profile)
         try:
             catalog = Catalog(models=models, profiles=profiles)
@@ -150,7 +154,7 @@ def load_catalog(own: Path | None = None) -> Catalog:
     return catalog
 
 
-def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
+def _entries(file: LocatedFile, section: str, model: type[E]) -> dict[str, E]:
     """A section's entries, by name."""
     data: Any = {} if file.data is None else file.data
     if not isinstance(data, dict):
@@ -158,15 +162,15 @@ def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
     sections = cast(dict[Any, Any], data)
     for key in sections:
         if key not in Catalog.model_fields:
-            raise ConfigurationError(file.problem((str(key),), "there are only the sections models and profiles"))
+            raise ConfigurationError(file.problem((str(key),), "unknown section; the sections are models and profiles"))
     entries: Any = sections.get(section) or {}
     if not isinstance(entries, dict):
-        raise ConfigurationError(file.problem((section,), "expected names, each with a mapping"))
+        raise ConfigurationError(file.problem((section,), "expected a mapping of names to mappings"))
     found: dict[str, E] = {}
     problems: list[str] = []
     for name, value in cast(dict[Any, Any], entries).items():
         if not isinstance(name, str):
-            problems.append(file.problem((section, str(name)), "a name must be text; put it in quotes"))
+            problems.append(file.problem((section, str(name)), "a name must be a string; put it in quotes"))
             continue
         try:
             found[name] = model.model_validate(value)
@@ -177,11 +181,11 @@ def _entries(file: Located, section: str, model: type[E]) -> dict[str, E]:
     return found
 
 
-def _at_home(entry: ModelEntry, home: Path) -> ModelEntry:
-    """The entry with its relative paths taken from the directory of the file that says them."""
+def _resolve_paths(entry: ModelEntry, directory: Path) -> ModelEntry:
+    """The entry with relative paths resolved from the directory of the file that they are written in."""
 
-    def at_home(source: HubSource | LocalSource | PackageSource) -> HubSource | LocalSource | PackageSource:
-        return LocalSource(path=home / source.path) if isinstance(source, LocalSource) else source
+    def resolve(source: HubSource | LocalSource | PackageSource) -> HubSource | LocalSource | PackageSource:
+        return LocalSource(path=directory / source.path) if isinstance(source, LocalSource) else source
 
-    loras = {name: at_home(source) for name, source in entry.loras.items()}
-    return entry.model_copy(update={"sources": tuple(map(at_home, entry.sources)), "loras": loras})
+    loras = {name: resolve(source) for name, source in entry.loras.items()}
+    return entry.model_copy(update={"sources": tuple(map(resolve, entry.sources)), "loras": loras})

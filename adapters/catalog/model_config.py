@@ -1,6 +1,7 @@
-"""One model's configuration: defaults per kind, and files. Whether it works here: `adapters/memory/validation.py`.
+"""Configuration of one model: defaults per kind, and files. It is IModelConfiguration of the interface specification.
 
-The seed's IModelConfiguration. Which models a server serves is another matter: `adapters/catalog/catalog.py`.
+`adapters/memory/validation.py` checks whether it works on this machine. The models that a server serves are in the
+catalog (`adapters/catalog/catalog.py`).
 """
 
 import json
@@ -16,7 +17,7 @@ from adapters.catalog.catalog import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
 from adapters.files import write_file
-from adapters.registry import implementation
+from adapters.registry import BACKENDS, default_backend, implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
     "speech-recognition": "speech",
@@ -25,51 +26,42 @@ KIND_NAMES: Mapping[str, Kind] = {
     "image-generation": "image",
     "video-generation": "video",
 }
-"""The seed's names of model types."""
+"""Model types of the interface specification."""
 
 ComputeType = Literal[
     "auto", "float32", "float16", "bfloat16", "fp8", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int4"
 ]
-BACKEND_OF: Mapping[Kind, str] = {
-    "text": "vllm",
-    "vision": "vllm",
-    "embedding": "transformers-embedding",
-    "speech": "faster-whisper",
-    "voice": "kokoro",
-    "image": "diffusers-image",
-    "video": "diffusers-video",
-}
 
 
 def to_kind(name: Any) -> Any:
-    """A kind by its own name or the seed's; anything else as it is."""
+    """The kind for a kind's name or a model type of the interface specification; other values unchanged."""
     return KIND_NAMES.get(name, name) if isinstance(name, str) else name
 
 
 class ModelConfig(BaseModel):
-    """How one model is to be run. The seed's names (`model_type`, `model_name`) are read as well."""
+    """How to run one model. The field names of the interface specification (`model_type`, `model_name`) work too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: Annotated[Kind, BeforeValidator(to_kind)] = Field(validation_alias=AliasChoices("kind", "model_type"))
-    """Or one of the seed's: "speech-recognition", "text-generation", "vision-language", "image-generation", ..."""
+    """Or a model type of the interface specification: "speech-recognition", "text-generation", ..."""
     model: str = Field(min_length=1, max_length=200, validation_alias=AliasChoices("model", "model_name"))
     """A model of the catalog, by its name or its repository: "sdxl", "Qwen/Qwen2.5-14B-Instruct"."""
     device: Literal["auto", "cuda", "cpu"] = "auto"
     """"auto": a GPU where there is one."""
     compute_type: ComputeType = "auto"
-    """Of weights and arithmetic; "auto": what suits the model and the device."""
+    """Of weights and arithmetic; "auto": chosen by the model and the device."""
     batch_size: int = Field(1, ge=1, le=1024)
-    """Images drawn at once, or answers written at once. Sounds and videos are done one by one, embeddings by tokens."""
+    """Images or answers generated at once. Other kinds ignore it, with a warning."""
     context_length: int | None = Field(None, ge=16)
-    """Tokens of prompt and answer, for text and vision, or of one input, for embeddings; None: what the model can."""
+    """Tokens of prompt and answer (text, vision) or of one input (embeddings); None: the model's maximum."""
     width: int | None = Field(None, ge=32, le=8192)
-    """Pixels, for images and videos; None: the model's own."""
+    """Pixels, for images and videos; None: the model's native width."""
     height: int | None = Field(None, ge=32, le=8192)
     num_frames: int | None = Field(None, ge=1, le=10_000)
-    """Of a video; None: the model's own."""
+    """Of a video; None: the model's native number."""
     defaults: dict[str, Any] = Field(default_factory=dict)
-    """What requests mean that leave a field out, by the fields' names."""
+    """Values of request fields that a request does not set, by field name."""
 
 
 _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
@@ -103,21 +95,21 @@ _DEFAULTS: Mapping[Kind, dict[str, Any]] = {
         "defaults": {"fps": 24, "num_inference_steps": 50, "guidance_scale": 7.5},
     },
 }
-"""The seed's recommended models and default parameters; the seed has no embeddings and no voice."""
+"""Recommended models and default parameters of the interface specification, and ours for the other kinds."""
 
 
 def default_config(kind: str) -> ModelConfig:
-    """The seed's configuration of a kind.
+    """The default configuration of a kind.
 
     Args:
-        kind: Ours or the seed's name of it.
+        kind: A kind, or a model type of the interface specification.
 
     Raises:
         ConfigurationError: There is no such kind.
     """
     known = to_kind(kind)
     if known not in get_args(Kind):
-        raise ConfigurationError(f"there is no kind {kind!r}; there are {', '.join(get_args(Kind))}")
+        raise ConfigurationError(f"there is no kind {kind!r}; use one of {', '.join(get_args(Kind))}")
     return ModelConfig(kind=known, **_DEFAULTS[known])
 
 
@@ -125,7 +117,7 @@ def load_config(path: Path) -> ModelConfig:
     """A configuration from a YAML or JSON file.
 
     Raises:
-        ConfigurationError: It cannot be read or does not fit; each line of the message names file, line and key.
+        ConfigurationError: It cannot be read or is not valid; each line of the message has file, line and key.
     """
     file = read_located(path)
     try:
@@ -135,7 +127,7 @@ def load_config(path: Path) -> ModelConfig:
 
 
 def save_config(config: ModelConfig, path: Path) -> None:
-    """Writes a configuration, as JSON where the name ends so, else as YAML; whole or not at all.
+    """Writes a configuration atomically, as JSON if the name ends in .json, otherwise as YAML.
 
     Raises:
         ConfigurationError: It cannot be written.
@@ -159,7 +151,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def find_entry(model: str, catalog: Catalog) -> ModelEntry | None:
-    """The catalog's entry of that name, or the first with that repository among its sources."""
+    """The catalog entry of that name, or the first with that repository among its sources."""
     if model in catalog.models:
         return catalog.models[model]
     repo = model.removeprefix("hf://").partition("@")[0]
@@ -172,68 +164,27 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
 
     Args:
         config: What is wanted.
-        entry: The catalog's; None: the model is known by its repository alone.
+        entry: The catalog's entry; None: the model is known only by its repository.
 
     Raises:
-        ConfigurationError: The model's backend does not do that; the message names the field.
+        ConfigurationError: The model's backend does not support a value; the message names the field.
     """
+    backend = entry.backend if entry else default_backend(config.kind)
+    row = BACKENDS[backend]
     options: dict[str, Any] = dict(entry.options) if entry else {}
-    backend = entry.backend if entry else BACKEND_OF[config.kind]
-    compute = config.compute_type
-    if backend == "vllm":
-        if compute == "fp8":
-            options["quantization"] = compute
-        elif compute != "auto":
-            options["dtype"] = compute
-        if config.context_length:
-            options["max_model_len"] = config.context_length
-        options["max_num_seqs"] = config.batch_size
-    else:
-        if backend != "vllm-embedding":
-            options["device"] = config.device
-        if config.kind != "voice" or compute != "auto":
-            options["compute_type" if backend == "faster-whisper" else "dtype"] = compute
-        if config.kind == "embedding" and config.context_length:
-            options["max_tokens"] = config.context_length
-        if backend == "diffusers-image":
-            options["batch_size"] = config.batch_size
-    sizes = {"width": config.width, "height": config.height, "num_frames": config.num_frames}
+    fields: dict[str, str] = {}
+    for name, value in config.model_dump(include={key.partition(":")[0] for key in row.config}).items():
+        if value is not None and value != "auto":
+            option = row.config.get(f"{name}:{value}") or row.config[name]
+            options[option], fields[option] = value, name
     defaults = {**(entry.defaults if entry else {}), **config.defaults}
-    defaults |= {name: value for name, value in sizes.items() if value is not None}
+    defaults |= config.model_dump(include=set(row.sizes), exclude_none=True)
     data: dict[str, Any] = {"kind": config.kind, "backend": backend, "options": options, "defaults": defaults}
     try:
         data["sources"] = entry.sources if entry else (config.model,)
         made = ModelEntry.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError("; ".join(one["msg"] for one in error.errors())) from None
-    if problems := option_problems(made):
-        raise ConfigurationError("; ".join(_FIELDS.get(name, name) + rest for name, rest in map(_split, problems)))
+    if problems := implementation(backend).Options.problems(options):
+        raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
     return made
-
-
-def _split(problem: str) -> tuple[str, str]:
-    name, colon, rest = problem.partition(":")
-    return name, colon + rest
-
-
-_FIELDS = {
-    "dtype": "compute_type",
-    "quantization": "compute_type",
-    "max_model_len": "context_length",
-    "max_tokens": "context_length",
-    "max_num_seqs": "batch_size",
-}
-"""Options of backends by the field of a configuration that sets them."""
-
-
-def option_problems(entry: ModelEntry) -> list[str]:
-    """What is wrong with an entry's `options`, by the `Options` of its backend: "dtype: ..."."""
-    try:
-        implementation(entry.backend).Options.model_validate(entry.options)
-    except ValidationError as error:
-        return [
-            f"{'.'.join(str(part) for part in one['loc'])}: "
-            f"{'this backend has no such option' if one['type'] == 'extra_forbidden' else one['msg']}"
-            for one in error.errors(include_url=False, include_input=False)
-        ]
-    return []

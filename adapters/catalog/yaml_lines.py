@@ -1,4 +1,4 @@
-"""YAML and JSON files whose every key remembers its line, so that what is wrong with them can be pointed at."""
+"""YAML and JSON files with the line of each key, for error messages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,36 +11,36 @@ from pydantic import ValidationError
 MAX_BYTES = 10_000_000
 _PLAIN = {"extra_forbidden": "there is no such key", "missing": "it is missing"}
 Key = tuple[int | str, ...]
-"""Where a value lies in a file: names of mappings and numbers in lists, from the top."""
+"""The path of a value in a file: keys of mappings and indices of lists, from the top."""
 
 
 class ConfigurationError(Exception):
-    """A configuration file is wrong; each line of the message names file, line and key."""
+    """A configuration file is not valid; each line of the message has file, line and key."""
 
 
-class Misplaced(ValueError):
-    """For validators: a value is wrong, and the key at fault lies within what is validated."""
+class KeyProblem(ValueError):
+    """For validators: a problem at a key within the validated value."""
 
     def __init__(self, message: str, *key: int | str) -> None:
-        """The message, and where the fault is."""
+        """Takes the message and the key, relative to the validated value."""
         super().__init__(message)
         self.key: Key = key
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """A file's content, and the lines of its keys."""
+class LocatedFile:
+    """A file's content, and the line of each key."""
 
     path: Path
     data: Any
     lines: Mapping[Key, int] = field(default_factory=dict[Key, int])
 
     def problem(self, key: Sequence[int | str], message: str) -> str:
-        """A line for people: `file:line: key: message`."""
+        """A problem as one line: `file:line: key: message`."""
         found: Key = ()
         shown: list[str] = []
         for part in key:
-            # A union's branch, which pydantic puts into the key, is no key of the file; a missing key is not either.
+            # pydantic adds the branch of a union, which is not a key of the file; nor is a missing key.
             if (*found, part) in self.lines:
                 found = (*found, part)
                 shown.append(str(part))
@@ -48,15 +48,15 @@ class Located:
             shown.append(str(key[-1]))
         line = self.lines.get(found)
         where = f"{self.path}{f':{line}' if line else ''}: {'.'.join(shown) + ': ' if shown else ''}"
-        # A name of the file's may hold a line break, and this is one line.
+        # A key of the file may contain a line break, and this must be one line.
         return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in where + message)
 
     def error(self, error: ValidationError, prefix: Key = ()) -> ConfigurationError:
-        """What pydantic found wrong with the value at `prefix`, a line for each fault."""
+        """The problems that pydantic found in the value at `prefix`, one line each."""
         problems: list[str] = []
         for one in error.errors(include_url=False, include_input=False):
             cause = one.get("ctx", {}).get("error")
-            key = (*prefix, *one["loc"], *(cause.key if isinstance(cause, Misplaced) else ()))
+            key = (*prefix, *one["loc"], *(cause.key if isinstance(cause, KeyProblem) else ()))
             message = (
                 str(cause) if cause else "there is no such key" if one["type"] == "extra_forbidden" else one["msg"]
             )
@@ -64,15 +64,15 @@ class Located:
         return ConfigurationError("\n".join(dict.fromkeys(problems)))
 
 
-def read_located(path: Path) -> Located:
-    """A YAML or JSON file's content; JSON is read as the YAML that it is.
+def read_located(path: Path) -> LocatedFile:
+    """Reads a YAML or JSON file; JSON is a subset of YAML.
 
     Raises:
-        ConfigurationError: It cannot be read, is no YAML, has a key twice, or holds itself.
+        ConfigurationError: It cannot be read, is not YAML, or has a duplicate key or a recursive alias.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigurationError(f"{path}: the file has more than {MAX_BYTES:,} bytes")
+            raise ConfigurationError(f"{path}: the file is larger than {MAX_BYTES:,} bytes")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
@@ -83,12 +83,12 @@ def read_located(path: Path) -> Located:
     try:
         loader = yaml.SafeLoader(text)
         node: Any = loader.get_single_node()
-        _mark(path, node, (), lines, ())
-        return Located(path, loader.construct_document(node) if node is not None else None, lines)
+        _record_lines(path, node, (), lines, ())
+        return LocatedFile(path, loader.construct_document(node) if node is not None else None, lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigurationError(f"{path}{f':{mark.line + 1}' if mark else ''}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:  # a control character; a date that there is not
+    except (yaml.YAMLError, ValueError) as error:  # a control character, or an invalid date
         raise ConfigurationError(f"{path}: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: it is nested too deeply") from None
@@ -97,23 +97,23 @@ def read_located(path: Path) -> Located:
             loader.dispose()
 
 
-def _mark(path: Path, node: Any, key: Key, lines: dict[Key, int], above: tuple[int, ...]) -> None:
-    """Notes the line of each key below a node."""
+def _record_lines(path: Path, node: Any, key: Key, lines: dict[Key, int], above: tuple[int, ...]) -> None:
+    """Records the line of each key below a node."""
     if id(node) in above:
-        raise ConfigurationError(f"{path}:{node.start_mark.line + 1}: an alias refers to what it is part of")
+        raise ConfigurationError(f"{path}:{node.start_mark.line + 1}: an alias refers to a value that contains it")
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             lines[*key, index] = item.start_mark.line + 1
-            _mark(path, item, (*key, index), lines, (*above, id(node)))
+            _record_lines(path, item, (*key, index), lines, (*above, id(node)))
     elif isinstance(node, yaml.MappingNode):
         for name, item in node.value:
             line = name.start_mark.line + 1
             if not isinstance(name, yaml.ScalarNode):
-                raise ConfigurationError(f"{path}:{line}: a key must be a name")
+                raise ConfigurationError(f"{path}:{line}: a key must be a string")
             if (*key, name.value) in lines:
                 dotted = ".".join(map(str, (*key, name.value)))
                 raise ConfigurationError(
-                    f"{path}:{line}: {dotted}: the key is there already, in line {lines[*key, name.value]}"
+                    f"{path}:{line}: {dotted}: duplicate key; the first is in line {lines[*key, name.value]}"
                 )
             lines[*key, name.value] = line
-            _mark(path, item, (*key, name.value), lines, (*above, id(node)))
+            _record_lines(path, item, (*key, name.value), lines, (*above, id(node)))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt
 
-from adapters.base import Adapter, ModelFiles
+from adapters.base import Adapter
 from adapters.errors import ModelLoadFailed
 
 Pooling = Literal["cls", "mean", "last"]
@@ -62,19 +62,6 @@ class Recipe:
     """Stands before every text, where the checkpoint names a prompt for that by default."""
     lowercase: bool = False
     """Whether texts are lower-cased before the tokenizer sees them."""
-
-
-def validated(options: type[EmbeddingOptions], model: ModelFiles) -> Any:
-    """The model's options.
-
-    Raises:
-        ModelLoadFailed: They have an unknown name or a wrong value; the message says which.
-    """
-    try:
-        return options.model_validate(dict(model.options))
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ModelLoadFailed(f"The options of the model {model.name} are wrong: {wrong}") from error
 
 
 def read_recipe(directory: Path, options: EmbeddingOptions) -> Recipe:

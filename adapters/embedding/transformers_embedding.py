@@ -13,7 +13,7 @@ from pydantic import Field
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
 from adapters.embedding.batching import Batcher
-from adapters.embedding.recipe import EmbeddingOptions, Pooling, Recipe, read_recipe, validated
+from adapters.embedding.recipe import EmbeddingOptions, Pooling, Recipe, read_recipe
 from adapters.embedding.tokens import Ids, Reader, shortened
 from adapters.engines.threads import ModelThread
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
@@ -47,7 +47,7 @@ class TransformersEmbedding(EmbeddingAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """The model, in memory and warm. As `Adapter.load`."""
-        options, directory = validated(cls.Options, model), Path(model.path)
+        options, directory = cls.Options.of(model), Path(model.path)
         recipe = read_recipe(directory, options)
         report(LoadProgress("loading weights"))
         thread = ModelThread[Any]("embedding-load")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
-from adapters.embedding.recipe import EmbeddingOptions, Recipe, read_recipe, validated
+from adapters.embedding.recipe import EmbeddingOptions, Recipe, read_recipe
 from adapters.embedding.tokens import Ids, Reader, shortened
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
 from adapters.process import parent_death
@@ -61,7 +61,7 @@ class VllmEmbedding(EmbeddingAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """A running, warm engine. As `Adapter.load`."""
-        options, directory = validated(cls.Options, model), Path(model.path)
+        options, directory = cls.Options.of(model), Path(model.path)
         recipe = read_recipe(directory, options)
         reader = Reader(directory, recipe)
         report(LoadProgress("starting engine"))

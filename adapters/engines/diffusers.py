@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from adapters.base import Adapter, ModelFiles
 from adapters.engines.threads import Emit, ModelThread
@@ -92,19 +92,6 @@ class Loaded(Generic[E]):
         # Behind all queued work, each of which finds that the pipeline has ended.
         await self._thread.run(drop)
         self._thread.close()
-
-
-def validated(options: type[PipelineOptions], model: ModelFiles) -> Any:
-    """The model's options.
-
-    Raises:
-        ModelLoadFailed: They have an unknown name or a wrong value; the message says which.
-    """
-    try:
-        return options.model_validate(dict(model.options))
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ModelLoadFailed(f"The options of the model {model.name} are wrong: {wrong}") from error
 
 
 def load_pipeline(pipeline: Any, model: ModelFiles, options: PipelineOptions, half: str, **extra: object) -> Any:

@@ -1,4 +1,4 @@
-"""Which allocator serves Python's objects: its own, of arenas of a megabyte, or the C library's. For CPython 3.11."""
+"""Which allocator serves Python's objects: its own arenas, or the C library's. For CPython 3.11 to 3.13."""
 
 import ctypes
 from collections.abc import Iterator

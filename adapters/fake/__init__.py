@@ -5,5 +5,5 @@ two ways: for all requests by `Options`, and for one by directives in its prompt
 `[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`;
 in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]` for a model that will not answer.
 
-models.py has the adapters; script.py what can be scripted; words.py, sounds.py, pictures.py and film.py what they make.
+models.py has the adapters; script.py what can be scripted; words.py, sounds.py, images.py and video.py what they make.
 """

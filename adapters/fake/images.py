@@ -1,4 +1,4 @@
-"""Pictures and films of one colour."""
+"""Images and videos of one colour."""
 
 import hashlib
 import struct
@@ -24,7 +24,7 @@ from adapters.fake.still_mp4 import still_mp4
 
 
 def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
-    """A picture of one colour, written without any library (ISO/IEC 15948)."""
+    """A image of one colour, written without any library (ISO/IEC 15948)."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -49,16 +49,16 @@ def _size(request: ImageRequest) -> tuple[int, int]:
         if media is not None
     ]
     if len(set(sizes)) > 1:
-        raise InvalidMedia("The mask has another size than the picture.", param="mask")
+        raise InvalidMedia("The mask has another size than the image.", param="mask")
     if request.width is None or request.height is None:
         if not sizes:
-            raise UnsupportedOption("There is no picture whose size could be taken.", param="size")
+            raise UnsupportedOption("There is no image whose size could be taken.", param="size")
         return sizes[0]
     return request.width, request.height
 
 
 def image_events(request: ImageRequest) -> Iterator[ImageEvent]:
-    """What `FakeImage` gives, picture by picture."""
+    """What `FakeImage` gives, image by image."""
     (width, height), first, steps = _size(request), request.seed or 0, request.num_inference_steps or 1
     seen = b"/".join(
         Path(media.path).read_bytes() if media.path else media.data
@@ -66,21 +66,21 @@ def image_events(request: ImageRequest) -> Iterator[ImageEvent]:
         if media is not None
     ).hex()
 
-    def picture(index: int, *more: object) -> Media:
+    def image(index: int, *more: object) -> Media:
         said = "/".join(map(str, (request.prompt, first + index, *more))) + seen
         return Media("image/png", png(width, height, _colour(said)))
 
     for step in range(steps):
         yield Step(step + 1, steps)
         for index in range(request.n if step < request.partial_images else 0):
-            yield PartialImage(index, step, picture(index, step))
+            yield PartialImage(index, step, image(index, step))
     for index in range(request.n):
-        yield GeneratedImage(index, picture(index), first + index, width, height)
+        yield GeneratedImage(index, image(index), first + index, width, height)
     yield ImageDone(1.0)
 
 
 def video_events(request: VideoRequest) -> Iterator[VideoEvent]:
-    """What `FakeVideo` gives: steps, then the film."""
+    """What `FakeVideo` gives: steps, then the video."""
     for step in range(request.num_inference_steps):
         yield Step(step + 1, request.num_inference_steps)
     comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()

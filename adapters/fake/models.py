@@ -75,7 +75,7 @@ class _Fake(Adapter):
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
-        options = FakeOptions.model_validate(model.options)
+        options = FakeOptions.of(model)
         await asyncio.sleep(options.load_delay_ms / 1000)
         if options.fail_load:
             raise ModelLoadFailed(f"The model {model.name!r} was told to fail.")
@@ -196,7 +196,7 @@ class FakeVoice(_Fake, VoiceAdapter):
 
 
 class FakeImage(_Fake, ImageAdapter):
-    """Draws one flat colour, chosen by prompt and seed, or by the picture that it is to draw anew; PNG only."""
+    """Draws one flat colour, chosen by prompt and seed, or by the image that it is to draw anew; PNG only."""
 
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
         """See `ImageAdapter.generate`."""

@@ -1,6 +1,6 @@
-"""A film of one still picture, written without any library: what the fake of a video model makes.
+"""A video of one still image, written without any library: what the fake of a video model makes.
 
-An MP4 (ISO/IEC 14496-12) whose frames are all the same PNG, stored once, so that a film of any length and size is made
+An MP4 (ISO/IEC 14496-12) whose frames are all the same PNG, stored once, so that a video of any length and size is made
 at once. FFmpeg and what is built on it read it; browsers want H.264.
 """
 
@@ -10,20 +10,20 @@ _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 """No turning, no scaling."""
 
 
-def still_mp4(picture: bytes, width: int, height: int, frames: int, fps: int, comment: bytes) -> bytes:
-    """The film.
+def still_mp4(image: bytes, width: int, height: int, frames: int, fps: int, comment: bytes) -> bytes:
+    """The video.
 
     Args:
-        picture: A PNG of the film's size.
+        image: A PNG of the video's size.
         width: Pixels.
         height: Pixels.
-        frames: How often the picture is shown.
+        frames: How often the image is shown.
         fps: How many times a second.
         comment: Goes into the file as it is; no player looks at it.
     """
     head = _box(b"ftyp", b"isom\0\0\2\0isommp41") + _box(b"free", comment)
     start = len(head) + 8
-    return head + _box(b"mdat", picture) + _moov(start, len(picture), width, height, frames, fps)
+    return head + _box(b"mdat", image) + _moov(start, len(image), width, height, frames, fps)
 
 
 def _moov(offset: int, size: int, width: int, height: int, frames: int, fps: int) -> bytes:
@@ -40,10 +40,10 @@ def _moov(offset: int, size: int, width: int, height: int, frames: int, fps: int
     times = struct.pack(">IIII", 0, 0, fps, frames)
     track = struct.pack(">IIIII8xhhhh", 0, 0, 1, 0, frames, 0, 0, 0, 0) + _MATRIX
     handler = _full(b"hdlr", b"\0\0\0\0vide" + bytes(13))
-    film = times + struct.pack(">IH10x", 0x10000, 0x100) + _MATRIX + bytes(24) + struct.pack(">I", 2)
+    video = times + struct.pack(">IH10x", 0x10000, 0x100) + _MATRIX + bytes(24) + struct.pack(">I", 2)
     return _box(
         b"moov",
-        _full(b"mvhd", film)
+        _full(b"mvhd", video)
         + _box(
             b"trak",
             _full(b"tkhd", track + struct.pack(">II", width << 16, height << 16), flags=3)

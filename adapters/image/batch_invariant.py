@@ -1,9 +1,9 @@
-"""Batches whose rows are, to the last bit, what each row gives alone.
+"""Batches whose rows equal, bit for bit, the results of single requests.
 
-Libraries of matrix kernels choose how to sum by the shape of the whole batch, so that a picture among others differs
-from the same picture alone in a rounding here and there. With every product computed row by row all shapes are those of
-one row, and so are the sums; what lies between the products (norms, activations, samplers) works on each row for itself
-anyway and stays one call for all. For small models most of what a batch gains is in there (docs/images.md).
+Kernel libraries choose the order of summation by the shape of the whole batch, so an image in a batch differs from the
+same image alone by rounding. Here every matrix product is computed row by row, with the shapes of a single request.
+Everything else (norms, activations, samplers) treats rows independently anyway, and stays one call for the batch. For
+small models, most of the speedup of batches comes from these other operations (docs/images.md).
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ EXACT = frozenset(
         "StableDiffusionXLPipeline",
     )
 )
-"""Pipelines of which tests show it. Others (Z-Image lays the tokens of all rows end to end) are run one by one."""
+"""Pipelines for which tests prove equality. Others (Z-Image joins the tokens of all rows) run without batches."""
 MAX_FLAT_ROWS = 64
-"""A matrix of more rows than a batch has holds tokens, not pictures."""
+"""A matrix with more rows than any batch contains tokens, not images."""
 
 
 def row_by_row(wanted: bool) -> AbstractContextManager[Any]:
-    """Within it, torch computes matrix products and convolutions row by row, where `wanted`."""
+    """Makes torch compute matrix products and convolutions row by row within the context, if `wanted`."""
     return _mode()() if wanted else nullcontext()
 
 
@@ -48,7 +48,7 @@ def _mode() -> Any:
     )
 
     class RowByRow(TorchFunctionMode):
-        """Splits the first axis of products; everything else passes."""
+        """Splits products along the first axis; leaves other functions unchanged."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
@@ -57,13 +57,13 @@ def _mode() -> Any:
             if func is functional.scaled_dot_product_attention:
                 return _attention(func, len(args[0] if args else kwargs["query"]), args, kwargs)
             first, rest = args[0], args[1:]
-            # Kernels also go by how the numbers lie, which may be another for several rows than for one.
+            # Kernels also depend on the memory layout, which may differ between one row and several.
             if func is functional.group_norm or first.shape[0] < 2 or (first.dim() < 3 and len(first) > MAX_FLAT_ROWS):
                 return func(first.contiguous(), *rest, **kwargs)
             return torch.cat([func(row.contiguous(), *rest, **kwargs) for row in first.split(1)])
 
     def _attention(func: Any, rows: int, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Queries, keys, values and, where it has a row for each, the mask."""
+        """Splits queries, keys, values and, if it has a row for each, the mask."""
 
         def row(value: Any, at: int) -> Any:
             split = isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[0] == rows
@@ -71,10 +71,10 @@ def _mode() -> Any:
 
         if rows < 2:
             return func(*args, **kwargs)
-        parts = [
+        results = [
             func(*(row(one, at) for one in args), **{name: row(one, at) for name, one in kwargs.items()})
             for at in range(rows)
         ]
-        return torch.cat(parts)
+        return torch.cat(results)
 
     return RowByRow

@@ -1,9 +1,9 @@
-"""Requests that ask for the same kind of picture at the same time, drawn as one batch.
+"""Batching of images from several requests with the same settings.
 
-A request is as many tickets as it wants images. The oldest ticket decides what is drawn next; tickets with the same
-plan join it, of whichever request, up to the size of a batch. If there are fewer, the batch waits for more: until the
-oldest has waited for the window, and no longer. A request that goes away takes its tickets along; a batch that runs
-stops within one step once all of its requests have gone.
+A request is split into one item per image. The oldest item determines the next batch; items with the same plan, from
+any request, join it up to the batch size. An incomplete batch waits until its oldest item has waited for the batching
+window. A cancelled request removes its items; a running batch stops within one step once all its requests are
+cancelled.
 """
 
 import asyncio
@@ -23,100 +23,102 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Order:
-    """A request, while it is drawn."""
+class ActiveRequest:
+    """A request while its images are generated."""
 
     request: ImageRequest
     plan: Plan
     events: "asyncio.Queue[ImageEvent | Exception]" = field(default_factory=asyncio.Queue)
     started: float | None = None
-    """When the model began with its first image."""
-    gone: bool = False
-    """Nobody waits for it any more. Read by the model's thread."""
+    """Monotonic time at which its first batch started."""
+    cancelled: bool = False
+    """Also read by the model's thread."""
     steps: dict[int, int] = field(default_factory=dict[int, int])
-    """Steps done, by the image's index; images whose batch has not begun are not in it."""
-    pictures: int = 0
+    """Finished steps by image index; images whose batch has not started are missing."""
+    finished: int = 0
+    """Number of finished images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
+class BatchItem:
     """One image of a request."""
 
-    order: Order
+    request: ActiveRequest
     index: int
     row: Row
-    since: float
+    queued_at: float
+    """Monotonic time."""
 
 
-Stream = Callable[[Sequence[Ticket]], AsyncGenerator[tuple[Ticket, ImageEvent]]]
-"""Draws a batch: each event with the ticket that it is for. For a step, `Step(done, total)` of that one image."""
+GenerateBatch = Callable[[Sequence[BatchItem]], AsyncGenerator[tuple[BatchItem, ImageEvent]]]
+"""Generates a batch: events with their items. A `Step` counts the steps of that one image."""
 
 
-class Collector:
+class Batcher:
     """Forms batches for one model."""
 
-    def __init__(self, stream: Stream, size: int, window_s: float) -> None:
-        """Nothing runs until somebody asks.
+    def __init__(self, generate_batch: GenerateBatch, size: int, window_s: float) -> None:
+        """Starts nothing yet.
 
         Args:
-            stream: Draws a batch.
-            size: The most images of one.
-            window_s: How long a ticket waits for others.
+            generate_batch: Generates a batch.
+            size: Maximum number of images of a batch.
+            window_s: Seconds that an item waits for others.
         """
-        self._stream = stream
+        self._generate_batch = generate_batch
         self._size = size
         self._window_s = window_s
-        self._waiting: list[Ticket] = []
-        self._running: tuple[Ticket, ...] = ()
+        self._waiting: list[BatchItem] = []
+        self._running: tuple[BatchItem, ...] = ()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._free = asyncio.Event()
-        self.ended = False
+        self.closed = False
 
-    async def draw(self, request: ImageRequest, plan: Plan, rows: Sequence[Row]) -> AsyncGenerator[ImageEvent]:
-        """The events of one request. Closing it waits until the model is free of it."""
-        if self.ended:
+    async def generate(self, request: ImageRequest, plan: Plan, rows: Sequence[Row]) -> AsyncGenerator[ImageEvent]:
+        """The events of one request. Closing the generator waits until the model no longer works on it."""
+        if self.closed:
             raise Interrupted("The model was unloaded.")
-        order = Order(request, plan)
+        active = ActiveRequest(request, plan)
         now = time.monotonic()
-        self._waiting += [Ticket(order, index, row, now) for index, row in enumerate(rows)]
+        self._waiting += [BatchItem(active, index, row, now) for index, row in enumerate(rows)]
         self._arrived.set()
         if self._task is None:
             self._task = asyncio.create_task(self._work())
         try:
             while True:
-                event = await order.events.get()
+                event = await active.events.get()
                 if isinstance(event, Exception):
                     raise event
                 yield event
                 if isinstance(event, ImageDone):
                     return
         finally:
-            order.gone = True
-            self._waiting = [ticket for ticket in self._waiting if ticket.order is not order]
-            if self._running and all(ticket.order.gone for ticket in self._running):
+            active.cancelled = True
+            self._waiting = [item for item in self._waiting if item.request is not active]
+            if self._running and all(item.request.cancelled for item in self._running):
                 await self._free.wait()
 
-    def end(self) -> None:
-        """The model is being unloaded: what waits is interrupted."""
-        self.ended = True
+    def close(self) -> None:
+        """Ends all waiting requests with `Interrupted`, since the model is unloaded."""
+        self.closed = True
         waiting, self._waiting = self._waiting, []
-        for ticket in waiting:
-            ticket.order.events.put_nowait(Interrupted("The model was unloaded."))
+        for item in waiting:
+            item.request.events.put_nowait(Interrupted("The model was unloaded."))
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 await self._wait_for_more()
                 if batch := self._take():
-                    await self._draw(batch)
+                    await self._run(batch)
         finally:
             self._task = None
 
     async def _wait_for_more(self) -> None:
-        """Until a batch is full, or the oldest ticket has waited long enough."""
-        while self._waiting and len(self._alike()) < self._size:
-            left_s = self._waiting[0].since + self._window_s - time.monotonic()
+        """Waits until a batch is full, or the oldest item has waited for the window."""
+        while self._waiting and len(self._compatible()) < self._size:
+            left_s = self._waiting[0].queued_at + self._window_s - time.monotonic()
             if left_s <= 0:
                 return
             self._arrived.clear()
@@ -125,28 +127,28 @@ class Collector:
             except TimeoutError:
                 return
 
-    def _alike(self) -> list[Ticket]:
-        return [ticket for ticket in self._waiting if ticket.order.plan == self._waiting[0].order.plan]
+    def _compatible(self) -> list[BatchItem]:
+        return [item for item in self._waiting if item.request.plan == self._waiting[0].request.plan]
 
-    def _take(self) -> tuple[Ticket, ...]:
-        batch = tuple(self._alike()[: self._size]) if self._waiting else ()
-        self._waiting = [ticket for ticket in self._waiting if ticket not in batch]
+    def _take(self) -> tuple[BatchItem, ...]:
+        batch = tuple(self._compatible()[: self._size]) if self._waiting else ()
+        self._waiting = [item for item in self._waiting if item not in batch]
         return batch
 
-    async def _draw(self, batch: tuple[Ticket, ...]) -> None:
+    async def _run(self, batch: tuple[BatchItem, ...]) -> None:
         self._running = batch
         self._free.clear()
-        for ticket in batch:
-            ticket.order.steps[ticket.index] = 0
-            ticket.order.started = ticket.order.started or time.monotonic()
+        for item in batch:
+            item.request.steps[item.index] = 0
+            item.request.started = item.request.started or time.monotonic()
         try:
-            async with aclosing(self._stream(batch)) as events:
-                async for ticket, event in events:
-                    self._deliver(ticket.order, ticket.index, event)
+            async with aclosing(self._generate_batch(batch)) as events:
+                async for item, event in events:
+                    self._deliver(item.request, item.index, event)
         except AdapterError as error:
             self._fail(batch, error)
         except Exception as error:
-            log.exception("a batch of images failed")
+            log.exception("generating a batch of images failed")
             failure = GenerationFailed("The model failed.")
             failure.__cause__ = error
             self._fail(batch, failure)
@@ -154,23 +156,23 @@ class Collector:
             self._running = ()
             self._free.set()
 
-    def _fail(self, batch: Sequence[Ticket], error: AdapterError) -> None:
-        """All requests of the batch end with it, and with them their tickets in later batches."""
-        orders = {id(ticket.order): ticket.order for ticket in batch}
-        self._waiting = [ticket for ticket in self._waiting if id(ticket.order) not in orders]
-        for order in orders.values():
-            order.events.put_nowait(type(error)(error.message, param=error.param))
+    def _fail(self, batch: Sequence[BatchItem], error: AdapterError) -> None:
+        """Ends all requests of the batch, and removes their items that still wait."""
+        failed = {id(item.request): item.request for item in batch}
+        self._waiting = [item for item in self._waiting if id(item.request) not in failed]
+        for active in failed.values():
+            active.events.put_nowait(type(error)(error.message, param=error.param))
 
     @staticmethod
-    def _deliver(order: Order, index: int, event: Any) -> None:
+    def _deliver(active: ActiveRequest, index: int, event: Any) -> None:
         if isinstance(event, Step):
-            order.steps[index] = event.step
-            if index != max(order.steps):  # images of one batch advance together: told once, by the last of them
+            active.steps[index] = event.step
+            if index != max(active.steps):  # the images of a batch advance together: report a step once
                 return
-            event = Step(sum(order.steps.values()), event.total * order.request.n)
-        order.events.put_nowait(event)
+            event = Step(sum(active.steps.values()), event.total * active.request.n)
+        active.events.put_nowait(event)
         if isinstance(event, GeneratedImage):
-            order.pictures += 1
-            if order.pictures == order.request.n:
-                spent_s = time.monotonic() - (order.started or 0)
-                order.events.put_nowait(ImageDone(spent_s * 1000))
+            active.finished += 1
+            if active.finished == active.request.n:
+                spent_s = time.monotonic() - (active.started or 0)
+                active.events.put_nowait(ImageDone(spent_s * 1000))

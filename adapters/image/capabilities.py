@@ -1,4 +1,4 @@
-"""What a text-to-image pipeline can do, read once from its class and its parts."""
+"""What a text-to-image pipeline can do, read once from its class and components."""
 
 import inspect
 import json
@@ -13,42 +13,42 @@ from adapters.errors import ModelLoadFailed
 NEEDED = frozenset(
     ("prompt", "width", "height", "num_inference_steps", "generator", "output_type", "callback_on_step_end")
 )
-"""Arguments without which a pipeline cannot be served: it draws from text, of a size, step by step, by seeds."""
+"""Arguments that a pipeline must have: text prompts, sizes, steps with callbacks, and seeds."""
 UNET_LATENTS = 4
-"""Channels of the latents that diffusers' inpainting pipelines of UNets know."""
+"""Latent channels that diffusers' inpainting pipelines with a UNet support."""
 TEXT_TOKENS = 512
-"""Tokens that a text encoder reads whose pipeline says nothing else."""
+"""Maximum tokens of a text encoder if the pipeline does not define another limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Of one pipeline. What it lacks is refused by the name of the request's field."""
+    """What one pipeline can do."""
 
     guidance: str | None
-    """The argument that classifier-free guidance goes by: "guidance_scale", "true_cfg_scale", or there is none."""
+    """The argument for classifier-free guidance: "guidance_scale" or "true_cfg_scale"; None: not supported."""
     default_guidance: float
     default_steps: int
     true_cfg: bool
-    """Whether guidance is trained in (`guidance_scale`), and classifier-free guidance comes on top of it."""
+    """Whether guidance is distilled (`guidance_scale`), and classifier-free guidance is available in addition."""
     negative_prompt: bool
     refiner: bool
-    """Whether it can stop early and hand its latents over."""
+    """Whether it can stop early and return its latents."""
     loras: bool
     side: int
-    """Width and height are multiples of so many pixels."""
+    """Width and height are multiples of this, in pixels."""
     edit: type[Any] | None
-    """The pipeline that draws a picture anew with the same weights."""
+    """The image-to-image pipeline for the same weights."""
     inpaint: type[Any] | None
-    """The same within a mask; where it is `edit`, that one draws, with `adapters/image/inpainting.py`."""
+    """The inpainting pipeline; if it is `edit`, `adapters/image/inpainting.py` applies the mask."""
     tokens: Mapping[str, int]
-    """How much of a prompt each text encoder reads, by the name of its tokenizer; the rest would be cut off."""
+    """Maximum tokens of each text encoder by the name of its tokenizer; the pipeline truncates longer prompts."""
 
 
 def pipeline_class(model: ModelFiles) -> type[Any]:
-    """The class of diffusers that a checkpoint names.
+    """The diffusers class that a checkpoint names.
 
     Raises:
-        ModelLoadFailed: It names none, or one that does not draw pictures from text alone.
+        ModelLoadFailed: The checkpoint names no class, or one that does not generate images from text only.
     """
     import diffusers
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -62,10 +62,10 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
         ) from None
     cls = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Pipeline") else None
     if not (isinstance(cls, type) and issubclass(cls, DiffusionPipeline)):
-        raise ModelLoadFailed(f"The model {model.name} is of a pipeline that diffusers does not have.")
+        raise ModelLoadFailed(f"The pipeline class of the model {model.name} does not exist in diffusers.")
     arguments = inspect.signature(cls.__call__).parameters
     if not arguments.keys() >= NEEDED or "num_frames" in arguments or _required(arguments) - {"prompt"}:
-        raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not draw pictures from text alone.")
+        raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not generate images from text only.")
     return cls
 
 
@@ -80,11 +80,11 @@ def capabilities(pipeline: Any) -> Capabilities:
     arguments = inspect.signature(type(pipeline).__call__).parameters
     denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
     config: Any = getattr(denoiser, "config", {})
-    trained_in = bool(config.get("guidance_embeds"))
+    distilled = bool(config.get("guidance_embeds"))
     guidance = "guidance_scale" if "guidance_scale" in arguments else None
-    if "true_cfg_scale" in arguments and not trained_in:
+    if "true_cfg_scale" in arguments and not distilled:
         guidance = "true_cfg_scale"
-    # Latent consistency models take the scale as an input, and then nothing is done with a negative prompt.
+    # Latent consistency models take the scale as an input, and ignore the negative prompt.
     as_input = config.get("time_cond_proj_dim") is not None
     edit, inpaint = _siblings(type(pipeline))
     if inpaint is not None and "unet" in pipeline.components and config.get("in_channels") != UNET_LATENTS:
@@ -93,7 +93,7 @@ def capabilities(pipeline: Any) -> Capabilities:
         guidance=guidance,
         default_guidance=float(arguments[guidance].default if guidance else 0),
         default_steps=int(arguments["num_inference_steps"].default),
-        true_cfg=trained_in and "true_cfg_scale" in arguments,
+        true_cfg=distilled and "true_cfg_scale" in arguments,
         negative_prompt="negative_prompt" in arguments and not as_input,
         refiner="denoising_end" in arguments,
         loras=hasattr(pipeline, "load_lora_weights"),
@@ -105,9 +105,9 @@ def capabilities(pipeline: Any) -> Capabilities:
 
 
 def _siblings(cls: type[Any]) -> tuple[type[Any] | None, type[Any] | None]:
-    """Its image-to-image and inpainting pipelines, where diffusers has them and they take a `strength`.
+    """The image-to-image and inpainting pipelines of a class, if diffusers has them and they take a `strength`.
 
-    By their names, which diffusers makes by rule: its own tables of them import every pipeline that there is.
+    They are found by naming convention: diffusers' own tables would import all pipelines.
     """
     import diffusers
 
@@ -125,7 +125,7 @@ def _side(pipeline: Any) -> int:
     if transformer is None:
         return factor
     patch = transformer.config.get("patch_size", 1)
-    # Where latents are packed two by two, the transformer's own patches have a side of one.
+    # If latents are packed two by two, the transformer's patch size is one.
     return factor * max(2, patch if isinstance(patch, int) else 1)
 
 

@@ -1,4 +1,4 @@
-"""How a pipeline's networks lie in memory and whether they are compiled, by the operator's options."""
+"""Memory format and compilation of a pipeline's networks."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from adapters.errors import ModelLoadFailed
 from adapters.image.options import ImageOptions
 
 
-def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
+def apply_compile_options(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
     """Applies `channels_last` and `compile` to a pipeline in memory.
 
-    Compiling itself happens in the first steps, and again for each new size.
+    Compilation happens during the first steps, and again for each new size.
 
     Raises:
-        ModelLoadFailed: The model cannot be run so.
+        ModelLoadFailed: The model does not support an option.
     """
     import torch
 
@@ -21,16 +21,22 @@ def arrange(pipeline: Any, model: ModelFiles, options: ImageOptions) -> None:
     if options.channels_last:
         networks = [one for one in (denoiser, getattr(pipeline, "vae", None)) if one is not None]
         if any(weight.dim() == 5 for one in networks for weight in one.parameters()):
-            raise ModelLoadFailed(f"The model {model.name} convolves in three dimensions: channels_last is for two.")
+            raise ModelLoadFailed(
+                f"The model {model.name} has 3D convolutions, which channels_last does not support: remove the option."
+            )
         for network in networks:
             network.to(memory_format=torch.channels_last)
     if options.compile == "none":
         return
     if any(part.startswith(LORA) for part in model.components):
-        raise ModelLoadFailed(f"The model {model.name} has LoRAs, which change what would be compiled: choose one.")
+        raise ModelLoadFailed(
+            f"The model {model.name} has LoRAs, which do not work with compile: remove the LoRAs or the option."
+        )
     if options.compile == "full":
         denoiser.compile()
         return
     if not getattr(denoiser, "_repeated_blocks", None):
-        raise ModelLoadFailed(f"The denoiser of the model {model.name} names no repeated blocks: set compile to full.")
+        raise ModelLoadFailed(
+            f"The denoiser of the model {model.name} defines no repeated blocks: set compile to full."
+        )
     denoiser.compile_repeated_blocks()

@@ -1,4 +1,4 @@
-"""One batch, from noise to pixels, in the model's thread: whatever the pipeline's class."""
+"""Generating one batch, from noise to pixels, with any pipeline class. Runs in the model's thread."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from adapters.image.capabilities import Capabilities
 from adapters.image.inpainting import Blend
 from adapters.image.loras import Loras
 from adapters.image.options import Plan, Sources
-from adapters.image.previews import outlook, previewer
+from adapters.image.previews import estimate_final, preview_decoder
 from adapters.image.prompts import embed
 from adapters.image.refiner import handover
 from adapters.image.schedulers import Schedulers
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SDXL = "StableDiffusionXL"
-"""How the classes begin whose prompts are read here (`adapters/image/prompts.py`)."""
+"""Prefix of the classes whose prompts `adapters/image/prompts.py` encodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One picture of a batch."""
+    """One image of a batch."""
 
     prompt: str
     negative_prompt: str
@@ -36,103 +36,106 @@ class Row:
 
 
 Preview = Callable[[int], "NDArray[np.uint8]"]
-"""uint8 [height, width, 3] of one row, as it will look."""
-Told = Callable[[int, int, Preview], None]
-"""Hears of each step: its number, 1..total, the total, and how to have a look. What it raises ends the work."""
+"""Returns the preview of a row: uint8 [height, width, 3]."""
+OnStep = Callable[[int, int, Preview], None]
+"""Called after each step with its number (1..total), the total, and a function for previews. Exceptions stop it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """A loaded model that draws."""
+class LoadedModel:
+    """A pipeline in memory, and everything that belongs to it."""
 
     pipeline: Any
     can: Capabilities
     schedulers: Schedulers
     loras: Loras
     refiner: Any
-    """None: it has none."""
+    """A pipeline, or None."""
     exact: bool
-    """Whether rows of a batch are computed as if alone."""
+    """Whether rows of a batch are computed row by row (`batch_invariant`)."""
 
 
-def can_preview(parts: Parts) -> bool:
-    """Whether latents on the way can be shown."""
-    return previewer(parts.pipeline) is not None
+def can_preview(model: LoadedModel) -> bool:
+    """Whether intermediate latents can be decoded."""
+    return preview_decoder(model.pipeline) is not None
 
 
-def draw(loaded: Loaded[Any], parts: Parts, plan: Plan, rows: Sequence[Row], told: Told) -> "NDArray[np.uint8]":
-    """The pictures of a batch.
+def generate_batch(
+    loaded: Loaded[Any], model: LoadedModel, plan: Plan, rows: Sequence[Row], on_step: OnStep
+) -> "NDArray[np.uint8]":
+    """Generates the images of a batch.
 
     Args:
-        loaded: Ends the work between two steps once the model is unloaded.
-        parts: The model.
-        plan: What the rows have in common.
-        rows: The pictures.
-        told: Hears of progress.
+        loaded: Raises between two steps once the model is unloaded.
+        model: The model.
+        plan: The settings that the rows share.
+        rows: The images.
+        on_step: Called after each step.
 
     Returns:
         uint8 [rows, height, width, 3].
 
     Raises:
-        UnsupportedOption: The options do not go together with this model.
+        UnsupportedOption: The model does not support this combination of options.
         OutOfMemory: It does not fit.
         GenerationFailed: The model failed.
-        Interrupted: The model was unloaded, or `told` raised it.
+        Interrupted: The model was unloaded, or `on_step` raised it.
     """
     import torch
 
-    pipeline = _pipeline_for(parts, plan, rows)
-    pipeline.scheduler = parts.schedulers.make(plan.scheduler)
-    watch = _Watch(loaded, plan, told)
-    with translated(), torch.no_grad(), parts.loras.applied(plan.loras), row_by_row(parts.exact):
-        if plan.strength is not None and type(pipeline) is parts.can.edit is parts.can.inpaint:
+    pipeline = _pipeline_for(model, plan, rows)
+    pipeline.scheduler = model.schedulers.make(plan.scheduler)
+    callback = _StepCallback(loaded, plan, on_step)
+    with translated(), torch.no_grad(), model.loras.applied(plan.loras), row_by_row(model.exact):
+        if plan.strength is not None and type(pipeline) is model.can.edit is model.can.inpaint:
             sources = [row.sources for row in rows if row.sources is not None and row.sources.mask is not None]
-            watch.blend = Blend(pipeline, sources, [row.seed for row in rows]) if sources else None
+            callback.blend = Blend(pipeline, sources, [row.seed for row in rows]) if sources else None
         if not plan.refiner_steps:
-            drawn = pipeline(**_arguments(pipeline, parts, plan, rows), callback_on_step_end=watch, output_type="np")
-            return to_bytes(_unflagged(drawn))
-        cut = handover(parts.schedulers.make(plan.scheduler), plan.steps, plan.refiner_steps)
-        whole = {"num_inference_steps": plan.steps + plan.refiner_steps}
-        watch.total = plan.steps + plan.refiner_steps
+            output = pipeline(
+                **_arguments(pipeline, model, plan, rows), callback_on_step_end=callback, output_type="np"
+            )
+            return to_bytes(_checked(output))
+        switch = handover(model.schedulers.make(plan.scheduler), plan.steps, plan.refiner_steps)
+        steps = {"num_inference_steps": plan.steps + plan.refiner_steps}
+        callback.total = plan.steps + plan.refiner_steps
         latents = pipeline(
-            **(_arguments(pipeline, parts, plan, rows) | whole),
-            denoising_end=cut,
-            callback_on_step_end=watch,
+            **(_arguments(pipeline, model, plan, rows) | steps),
+            denoising_end=switch,
+            callback_on_step_end=callback,
             output_type="latent",
         ).images
-    # Without the LoRAs: they were made for the base.
-    with translated(), torch.no_grad(), row_by_row(parts.exact):
-        refiner = parts.refiner
-        refiner.scheduler = parts.schedulers.make(plan.scheduler)
-        watch.pass_on()
-        arguments = _arguments(refiner, parts, plan, rows) | whole
-        # As `image` it would take latents of four channels only; so that is blank, and never looked at.
-        taken = {"image": torch.zeros(1, 3, 8, 8), "latents": latents, "denoising_start": cut}
-        drawn = refiner(**arguments, **taken, callback_on_step_end=watch, output_type="np")
-        return to_bytes(_unflagged(drawn))
+    # Without LoRAs, which are made for the base model.
+    with translated(), torch.no_grad(), row_by_row(model.exact):
+        refiner = model.refiner
+        refiner.scheduler = model.schedulers.make(plan.scheduler)
+        callback.next_pipeline()
+        arguments = _arguments(refiner, model, plan, rows) | steps
+        # `image` would accept latents of four channels only; with `latents` given, it is required but not used.
+        arguments |= {"image": torch.zeros(1, 3, 8, 8), "latents": latents, "denoising_start": switch}
+        output = refiner(**arguments, callback_on_step_end=callback, output_type="np")
+        return to_bytes(_checked(output))
 
 
-class _Watch:
+class _StepCallback:
     """Called by a pipeline after each step."""
 
-    def __init__(self, loaded: Loaded[Any], plan: Plan, told: Told) -> None:
+    def __init__(self, loaded: Loaded[Any], plan: Plan, on_step: OnStep) -> None:
         self.total = 0
-        """Steps of all pipelines of this batch together; 0: as many as the pipeline says."""
+        """Steps of all pipelines of this batch; 0: the pipeline's own number."""
         self.blend: Blend | None = None
         self._loaded = loaded
         self._plan = plan
-        self._told = told
+        self._on_step = on_step
         self._done = 0
         self._before: Any = None
 
-    def pass_on(self) -> None:
-        """The next pipeline takes over."""
+    def next_pipeline(self) -> None:
+        """Resets what belongs to the previous pipeline."""
         self._before = None
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        """Tells of a step."""
         del timestep
-        _ = self._loaded.pipeline  # raises, once the model is being unloaded
+        _ = self._loaded.pipeline  # raises once the model is being unloaded
         self._done += 1
         before, latents = self._before, tensors["latents"]
         if self.blend is not None:
@@ -142,64 +145,65 @@ class _Watch:
         self._before = latents
 
         def preview(row: int) -> Any:
-            decode = previewer(pipeline)
+            decode = preview_decoder(pipeline)
             assert decode is not None, "checked before"
-            shown = outlook(pipeline.scheduler, before, latents)[row : row + 1]
-            return decode(pipeline, shown, self._plan.width, self._plan.height)
+            final = estimate_final(pipeline.scheduler, before, latents)[row : row + 1]
+            return decode(pipeline, final, self._plan.width, self._plan.height)
 
-        self._told(self._done, self.total or int(pipeline.num_timesteps), preview)
+        self._on_step(self._done, self.total or int(pipeline.num_timesteps), preview)
         return tensors
 
 
-def _pipeline_for(parts: Parts, plan: Plan, rows: Sequence[Row]) -> Any:
-    """The pipeline itself, or one of another class over the same weights."""
+def _pipeline_for(model: LoadedModel, plan: Plan, rows: Sequence[Row]) -> Any:
+    """The pipeline itself, or one of another class with the same weights."""
     if plan.strength is None:
-        return parts.pipeline
+        return model.pipeline
     sources = rows[0].sources
-    cls = parts.can.inpaint if sources is not None and sources.mask is not None else parts.can.edit
+    cls = model.can.inpaint if sources is not None and sources.mask is not None else model.can.edit
     assert cls is not None, "checked before"
     if int(plan.steps * plan.strength) < 1:
         raise UnsupportedOption(
-            f"{plan.steps} steps at strength {plan.strength:g} are less than one; ask for more.", param="strength"
+            f"{plan.steps} steps at strength {plan.strength:g} are less than one step; raise strength or the steps.",
+            param="strength",
         )
-    # Its parts are shared; `from_pipe` would convert them all to one dtype.
+    # The components are shared; `from_pipe` would convert them all to one dtype.
     own = inspect.signature(cls.__init__).parameters
     extra = {"add_watermarker": False} if "add_watermarker" in own else {}
-    settings = {name: value for name, value in parts.pipeline.config.items() if name in own and name not in extra}
-    components = {name: part for name, part in parts.pipeline.components.items() if name in own}
+    settings = {name: value for name, value in model.pipeline.config.items() if name in own and name not in extra}
+    components = {name: one for name, one in model.pipeline.components.items() if name in own}
     made = cls(**(settings | components | extra))
     made.set_progress_bar_config(disable=True)
     return made
 
 
-def _arguments(pipeline: Any, parts: Parts, plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the pipeline is called with, of what its class takes."""
-    takes = inspect.signature(type(pipeline).__call__).parameters
+def _arguments(pipeline: Any, model: LoadedModel, plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
+    """The arguments of the pipeline's call that its class supports."""
+    parameters = inspect.signature(type(pipeline).__call__).parameters
     wanted: dict[str, Any] = {
         "width": plan.width,
         "height": plan.height,
         "num_inference_steps": plan.steps,
         "generator": [generator(row.seed) for row in rows],
-        "use_resolution_binning": False,  # it would draw another size and scale it
-        "clean_caption": False,  # it would change the prompt, and needs a library that is not there
+        "use_resolution_binning": False,  # it would generate another size and scale it
+        "clean_caption": False,  # it would change the prompt, and needs a library that is not installed
     }
-    if parts.can.guidance:
-        wanted[parts.can.guidance] = plan.guidance
-    if parts.can.true_cfg and plan.true_cfg is not None:
+    if model.can.guidance:
+        wanted[model.can.guidance] = plan.guidance
+    if model.can.true_cfg and plan.true_cfg is not None:
         wanted["true_cfg_scale"] = plan.true_cfg
     if plan.strength is not None:
         sources = [row.sources for row in rows if row.sources is not None]
         wanted["strength"] = plan.strength
         wanted["image"] = [source.image for source in sources]
         wanted["mask_image"] = [source.mask for source in sources]
-    arguments = {name: value for name, value in wanted.items() if name in takes}
-    # Aesthetic scores and the like stay as the class has them: they are part of how a model was trained.
+    arguments = {name: value for name, value in wanted.items() if name in parameters}
+    # Aesthetic scores and the like keep the class's defaults: the model was trained with them.
     return arguments | (_embedded(pipeline, rows) if type(pipeline).__name__.startswith(SDXL) else _texts(plan, rows))
 
 
 def _texts(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
     prompts = [row.prompt for row in rows]
-    # Classifier-free guidance without a negative prompt is guidance away from saying nothing.
+    # Classifier-free guidance needs some negative prompt, even an empty one.
     negatives = [row.negative_prompt or (" " if plan.true_cfg or plan.guided else "") for row in rows]
     if len(set(zip(prompts, negatives, strict=True))) == 1:
         return {"prompt": prompts[0], "negative_prompt": negatives[0], "num_images_per_prompt": len(rows)}
@@ -209,12 +213,12 @@ def _texts(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
 def _embedded(pipeline: Any, rows: Sequence[Row]) -> dict[str, Any]:
     import torch
 
-    read: dict[tuple[str, str], Any] = {}
+    embedded: dict[tuple[str, str], Any] = {}
     for row in rows:
         texts = (row.prompt, row.negative_prompt)
-        if texts not in read:
-            read[texts] = embed(pipeline, *texts)
-    pairs = [read[row.prompt, row.negative_prompt] for row in rows]
+        if texts not in embedded:
+            embedded[texts] = embed(pipeline, *texts)
+    pairs = [embedded[row.prompt, row.negative_prompt] for row in rows]
     return {
         "prompt_embeds": torch.cat([wanted.tokens for wanted, _ in pairs]),
         "pooled_prompt_embeds": torch.cat([wanted.pooled for wanted, _ in pairs]),
@@ -223,8 +227,8 @@ def _embedded(pipeline: Any, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _unflagged(drawn: Any) -> Any:
-    """The pictures, unless the model's own safety checker has blackened one."""
-    if any(getattr(drawn, "nsfw_content_detected", None) or ()):
-        raise UnsupportedOption("The model's safety checker refused what it had drawn.", param="prompt")
-    return drawn.images
+def _checked(output: Any) -> Any:
+    """The images, unless the model's own safety checker has rejected one."""
+    if any(getattr(output, "nsfw_content_detected", None) or ()):
+        raise UnsupportedOption("The model's safety checker rejected the image. Change the prompt.", param="prompt")
+    return output.images

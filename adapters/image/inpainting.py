@@ -1,7 +1,7 @@
-"""Drawing within a mask for models whose inpainting pipeline wants other latents than they have.
+"""Inpainting for models whose latents diffusers' inpainting pipeline does not support.
 
-diffusers' inpainting by UNets knows latents of four channels. Here the image-to-image pipeline draws, and after each
-step everything beside the mask is put back to where the picture itself would be at that noise level (arXiv 2201.09865).
+diffusers' inpainting with UNets needs latents of four channels. Here the image-to-image pipeline runs, and after each
+step everything outside the mask is replaced by the source image at that noise level (arXiv 2201.09865).
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from adapters.engines.diffusers import generator
 from adapters.image.options import Sources
 
 SALT = 0x9E3779B9
-"""Takes the noise beside the mask from another place than the noise that is drawn from."""
+"""Makes the noise added outside the mask differ from the initial noise."""
 
 
 class Blend:
-    """Keeps what lies beside the masks of a batch."""
+    """Keeps the latents outside of a batch's masks."""
 
     def __init__(self, pipeline: Any, sources: Sequence[Sources], seeds: Sequence[int]) -> None:
-        """Encodes the pictures.
+        """Encodes the images.
 
         Args:
-            pipeline: Image to image.
-            sources: Of each row, with masks.
-            seeds: Of each row.
+            pipeline: An image-to-image pipeline.
+            sources: One per row, with masks.
+            seeds: One per row.
         """
         import torch
 
@@ -35,17 +35,17 @@ class Blend:
             [torch.randn((1, *shape), generator=generator(seed ^ SALT)).to(self._kept) for seed in seeds]
         )
         masks = [torch.from_numpy(np.asarray(source.mask, dtype="float32") / 255)[None, None] for source in sources]
-        # A latent is drawn where any of its pixels is.
+        # A latent is editable if any of its pixels is.
         self._mask = torch.cat([torch.nn.functional.adaptive_max_pool2d(mask, shape[1:]) for mask in masks])
         self._mask = self._mask.to(self._kept)
 
     def __call__(self, scheduler: Any, timestep_after: Any, latents: Any) -> Any:
-        """The latents of a step with everything beside the mask as in the picture.
+        """The latents of a step, with those of the source image outside the mask.
 
         Args:
-            scheduler: That made the step.
-            timestep_after: Where the latents are now; None: the step was the last.
-            latents: Of all rows.
+            scheduler: The scheduler of the step.
+            timestep_after: The timestep of the latents; None: the step was the last.
+            latents: [rows, channels, height, width].
         """
         kept = self._kept.to(latents)
         if timestep_after is not None:
@@ -56,7 +56,7 @@ class Blend:
 
 
 def _encode(pipeline: Any, image: Any) -> Any:
-    """Latents of one picture, as the denoiser knows them."""
+    """Latents of one image, scaled for the denoiser."""
     import torch
 
     vae = pipeline.vae

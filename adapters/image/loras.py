@@ -1,4 +1,4 @@
-"""LoRAs: small sets of weights that lie ready beside a model's own, and are switched on for a batch at a time."""
+"""LoRAs: loaded with the model, and enabled for one batch at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,21 +13,21 @@ MAX_SCALE = 10.0
 
 
 class Loras:
-    """The LoRAs of one pipeline, all loaded and none in force."""
+    """The LoRAs of one pipeline: all loaded, none enabled."""
 
     def __init__(self, pipeline: Any, paths: Mapping[str, str]) -> None:
-        """Loads them. Blocks; to be called in the model's thread.
+        """Loads them. Blocks; call it in the model's thread.
 
         Args:
             pipeline: In memory.
-            paths: A safetensors file for each name.
+            paths: The safetensors file of each LoRA, by name.
 
         Raises:
-            ModelLoadFailed: One is no LoRA, or is made for another model.
+            ModelLoadFailed: A file is not a LoRA, or is for another model.
             OutOfMemory: They do not fit.
         """
         self._pipeline = pipeline
-        # Names of peft become names of modules, in which some characters mean something.
+        # peft uses the names as module names, in which some characters are not allowed.
         self._adapters = {name: f"lora_{number}" for number, name in enumerate(paths)}
         for name, adapter in self._adapters.items():
             self._load(name, adapter, Path(paths[name]))
@@ -41,24 +41,24 @@ class Loras:
                     str(path.parent), weight_name=path.name, adapter_name=adapter, local_files_only=True
                 )
         except GenerationFailed as error:
-            raise ModelLoadFailed(f"The LoRA {name!r} does not fit the model.") from error
+            raise ModelLoadFailed(f"The LoRA {name!r} is damaged or was made for another model.") from error
         present = {one for adapters in self._pipeline.get_list_adapters().values() for one in adapters}
         if adapter not in present:
-            raise ModelLoadFailed(f"The LoRA {name!r} holds no weights for this model.")
+            raise ModelLoadFailed(f"The LoRA {name!r} contains no weights for this model.")
 
     def check(self, loras: Sequence[Lora]) -> None:
-        """Raises `UnsupportedOption` unless all are known, each comes once, and no scale is out of range."""
+        """Raises `UnsupportedOption` for unknown names, duplicates, and scales out of range."""
         for lora in loras:
             check_range("lora.scale", lora.scale, -MAX_SCALE, MAX_SCALE)
             if lora.name not in self._adapters:
                 known = ", ".join(self._adapters) or "none"
-                raise UnsupportedOption(f"This model has no LoRA {lora.name[:64]!r}; it has {known}.", param="lora")
+                raise UnsupportedOption(f"This model has no LoRA {lora.name[:64]!r}. Available: {known}.", param="lora")
         if len({lora.name for lora in loras}) < len(loras):
-            raise UnsupportedOption("Name each LoRA once.", param="lora")
+            raise UnsupportedOption("lora has the same name twice. Name each LoRA once.", param="lora")
 
     @contextmanager
     def applied(self, loras: Sequence[Lora]) -> Iterator[None]:
-        """Within it, these are in force; afterwards none is, however it ends."""
+        """Enables these LoRAs within the context; afterwards none is enabled."""
         if not loras:
             yield
             return

@@ -1,4 +1,4 @@
-"""A request as it will be drawn: checked against what the model can, with every choice made that it left open."""
+"""The operator's options, the checks of a request, and its plan: all settings with defaults filled in."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,66 +13,66 @@ from adapters.image.capabilities import Capabilities
 from adapters.image.schedulers import Schedulers
 
 MIN_SIDE = 64
-"""Pixels. Below, the lowest level of a UNet has no room."""
+"""Pixels. Smaller images are too small for the lowest level of a UNet."""
 MAX_PARTIAL_IMAGES = 3
-"""As OpenAI has it."""
+"""OpenAI's limit."""
 
 
 class ImageOptions(PipelineOptions):
-    """What the operator may set for a model that draws."""
+    """Options that the operator may set for an image model."""
 
     max_images: int = Field(10, ge=1)
-    """The most images of one request."""
+    """Maximum number of images of one request."""
     batch_size: int | None = Field(None, ge=1, le=32)
-    """How many images are denoised at once, of one request or of several; None: 4, or 1 where a batch is not exact."""
+    """Maximum number of images in a batch, from one or several requests. None: 4, or 1 if batches are not exact."""
     exact_batches: bool = True
-    """Pictures of a batch have the bytes that they have alone; what that costs: docs/images.md."""
+    """Whether images in a batch have the same bytes as alone; docs/images.md describes the cost."""
     channels_last: bool = False
-    """Convolutions keep the channels of a pixel together, which suits tensor cores. Not measured on a GPU."""
+    """Whether weights use the channels-last memory format, which suits tensor cores. Not measured on a GPU."""
     compile: Literal["none", "regional", "full"] = "none"
-    """Compile the denoiser: its repeated blocks, each once, or as one graph. Without batches unless `batch_size` asks
-    for them. Not measured on a GPU."""
+    """Whether to compile the denoiser: its repeated blocks, or all of it as one graph. Disables batches unless
+    `batch_size` is set. Not measured on a GPU."""
     collect_ms: float = Field(20, ge=0, le=1000)
-    """A request waits so long for others that can share its batch; 0: not at all."""
+    """Milliseconds that a request waits for others to share its batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is drawn alike for all images of a batch."""
+    """The settings that all images of a batch share."""
 
     width: int
     height: int
     steps: int
     guidance: float | None
-    """Of classifier-free guidance, by the argument that the pipeline has for it; None: it has none."""
+    """Scale of classifier-free guidance; None: the pipeline has none."""
     true_cfg: float | None
     scheduler: str
     loras: tuple[Lora, ...]
     refiner_steps: int
     strength: float | None
-    """None: nothing is drawn anew."""
+    """None: there is no source image."""
     guided: bool
     """Whether there is a negative prompt."""
     lengths: tuple[int, ...]
-    """See `Lengths.key`."""
+    """See `PromptLengths.key`."""
     source: int = 0
-    """Tells apart requests that draw a picture anew: they share no batch with others."""
+    """Identifies a request with a source image; such requests share no batch with others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The pictures of a request, decoded, in the size that is drawn."""
+    """The source image and mask of a request, decoded and scaled to the output size."""
 
     image: Image.Image
     mask: Image.Image | None = None
-    """Grey: white where the picture is drawn anew."""
+    """Greyscale: white where the image is edited."""
 
 
 def check(request: ImageRequest, can: Capabilities, schedulers: Schedulers, options: ImageOptions) -> None:
-    """Refuses what the model cannot do.
+    """Checks a request against the model.
 
     Raises:
-        UnsupportedOption: Naming the field.
+        UnsupportedOption: The model does not support an option; `param` names it.
     """
     check_range("n", request.n, 1, options.max_images)
     for name, steps in (("num_inference_steps", request.num_inference_steps), ("refiner", request.refiner_steps)):
@@ -85,26 +85,32 @@ def check(request: ImageRequest, can: Capabilities, schedulers: Schedulers, opti
     if request.quality is not None:
         check_range("output_compression", request.quality, 0, 100)
         if request.media_type == "image/png":
-            raise UnsupportedOption("PNG loses nothing: it has no quality to choose.", param="output_compression")
+            raise UnsupportedOption(
+                "PNG is lossless: leave output_compression out, or choose jpeg or webp.", param="output_compression"
+            )
     if request.width is not None and request.height is not None:
         check_size(request.width, request.height, can.side, options.max_pixels)
     if request.source is None:
         if request.width is None or request.height is None:
-            raise UnsupportedOption("Only what is drawn from a picture may have that picture's size.", param="size")
+            raise UnsupportedOption(
+                "Set size to WIDTHxHEIGHT: without an input image, there is no size to take over.", param="size"
+            )
         if request.mask is not None:
-            raise UnsupportedOption("A mask needs a picture.", param="mask")
+            raise UnsupportedOption("A mask was sent without an image. Send the image to edit, too.", param="mask")
         return
     check_range("strength", request.strength, 0.01, 1)
     if can.edit is None:
-        raise UnsupportedOption("This model draws from text alone; it takes no picture.", param="image")
+        raise UnsupportedOption("This model generates from text only; it accepts no image.", param="image")
     if request.mask is not None and can.inpaint is None:
-        raise UnsupportedOption("This model cannot draw within a mask.", param="mask")
+        raise UnsupportedOption("This model does not support masks.", param="mask")
     if request.refiner_steps:
-        raise UnsupportedOption("The refiner finishes what is drawn from text alone.", param="refiner")
+        raise UnsupportedOption(
+            "The refiner cannot be combined with an input image: leave refiner out.", param="refiner"
+        )
 
 
 def check_size(width: int, height: int, side: int, max_pixels: int) -> None:
-    """Raises `UnsupportedOption` for a size that the model cannot draw."""
+    """Raises `UnsupportedOption` for a size that the model does not support."""
     if width % side or height % side or min(width, height) < MIN_SIDE:
         raise UnsupportedOption(f"Width and height must be multiples of {side}, and at least {MIN_SIDE}.", param="size")
     if width * height > max_pixels:
@@ -119,10 +125,10 @@ def _check_guidance(request: ImageRequest, can: Capabilities) -> None:
         if value is not None:
             check_range(name, value, 0, 50)
             if not possible:
-                raise UnsupportedOption(f"This model has no {name}.", param=name)
+                raise UnsupportedOption(f"This model does not support {name}.", param=name)
     if request.negative_prompt:
         if not can.negative_prompt:
-            raise UnsupportedOption("This model knows no negative prompts.", param="negative_prompt")
+            raise UnsupportedOption("This model does not support negative_prompt.", param="negative_prompt")
         scale, name = (
             (request.true_cfg_scale or 0, "true_cfg_scale")
             if can.true_cfg
@@ -133,7 +139,7 @@ def _check_guidance(request: ImageRequest, can: Capabilities) -> None:
 
 
 def plan(request: ImageRequest, can: Capabilities, lengths: tuple[int, ...], size: tuple[int, int]) -> Plan:
-    """What is common to the request's images, and what others must have in common with them to be drawn together."""
+    """The settings of a request's images; images with equal plans can share a batch."""
     guidance = request.guidance_scale
     if can.guidance is None:
         guidance = None
@@ -156,13 +162,13 @@ def plan(request: ImageRequest, can: Capabilities, lengths: tuple[int, ...], siz
 
 
 def seeds_of(request: ImageRequest) -> list[int]:
-    """One for each image."""
+    """One seed per image."""
     first = first_seed(request.seed)
     return [(first + index) % 2**32 for index in range(request.n)]
 
 
-def fitting(image: Any, side: int, max_pixels: int) -> tuple[int, int]:
-    """The size nearest to a picture's that a model can draw."""
+def nearest_size(image: Any, side: int, max_pixels: int) -> tuple[int, int]:
+    """The size nearest to an image's own that the model supports."""
     scale = min(1.0, (max_pixels / (image.width * image.height)) ** 0.5)
     width, height = (max(MIN_SIDE, round(length * scale / side) * side) for length in (image.width, image.height))
     while width * height > max_pixels:

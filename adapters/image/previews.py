@@ -1,4 +1,4 @@
-"""What a picture will look like, from its latents while they are still being denoised."""
+"""Previews of unfinished images, decoded from their latents."""
 
 import inspect
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Any
 from adapters.engines.diffusers import to_bytes
 
 PACKED = ("latents", "height", "width", "vae_scale_factor")
-"""Arguments of the pipelines that lay two by two latents into one token."""
+"""Parameters of `_unpack_latents` in pipelines that pack two by two latents into one token."""
 
 
-def previewer(pipeline: Any) -> Callable[[Any, Any, int, int], Any] | None:
-    """What decodes a pipeline's latents as the pipeline itself would; None where that is not known here.
+def preview_decoder(pipeline: Any) -> Callable[[Any, Any, int, int], Any] | None:
+    """A function that decodes a pipeline's latents as the pipeline itself does; None: not supported.
 
-    The function takes the pipeline, latents of one picture, and its width and height in pixels, and returns
+    The function takes the pipeline, latents of one image, and its width and height in pixels, and returns
     uint8 [height, width, 3].
     """
     unpack = getattr(type(pipeline), "_unpack_latents", None)
@@ -63,18 +63,17 @@ def _by_channel(vae: Any, latents: Any) -> Any:
     return latents * std + mean
 
 
-def outlook(scheduler: Any, before: Any, after: Any) -> Any:
-    """The latents without the noise that is still in them, as far as one step can tell.
+def estimate_final(scheduler: Any, before: Any, after: Any) -> Any:
+    """Estimates the final latents from those of one step.
 
-    A step of Euler's method goes straight from where it was towards where the model points; so the line through two
-    latents leads on to the picture: x0 = x + s (x - x') / (s' - s), with noise levels s before and s' after (arXiv
-    2206.00364). Multistep solvers keep what the model pointed at. Of others, and of the first step, the latents
-    themselves are shown, brought to the size that the decoder knows.
+    A step of Euler's method moves in a straight line towards the model's prediction, so two latents determine it:
+    x0 = x + s (x - x') / (s' - s), with noise levels s before and s' after (arXiv 2206.00364). Multistep solvers
+    store the prediction. For others, and for the first step, the latents themselves are used, scaled for the decoder.
 
     Args:
-        scheduler: That made the step.
-        before: Latents before it; None: this was the first.
-        after: Latents after it.
+        scheduler: The scheduler of the step.
+        before: Latents before the step; None: it was the first.
+        after: Latents after the step.
     """
     import torch
 
@@ -93,11 +92,11 @@ def outlook(scheduler: Any, before: Any, after: Any) -> Any:
     return after if name.startswith("FlowMatch") else after / (new**2 + 1) ** 0.5
 
 
-def moments(total: int, wanted: int) -> list[int]:
-    """The steps, 1..total-1, after which previews are due: evenly spread, and fewer where steps are few.
+def preview_steps(total: int, wanted: int) -> list[int]:
+    """The steps, 1..total-1, after which previews are due: evenly spread; fewer if there are few steps.
 
     Examples:
-        >>> moments(8, 3), moments(30, 1), moments(2, 3), moments(1, 2)
+        >>> preview_steps(8, 3), preview_steps(30, 1), preview_steps(2, 3), preview_steps(1, 2)
         ([2, 4, 6], [15], [1], [])
     """
     return sorted({round(total * (number + 1) / (wanted + 1)) for number in range(wanted)} & set(range(1, total)))

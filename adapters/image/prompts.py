@@ -1,8 +1,8 @@
-"""Prompts: of any length for Stable Diffusion XL, and counted for all others, which cut off without a word.
+"""Prompts: any length for Stable Diffusion XL, checked against the limit for all others.
 
-SDXL's text encoders read 77 tokens at once, two of them markers, and diffusers cuts off the rest. Here a longer prompt
-is read 75 tokens at a time and the pieces are laid end to end: the UNet's cross-attention takes any number of them. A
-prompt that fits gives exactly what diffusers makes of it.
+SDXL's text encoders read 77 tokens, two of them markers, and diffusers silently truncates the rest. Here a longer
+prompt is encoded in windows of 75 tokens, which are concatenated: the UNet's cross-attention accepts any number of
+tokens. A prompt of one window is encoded exactly as in diffusers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl import StableDiffusionXLPipeline
 
 MAX_WINDOWS = 16
-"""Of 75 tokens: about 900 words."""
+"""Maximum number of windows of 75 tokens: about 900 words."""
 _WINDOW = 75
 
 
 class Embedded(NamedTuple):
-    """A prompt as the UNet reads it."""
+    """A prompt encoded for the UNet."""
 
     tokens: "torch.Tensor"
     """[1, 77 * windows, width], both encoders side by side."""
@@ -31,7 +31,7 @@ class Embedded(NamedTuple):
 
 
 def embed(pipeline: "StableDiffusionXLPipeline", prompt: str, negative_prompt: str) -> tuple[Embedded, Embedded]:
-    """The prompt and what is not wanted, of equal length.
+    """The prompt and the negative prompt, encoded with the same number of windows.
 
     Raises:
         UnsupportedOption: One has more than 1,200 tokens.
@@ -48,48 +48,50 @@ def embed(pipeline: "StableDiffusionXLPipeline", prompt: str, negative_prompt: s
 
 
 def _encoders(pipeline: "StableDiffusionXLPipeline") -> tuple[tuple[Any, Any], ...]:
-    """Both; the refiner has the second alone."""
+    """Pairs of tokenizer and text encoder; the refiner has the second pair only."""
     pairs = ((pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2))
     return tuple(pair for pair in pairs if pair[1] is not None)
 
 
 def _tokens(tokenizer: Any, prompt: str) -> list[int]:
-    """All tokens, without markers."""
+    """All tokens, without begin and end markers."""
     return tokenizer(prompt, add_special_tokens=False).input_ids
 
 
 def count_windows(tokenizers: Sequence[Any], param: str, prompt: str) -> int:
-    """How many windows a prompt takes, at least one.
+    """The number of windows of a prompt, at least one.
 
     Raises:
-        UnsupportedOption: Naming `param`: more than `MAX_WINDOWS`.
+        UnsupportedOption: There are more than `MAX_WINDOWS`; the error names `param`.
     """
     count = max(len(_tokens(tokenizer, prompt)) for tokenizer in tokenizers)
     if count > MAX_WINDOWS * _WINDOW:
-        raise UnsupportedOption(f"{param} has {count} tokens; at most {MAX_WINDOWS * _WINDOW} are read.", param=param)
+        raise UnsupportedOption(
+            f"{param} has {count} tokens; at most {MAX_WINDOWS * _WINDOW} are allowed.", param=param
+        )
     return max(1, -(-count // _WINDOW))
 
 
-class Lengths:
-    """Counts a pipeline's prompts, in any thread and while the pipeline itself works: it has tokenizers of its own."""
+class PromptLengths:
+    """Counts prompts' tokens with copies of a pipeline's tokenizers, so any thread may call it at any time."""
 
     def __init__(self, pipeline: Any, limits: Mapping[str, int], *, windows: bool) -> None:
         """Copies the pipeline's tokenizers.
 
         Args:
             pipeline: In memory.
-            limits: Tokens that are read of a prompt, by the tokenizer's name.
-            windows: Whether it reads prompts as Stable Diffusion XL does here.
+            limits: Maximum tokens of a prompt, by the tokenizer's name.
+            windows: Whether prompts are encoded in windows, as for Stable Diffusion XL.
         """
         self._tokenizers = [(deepcopy(pipeline.components[name]), limit) for name, limit in limits.items()]
         self._windows = windows
         self._lock = Lock()
 
     def key(self, prompt: str, negative_prompt: str) -> tuple[int, ...]:
-        """What must be equal of prompts that are to share a batch: their lengths, as far as the model sees them.
+        """The prompts' lengths; they must be equal for prompts that share a batch.
 
         Raises:
-            UnsupportedOption: One is longer than the model reads.
+            UnsupportedOption: A prompt is longer than the model's limit.
         """
         named = _named(prompt, negative_prompt)
         with self._lock:
@@ -101,9 +103,11 @@ class Lengths:
     def _counts(self, param: str, prompt: str) -> list[int]:
         counts = [len(_ids(tokenizer, prompt)) for tokenizer, _ in self._tokenizers]
         limits = [limit for _, limit in self._tokenizers]
-        # What one encoder sees whole may be cut off for the others: so pipelines of several are meant to be used.
+        # With several encoders, one must read the whole prompt; the others may truncate it, by design.
         if counts and all(count > limit for count, limit in zip(counts, limits, strict=True)):
-            raise UnsupportedOption(f"{param} has {max(counts)} tokens; at most {max(limits)} are read.", param=param)
+            raise UnsupportedOption(
+                f"{param} has {max(counts)} tokens; at most {max(limits)} are allowed.", param=param
+            )
         return counts
 
 
@@ -112,7 +116,7 @@ def _named(prompt: str, negative_prompt: str) -> tuple[tuple[str, str], tuple[st
 
 
 def _ids(tokenizer: Any, prompt: str) -> Any:
-    """With the markers, or within the conversation that models of chat are asked in."""
+    """Token ids with markers, or within the chat template if the text encoder is a chat model."""
     if getattr(tokenizer, "chat_template", None):
         messages = [{"role": "user", "content": prompt}]
         return tokenizer(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)).input_ids
@@ -122,7 +126,7 @@ def _ids(tokenizer: Any, prompt: str) -> Any:
 def _embed(pipeline: "StableDiffusionXLPipeline", prompt: str, windows: int) -> Embedded:
     import torch
 
-    parts: list[torch.Tensor] = []
+    hidden: list[torch.Tensor] = []
     pooled = torch.empty(0)
     for tokenizer, encoder in _encoders(pipeline):
         ids = _tokens(tokenizer, prompt)
@@ -132,7 +136,7 @@ def _embed(pipeline: "StableDiffusionXLPipeline", prompt: str, windows: int) -> 
             for row in rows
         ]
         with torch.no_grad():
-            read = encoder(torch.tensor(rows, device=encoder.device), output_hidden_states=True)
-        parts.append(read.hidden_states[-2].flatten(0, 1))  # SDXL reads the last layer but one.
-        pooled = read[0][:1]  # The second encoder's comes last, and is the one that SDXL uses.
-    return Embedded(torch.cat(parts, dim=-1)[None], pooled)
+            encoded = encoder(torch.tensor(rows, device=encoder.device), output_hidden_states=True)
+        hidden.append(encoded.hidden_states[-2].flatten(0, 1))  # SDXL uses the penultimate layer.
+        pooled = encoded[0][:1]  # SDXL uses that of the second encoder, which comes last.
+    return Embedded(torch.cat(hidden, dim=-1)[None], pooled)

@@ -1,4 +1,4 @@
-"""The refiner of Stable Diffusion XL: a second model that takes over the latents for the last steps.
+"""The refiner of Stable Diffusion XL: a second model for the last denoising steps.
 
 See section 2.5 of arXiv 2307.01952.
 """
@@ -16,10 +16,10 @@ CLASS = "StableDiffusionXLImg2ImgPipeline"
 
 
 def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
-    """The refiner of a loaded base; what their files have in common is in memory once. Blocks.
+    """Loads the refiner of a base model; components with equal files are shared. Blocks.
 
     Raises:
-        ModelLoadFailed: It is no refiner, or its latents are not the base's.
+        ModelLoadFailed: It is not a refiner, or its latents differ from the base model's.
         OutOfMemory: It does not fit.
     """
     from diffusers.pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img import (
@@ -35,22 +35,23 @@ def load_refiner(base: Any, model: ModelFiles, options: ImageOptions) -> Any:
     if refiner.unet.config.in_channels != base.unet.config.in_channels or (
         refiner.vae.config.scaling_factor != base.vae.config.scaling_factor
     ):
-        raise ModelLoadFailed(f"The refiner of the model {model.name} is made for other latents.")
+        raise ModelLoadFailed(f"The refiner of the model {model.name} uses different latents than the model.")
     return refiner
 
 
 def handover(scheduler: Any, base_steps: int, refiner_steps: int) -> float:
-    """Where the base ends and the refiner begins, as the share of noise levels that is done: 0..1.
+    """The point where the refiner continues, as the fraction of noise levels that the base model covers: 0..1.
 
-    It lies between two steps of the whole way, so that each model makes exactly as many as it was asked for.
+    It lies between two steps, so that each model makes exactly the requested number of steps.
 
     Raises:
-        UnsupportedOption: The scheduler's steps are not one call of the model each.
+        UnsupportedOption: The scheduler calls the model more than once per step.
     """
     scheduler.set_timesteps(base_steps + refiner_steps)
     times = scheduler.timesteps.tolist()
     if len(times) != base_steps + refiner_steps:
         raise UnsupportedOption(
-            "The refiner cannot take over in the midst of this scheduler's steps.", param="scheduler"
+            "This scheduler does not work with a refiner: choose another scheduler, or leave refiner out.",
+            param="scheduler",
         )
     return 1 - (times[base_steps - 1] + times[base_steps]) / 2 / scheduler.config.num_train_timesteps

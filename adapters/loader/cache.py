@@ -1,12 +1,12 @@
 """The models on this machine's disk: their directories, manifests, and when they were last used.
 
 cache_dir/
-  NAME/                 ready to load; `muybridge.json` in it says where from, with sizes and sums
-  .NAME.accessed        its time is when NAME was last fetched for loading
-  .NAME.lock            held by whoever fetches or removes NAME
-  .NAME.hub/            files of a model hub on their way: what is there is not downloaded again
-  .NAME.packages/       wheels on their way
-  .NAME~RANDOM/         a fetch in progress; renamed to NAME as its last act, swept by the next one if it broke off
+  NAME/                 ready to load; `muybridge.json` in it has the source, and sizes and checksums of the files
+  .NAME.accessed        its modification time is when NAME was last fetched for loading
+  .NAME.lock            locked by the process that fetches or removes NAME
+  .NAME.hub/            an unfinished download from a model hub; the next attempt continues it
+  .NAME.packages/       the same of wheels
+  .NAME~RANDOM/         a fetch in progress; renamed to NAME as the last step, and removed by the next fetch otherwise
 """
 
 import json
@@ -24,16 +24,16 @@ from filelock import FileLock, Timeout
 from adapters.errors import ModelBusy, ModelLoadFailed, ModelNotFound
 
 MANIFEST = "muybridge.json"
-"""Written last into a directory of the cache. Without it, the directory is not a model."""
+"""The last file that is written into a model's directory. A directory without it is not a model."""
 MARGIN_BYTES = 256 * 2**20
-"""What a download leaves free on the disk, for everyone else."""
+"""Free disk space that a download leaves for others."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """A model whose files are in the cache, whole."""
+    """A model whose files are all in the cache."""
 
     name: str
     path: Path
@@ -41,35 +41,37 @@ class CachedModel:
     downloaded_at: int
     """Unix time."""
     last_accessed_at: int
-    """Unix time; that of the download where it was never loaded since."""
+    """Unix time; the time of the download if it was not loaded since."""
     source: str
-    """As the configuration writes it."""
+    """As written in the catalog."""
     commit: str | None
-    """Of the hub's repository; None where it came from elsewhere."""
+    """Of the hub repository; None: another source."""
 
 
 def directory_of(cache_dir: Path, name: str) -> Path:
-    """Where a model of that name lies, or would.
+    """The directory of a model in the cache, whether it exists or not.
 
     Raises:
-        ModelLoadFailed: No model can have that name.
+        ModelLoadFailed: The name is not valid.
     """
     if len(name) > 200 or _NAME.fullmatch(name) is None:
-        raise ModelLoadFailed("A model's name is made of letters, digits, dots, hyphens and underscores.")
+        raise ModelLoadFailed(
+            "A model's name must be made of at most 200 letters, digits, dots, hyphens and underscores."
+        )
     return cache_dir / name.replace("/", "--")
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """The manifest of a directory of the cache; None where there is none, or it is not one."""
+    """The manifest of a directory of the cache; None: it has no valid one."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
-        sound = isinstance(manifest["source"], str) and all(
+        valid = isinstance(manifest["source"], str) and all(
             isinstance(file["name"], str) and isinstance(file["sha256"], str) and isinstance(file["size_bytes"], int)
             for file in manifest["files"]
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return cast(dict[str, Any], manifest) if sound else None
+    return cast(dict[str, Any], manifest) if valid else None
 
 
 def list_cached(cache_dir: Path) -> list[CachedModel]:
@@ -98,53 +100,55 @@ def find_cached(cache_dir: Path, name: str) -> CachedModel | None:
     return next((model for model in list_cached(cache_dir) if model.name == name), None)
 
 
-def touch(directory: Path) -> None:
-    """Notes that a model of the cache is about to be loaded."""
-    with suppress(OSError):  # A cache that cannot be written may still be read.
-        _beside(directory, "accessed").touch()
+def mark_accessed(directory: Path) -> None:
+    """Records that a model of the cache is about to be loaded."""
+    with suppress(OSError):  # A read-only cache can still be loaded from.
+        _sibling(directory, "accessed").touch()
 
 
 def delete(cache_dir: Path, name: str) -> int:
-    """Removes a model, and what is left of attempts to fetch it. Returns how many bytes that gave back.
+    """Removes a model and its unfinished downloads. Returns the number of bytes freed.
 
     Raises:
-        ModelNotFound: Nothing of it is here.
+        ModelNotFound: The cache has nothing of it.
         ModelBusy: It is being fetched.
     """
     try:
         directory = directory_of(cache_dir, name)
     except ModelLoadFailed as error:
         raise ModelNotFound(error.message) from None
-    doomed = [directory, *(_beside(directory, suffix) for suffix in ("hub", "packages"))]
-    if not any(path.exists() for path in doomed):
+    paths = [directory, *(_sibling(directory, suffix) for suffix in ("hub", "packages"))]
+    if not any(path.exists() for path in paths):
         raise ModelNotFound(f"The model {name!r} is not in the cache.")
     try:
         with FileLock(lock_path(directory), timeout=0):
-            grave = Path(tempfile.mkdtemp(prefix=f".{directory.name}~", dir=cache_dir))
+            trash = Path(tempfile.mkdtemp(prefix=f".{directory.name}~", dir=cache_dir))
             size = 0
-            for path in doomed:
+            for path in paths:
                 with suppress(FileNotFoundError):
-                    os.rename(path, grave / path.name)  # At once: from here on it is not a model, whatever happens.
-                    size += size_of(grave / path.name)
-            shutil.rmtree(grave)
-            _beside(directory, "accessed").unlink(missing_ok=True)
+                    os.rename(
+                        path, trash / path.name
+                    )  # Atomic: from here on it is not a model, even if this process dies.
+                    size += size_of(trash / path.name)
+            shutil.rmtree(trash)
+            _sibling(directory, "accessed").unlink(missing_ok=True)
             return size
     except Timeout:
-        raise ModelBusy(f"The model {name!r} is being fetched.") from None
+        raise ModelBusy(f"The model {name!r} is being fetched; wait for that or cancel it first.") from None
 
 
 def lock_path(directory: Path) -> Path:
-    """The file whose lock is held by whoever changes a model of the cache."""
-    return _beside(directory, "lock")
+    """The file that a process locks while it changes a model of the cache."""
+    return _sibling(directory, "lock")
 
 
-def partial(directory: Path, kind: str) -> Path:
-    """Where an unfinished download of a model is kept: kind "hub" or "packages"."""
-    return _beside(directory, kind)
+def partial_download(directory: Path, kind: str) -> Path:
+    """The directory of a model's unfinished download; kind "hub" or "packages"."""
+    return _sibling(directory, kind)
 
 
 def size_of(directory: Path) -> int:
-    """Bytes of all files below; those that come and go meanwhile count or not."""
+    """Bytes of all files in a directory tree, which may change meanwhile."""
     size = 0
     for path in directory.rglob("*"):
         with suppress(OSError):
@@ -153,11 +157,11 @@ def size_of(directory: Path) -> int:
 
 
 def require_space(directory: Path, needed_bytes: int) -> None:
-    """Lets through a download that fits on the disk.
+    """Checks that a download fits on the disk.
 
     Args:
-        directory: Where it goes.
-        needed_bytes: What is still to be written.
+        directory: The target directory.
+        needed_bytes: Bytes still to be written.
 
     Raises:
         ModelLoadFailed: It does not fit; the message has the numbers.
@@ -168,16 +172,16 @@ def require_space(directory: Path, needed_bytes: int) -> None:
 
 
 def gigabytes(size: int) -> str:
-    """A size for people: "1.26 GB"; powers of ten, as hubs and disks count."""
+    """A size as text, in powers of ten: "1.26 GB"."""
     return f"{size / 1e9:,.2f} GB"
 
 
-def _beside(directory: Path, suffix: str) -> Path:
+def _sibling(directory: Path, suffix: str) -> Path:
     return directory.with_name(f".{directory.name}.{suffix}")
 
 
 def _accessed(directory: Path) -> int:
     try:
-        return int(_beside(directory, "accessed").stat().st_mtime)
+        return int(_sibling(directory, "accessed").stat().st_mtime)
     except OSError:
         return 0

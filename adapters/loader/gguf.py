@@ -1,10 +1,8 @@
-"""GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR`, in a process of its own.
+"""Converts GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR`, in a process of its own.
 
-vLLM serves dense safetensors on CPU and GPU alike, so a quantized GGUF is unpacked once, when its model is fetched.
-Reading one runs nothing that it contains: the weights are numbers, the tokenizer is a table, and its chat template
-is only copied. Lines `progress STAGE FRACTION` go to stdout, for `adapters/loader/fetch.py`.
-
-Here lives the conversion only; what is fetched and where it goes is decided in `adapters/loader/fetch.py`.
+vLLM serves dense safetensors on CPU and GPU, so a quantized GGUF is unpacked once, when its model is fetched. Nothing
+in the file is run: the weights are numbers, the tokenizer is a table, and the chat template is only copied. Lines
+`progress STAGE FRACTION` go to stdout, for `adapters/loader/fetch.py`, which starts the conversion.
 """
 
 import os
@@ -16,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 CHAT_END = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
-"""Tokens that end a turn or a text, beside the tokenizer's own end-of-sequence token: any of them stops the model."""
+"""Tokens that end a turn or a text, in addition to the tokenizer's end-of-sequence token. Each stops generation."""
 
 
 def progress(stage: str, fraction: float) -> None:
-    """Tells the parent process how far the conversion is.
+    """Reports the progress of the conversion to the parent process.
 
     Args:
         stage: One word.
@@ -34,14 +32,14 @@ def convert(source: Path, target: Path) -> None:
 
     Args:
         source: A GGUF file of a language model.
-        target: A directory that does not exist yet, or is empty. It is complete only when this returns; the caller
-            renames it into place.
+        target: A directory that does not exist yet, or is empty. It is complete when this returns; the caller then
+            renames it.
 
     Raises:
-        ValueError: The architecture is unknown to transformers, or the file holds no tokenizer.
+        ValueError: The architecture is unknown to transformers, or the file has no tokenizer.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    # A language model needs neither eyes nor ears, and PyPI's CUDA builds of these fail beside a CPU torch.
+    # A language model needs none of these, and their CUDA builds from PyPI fail with a CPU build of torch.
     for unwanted in ("torchvision", "torchaudio", "torchcodec"):
         sys.modules.setdefault(unwanted, None)  # pyright: ignore[reportArgumentType] - None: "there is no such module"
     import gguf
@@ -49,7 +47,7 @@ def convert(source: Path, target: Path) -> None:
     from tokenizers.normalizers import NFC
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    # transformers opens the file once each for tokenizer, config and weights, and its tables take five seconds to read.
+    # transformers opens the file three times (tokenizer, config, weights), and reading its tables takes five seconds.
     gguf.GGUFReader = cache(gguf.GGUFReader)  # pyright: ignore[reportAttributeAccessIssue]
     progress("tokenizer", 0.02)
     tokenizer = AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name)
@@ -66,7 +64,7 @@ def convert(source: Path, target: Path) -> None:
     model.generation_config.eos_token_id = list(dict.fromkeys(e for e in ends if e is not None))
     tokenizer.model_max_length = model.config.max_position_embeddings
     if model.config.model_type.startswith("qwen"):
-        # Qwen's own tokenizer.json composes characters (NFC); GGUF has no field for that, so it was lost.
+        # Qwen's tokenizer.json normalizes to NFC; GGUF has no field for that.
         tokenizer.backend_tokenizer.normalizer = NFC()
     model.save_pretrained(str(target), safe_serialization=True)
     tokenizer.save_pretrained(str(target))
@@ -74,16 +72,16 @@ def convert(source: Path, target: Path) -> None:
 
 
 def _known(tokenizer: Any, tokens: tuple[str, ...]) -> Iterator[int]:
-    """Ids of those tokens that the vocabulary really has."""
+    """Ids of the tokens that the vocabulary has."""
     vocabulary = tokenizer.get_vocab()
     return (vocabulary[token] for token in tokens if token in vocabulary)
 
 
 def end_with_parent() -> None:
-    """Ends this process when its standard input does: the parent holds the other end and never writes."""
+    """Exits this process when its standard input closes: the parent holds the other end and never writes."""
 
     def wait() -> None:
-        os.read(0, 1)  # Not sys.stdin: its lock would be held when the interpreter ends.
+        os.read(0, 1)  # Not sys.stdin: its lock would be held when the interpreter exits.
         os._exit(1)
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()

@@ -1,7 +1,7 @@
-"""One file over HTTP, however often the connection breaks: it goes on from the byte where it stopped.
+"""Downloads one file over HTTP, and resumes at the byte where a connection broke.
 
-What is here of a file lies in `NAME.part` beside its place, and takes that place with its last byte. Whether the bytes
-are the right ones is for the caller to find out (`adapters/loader/hub.py`).
+An unfinished file is `NAME.part`; it is renamed to `NAME` when it is complete. The caller checks that the bytes are the
+right ones (`adapters/loader/hub.py`).
 """
 
 import asyncio
@@ -17,29 +17,29 @@ from adapters.errors import ModelLoadFailed
 logger = logging.getLogger(__name__)
 
 STALL_S = 20.0
-"""A connection from which nothing comes for so long is given up, and the download continued on another."""
+"""A connection without data for this long is closed, and the download continues on a new one."""
 RETRIES = 5
-"""So often in a row a file is continued without a single new byte; then the download fails, and can be resumed."""
+"""Consecutive attempts without a new byte before the download fails. A later download resumes it."""
 BACKOFF_S = 0.5
-"""Before the first retry; doubled for each further one, up to `MAX_BACKOFF_S`, and spread at random."""
+"""Delay before the first retry; doubled for each further one, up to `MAX_BACKOFF_S`, with random jitter."""
 MAX_BACKOFF_S = 10.0
 WRITE_BYTES = 2**20
 WRITE_S = 0.1
-"""What has come is written out when it is so much, or so old: it is what a killed process leaves to the next."""
-FINAL = frozenset({401, 403, 404, 410, 451})
-"""Answers that will be the same the next time."""
+"""Received data is written to the file at this size or age, so that a killed process loses little."""
+PERMANENT_STATUS = frozenset({401, 403, 404, 410, 451})
+"""Status codes that a retry does not change."""
 
 
-class _Broken(Exception):
-    """The connection did not deliver what was asked for; another try may."""
+class _ConnectionBroken(Exception):
+    """The connection failed; another attempt may succeed."""
 
 
-class _Useless(_Broken):
-    """And what is here cannot be continued: the next try begins at the first byte."""
+class _CannotResume(_ConnectionBroken):
+    """The download cannot be resumed; the next attempt starts at the first byte."""
 
 
-def here_of(path: Path, size: int) -> int:
-    """How much of a file is here; what is longer than it should be is removed."""
+def downloaded_bytes(path: Path, size: int) -> int:
+    """Bytes of a file that are already downloaded. A file that is too long is removed."""
     part = _part(path)
     for candidate in (path, part):
         if candidate.is_file() and candidate.stat().st_size > size:
@@ -50,43 +50,43 @@ def here_of(path: Path, size: int) -> int:
     return part.stat().st_size if part.is_file() else 0
 
 
-async def transfer(client: Any, url: str, path: Path, size: int, arrived: Callable[[int], None]) -> None:
-    """Fetches a file, however often the connection breaks, as long as each few tries bring something new.
+async def download_file(client: Any, url: str, path: Path, size: int, on_bytes: Callable[[int], None]) -> None:
+    """Downloads a file; retries as long as the attempts bring new bytes.
 
-    Cancelling it is safe: nothing is written any more once it has ended.
+    Cancelling is safe: nothing is written after it returns.
 
     Args:
         client: An `httpx2.AsyncClient`.
         url: Of the file, on a model hub.
-        path: Where it goes.
+        path: The target file.
         size: Bytes that it must have.
-        arrived: Hears how many bytes came; negative where some had to be thrown away.
+        on_bytes: Called with the number of new bytes; negative where bytes were discarded.
 
     Raises:
-        ModelLoadFailed: It cannot be had, or not now.
+        ModelLoadFailed: The file is not available, or the connection kept failing.
     """
     import httpx2
 
     part = _part(path)
-    furthest = start = await asyncio.to_thread(_open, path, size)
+    most = start = await asyncio.to_thread(_open, path, size)
     failures = 0
     while start < size:
         try:
-            await _continue(client, url, part, start, size, arrived)
+            await _continue(client, url, part, start, size, on_bytes)
             why = "it ended early"
-        except (httpx2.HTTPError, _Broken) as error:
+        except (httpx2.HTTPError, _ConnectionBroken) as error:
             why = str(error) or type(error).__name__
-            if isinstance(error, _Useless):
-                arrived(-await asyncio.to_thread(_empty, part))
+            if isinstance(error, _CannotResume):
+                on_bytes(-await asyncio.to_thread(_empty, part))
         start = await asyncio.to_thread(_size, part)
-        failures = 0 if start > furthest else failures + 1
-        furthest = max(furthest, start)
+        failures = 0 if start > most else failures + 1
+        most = max(most, start)
         if start < size:
             logger.info("%s: %s after %d of %d bytes", path.name, why, start, size)
             if failures > RETRIES:
                 raise ModelLoadFailed(
-                    f"the download of {path.name} broke off after {start} of {size} bytes ({why}); "
-                    "the next attempt goes on from there"
+                    f"the download of {path.name} stopped after {start} of {size} bytes ({why}); "
+                    "try again, and it continues from there"
                 )
             pause = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** max(0, failures - 1))
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - not a secret
@@ -94,12 +94,12 @@ async def transfer(client: Any, url: str, path: Path, size: int, arrived: Callab
         part.replace(path)
 
 
-async def _continue(client: Any, url: str, part: Path, start: int, size: int, arrived: Callable[[int], None]) -> None:
-    """Adds to a file what one connection delivers, from byte `start` on.
+async def _continue(client: Any, url: str, part: Path, start: int, size: int, on_bytes: Callable[[int], None]) -> None:
+    """Appends the data of one connection to a file, from byte `start` on.
 
     Raises:
-        _Broken, httpx2.HTTPError: It ended in another way than with the last byte.
-        ModelLoadFailed: The hub will never deliver it.
+        _ConnectionBroken, httpx2.HTTPError: It ended before the last byte.
+        ModelLoadFailed: The hub refuses the request.
     """
     import httpx2
     from huggingface_hub.utils import build_hf_headers
@@ -110,16 +110,18 @@ async def _continue(client: Any, url: str, part: Path, start: int, size: int, ar
     async with client.stream("GET", url, headers=headers, timeout=httpx2.Timeout(STALL_S)) as reply:
         expected = f"bytes {start}-{size - 1}/{size}"
         if reply.status_code == 416:
-            raise _Useless("the hub refused to continue")
-        if reply.status_code in FINAL:
+            raise _CannotResume("the hub refused to resume the download")
+        if reply.status_code in PERMANENT_STATUS:
             raise ModelLoadFailed(f"the hub answered {reply.status_code} to the request for {part.stem}")
         if reply.status_code not in (200, 206):
-            raise _Broken(f"the hub answered {reply.status_code}")
-        compressed = reply.headers.get("content-encoding", "identity") != "identity"  # Some do, asked or not.
+            raise _ConnectionBroken(f"the hub answered {reply.status_code}")
+        compressed = (
+            reply.headers.get("content-encoding", "identity") != "identity"
+        )  # Some servers compress although asked not to.
         if reply.status_code == 206 and (compressed or not start or reply.headers.get("content-range") != expected):
-            raise _Useless("the hub sent another part of the file")
-        if reply.status_code == 200 and start:  # It cannot continue: all of it comes again.
-            arrived(-await asyncio.to_thread(_empty, part))
+            raise _CannotResume("the hub sent another part of the file")
+        if reply.status_code == 200 and start:  # The server cannot resume: it sends the whole file.
+            on_bytes(-await asyncio.to_thread(_empty, part))
             start = 0
         left, waiting, written = size - start, bytearray(), time.monotonic()
         try:
@@ -128,21 +130,21 @@ async def _continue(client: Any, url: str, part: Path, start: int, size: int, ar
                 left -= len(chunk)
                 if left < 0:
                     waiting.clear()
-                    raise _Useless("it is longer than the hub announced")
+                    raise _CannotResume("the file is longer than the hub announced")
                 if len(waiting) >= WRITE_BYTES or time.monotonic() - written >= WRITE_S:
                     full, waiting, written = waiting, bytearray(), time.monotonic()
-                    await _written(part, full)
-                    arrived(len(full))
+                    await _append_async(part, full)
+                    on_bytes(len(full))
         except httpx2.TimeoutException:
-            raise _Broken(f"nothing came for {STALL_S:g} s") from None
+            raise _ConnectionBroken(f"no data came for {STALL_S:g} s") from None
         finally:
             if waiting:
                 _append(part, waiting)
-                arrived(len(waiting))
+                on_bytes(len(waiting))
 
 
 def _open(path: Path, size: int) -> int:
-    """Makes room for a file; returns how much of it is here."""
+    """Creates a file's directory and part file; returns how many bytes of it exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         return size
@@ -159,14 +161,14 @@ def _size(path: Path) -> int:
 
 
 def _empty(path: Path) -> int:
-    """Removes a file's content; returns how much there was."""
+    """Truncates a file; returns its previous size."""
     before = _size(path)
     path.write_bytes(b"")
     return before
 
 
-async def _written(path: Path, content: bytearray) -> None:
-    """Adds to a file without holding up the loop; is over when it returns, also when it is cancelled."""
+async def _append_async(path: Path, content: bytearray) -> None:
+    """Appends to a file in a thread. Even when cancelled, it returns only after the write has finished."""
     writing = asyncio.create_task(asyncio.to_thread(_append, path, content))
     try:
         await asyncio.shield(writing)

@@ -1,6 +1,6 @@
-"""What to download from a model hub: which files of a repository, at which commit, and what each must be.
+"""Which files to download from a model hub, at which commit, and their sizes and checksums.
 
-The answer is kept beside the download, so that whoever continues it asks for the same commit.
+The plan is stored with the download, so that a later process resumes it at the same commit.
 """
 
 import asyncio
@@ -16,29 +16,22 @@ from typing import Any, TypeVar
 
 from adapters.catalog.sources import HubSource
 from adapters.errors import ModelLoadFailed
-from adapters.loader.verification import refused_suffix, unsafe_name
+from adapters.loader.verification import forbidden_suffix, is_unsafe_name
+from adapters.registry import BACKENDS, Layout
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-PROBE_S = 2.0
-"""How long a hub may take to answer before the next source is tried."""
-PATIENCE_S = 30.0
-"""How long it may take where there is no other source."""
-
-PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-"""What is taken from a repository; `*.model` are SentencePiece's vocabularies. Pickles and code stay there."""
-
-BACKEND_PATTERNS = {
-    "faster-whisper": ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*")
-}
-"""CTranslate2 calls its weights `model.bin`; they are plain numbers (see `adapters/loader/verification.py`)."""
+SOURCE_TIMEOUT_S = 2.0
+"""Timeout of a hub's first answer before the next source is tried."""
+LAST_SOURCE_TIMEOUT_S = 30.0
+"""The same for the last source."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as the hub announces it; one of the two sums is set."""
+    """A file as the hub announces it; one of the two checksums is set."""
 
     name: str
     size_bytes: int
@@ -49,22 +42,22 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is to be downloaded: some files of a repository at one commit."""
+    """The files to download: some of a repository, at one commit."""
 
     source: str
-    """As the configuration writes it."""
+    """As written in the catalog."""
     repo: str
     commit: str
     files: tuple[HubFile, ...]
 
 
-async def planned(source: HubSource, work: Path, backend: str, endpoint: str | None, probe_s: float) -> Snapshot:
-    """What to download: what an earlier attempt had begun in `work`, or else what the source means now.
+async def make_plan(source: HubSource, work: Path, backend: str, endpoint: str | None, timeout_s: float) -> Snapshot:
+    """The files to download: those of an earlier attempt in `work`, otherwise those of the newest commit.
 
     Arguments as `adapters.loader.hub.fetch_hub`.
 
     Raises:
-        ModelLoadFailed: The hub does not answer in time, has no such model, or none that may be loaded.
+        ModelLoadFailed: The hub does not answer in time, or has no such model or only files that must not be loaded.
     """
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
@@ -72,22 +65,24 @@ async def planned(source: HubSource, work: Path, backend: str, endpoint: str | N
     try:
         if before is not None:
             try:
-                plan = await _resolve(source, before.commit, backend, endpoint, probe_s)
+                plan = await _resolve(source, before.commit, backend, endpoint, timeout_s)
             except (RepositoryNotFoundError, RevisionNotFoundError):
-                before, plan = None, await _resolve(source, source.revision, backend, endpoint, probe_s)
+                before, plan = None, await _resolve(source, source.revision, backend, endpoint, timeout_s)
         else:
-            plan = await _resolve(source, source.revision, backend, endpoint, probe_s)
+            plan = await _resolve(source, source.revision, backend, endpoint, timeout_s)
     except ModelLoadFailed:
         raise
-    except Exception as error:  # Its errors are many and change: whatever it is, the next source is tried.
+    except (
+        Exception
+    ) as error:  # The library has many error classes, and they change; on any of them the next source is tried.
         logger.info("%s: %r", source, error)
-        raise ModelLoadFailed(_why(error)) from error
+        raise ModelLoadFailed(_describe_error(error)) from error
     await asyncio.to_thread(_write_plan, work, plan, before)
     return plan
 
 
-def _why(error: Exception) -> str:
-    """A hub's refusal in words."""
+def _describe_error(error: Exception) -> str:
+    """A hub's error as text for clients."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -95,43 +90,50 @@ def _why(error: Exception) -> str:
     if isinstance(error, errors.RevisionNotFoundError):
         return "the repository has no such revision"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "the model hub does not have it, or needs a token (HF_TOKEN) to show it"
+        return "the model hub has no such repository, or it is private; for a private one set HF_TOKEN"
     return "the model hub cannot be reached, or does not have it"
 
 
 async def _resolve(
-    source: HubSource, revision: str | None, backend: str, endpoint: str | None, probe_s: float
+    source: HubSource, revision: str | None, backend: str, endpoint: str | None, timeout_s: float
 ) -> Snapshot:
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
-    info = await _within(probe_s, lambda: api.model_info(source.repo, revision=revision, files_metadata=True))
+    info = await _with_timeout(timeout_s, lambda: api.model_info(source.repo, revision=revision, files_metadata=True))
     if not info.sha or not info.sha.isalnum():
-        raise ModelLoadFailed("the hub does not say which commit it has")
-    wanted = _wanted(info.siblings or [], source, backend)
-    return Snapshot(str(source), source.repo, info.sha, tuple(map(_announced, wanted)))
+        raise ModelLoadFailed("the hub did not send the repository's commit")
+    wanted = _select(info.siblings or [], source, backend)
+    return Snapshot(str(source), source.repo, info.sha, tuple(map(_to_hub_file, wanted)))
 
 
-def _wanted(files: list[Any], source: HubSource, backend: str) -> list[Any]:
-    patterns = (source.file,) if source.file else BACKEND_PATTERNS.get(backend, PATTERNS)
+def _select(files: list[Any], source: HubSource, backend: str) -> list[Any]:
+    row = BACKENDS[backend]
+    patterns = (source.file,) if source.file else row.files
     wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
     if not source.file:
         names = {file.rfilename for file in wanted}
-        wanted = [file for file in wanted if not _superfluous(file.rfilename, names, backend)]
+        wanted = [file for file in wanted if _belongs(file.rfilename, names, row.layout)]
     if not any(is_weights(file.rfilename) for file in wanted):
-        raise ModelLoadFailed("the repository holds no file that may be loaded (safetensors, CTranslate2 or GGUF)")
+        raise ModelLoadFailed("the repository has no weights that may be loaded (safetensors, CTranslate2 or GGUF)")
     return wanted
 
 
-def _superfluous(name: str, names: set[str], backend: str) -> bool:
-    """Whether a repository has a file for someone else: its weights in other formats and precisions."""
-    if backend.endswith("embedding") and name.endswith("_Pooling/config.json") and name.count("/") == 1:
-        return False  # How sentence-transformers says what a text's vector is; `modules.json` names the folder.
-    if not backend.startswith("diffusers"):  # Others keep theirs in folders: "original/consolidated.safetensors".
-        return "/" in name or name.startswith("consolidated")
-    if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its parts.
-        return any("/" in other and is_weights(other) for other in names)
-    return ".fp16." in name and name.replace(".fp16.", ".") in names
+def _belongs(name: str, names: set[str], layout: Layout) -> bool:
+    """Whether a file of a repository belongs to the checkpoint; the others hold its weights in other formats.
+
+    Args:
+        name: The file's.
+        names: Of all files that match the backend's patterns.
+        layout: Of the backend's checkpoints.
+    """
+    if layout == "diffusers":
+        if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its components.
+            return not any("/" in other and is_weights(other) for other in names)
+        return ".fp16." not in name or name.replace(".fp16.", ".") not in names
+    if layout == "sentence-transformers" and name.endswith("_Pooling/config.json") and name.count("/") == 1:
+        return True  # `modules.json` names this folder.
+    return "/" not in name and not name.startswith("consolidated")  # Others: "original/consolidated.safetensors".
 
 
 def is_weights(name: str) -> bool:
@@ -139,20 +141,20 @@ def is_weights(name: str) -> bool:
     return name.endswith((".safetensors", ".gguf")) or name == "model.bin"
 
 
-def _announced(file: Any) -> HubFile:
+def _to_hub_file(file: Any) -> HubFile:
     """A file of the hub's list.
 
     Raises:
-        ModelLoadFailed: Its name leads elsewhere, it is never loaded, or the hub does not say what it must be.
+        ModelLoadFailed: Its name leads out of the directory, its type must not be loaded, or its checksum is missing.
     """
     name = str(file.rfilename)
     sha256 = file.lfs.sha256 if file.lfs is not None else None
-    if unsafe_name(name):
-        raise ModelLoadFailed(f"it holds a file of a name that may lead elsewhere: {name[:80]!r}")
-    if name != "model.bin" and (why := refused_suffix(name)) is not None:
+    if is_unsafe_name(name):
+        raise ModelLoadFailed(f"it has a file whose name may lead out of the directory: {name[:80]!r}")
+    if name != "model.bin" and (why := forbidden_suffix(name)) is not None:
         raise ModelLoadFailed(f"{name} is {why}")
     if not isinstance(file.size, int) or file.size < 0 or not (sha256 or file.blob_id):
-        raise ModelLoadFailed(f"the hub does not say what {name} must be")
+        raise ModelLoadFailed(f"the hub did not send the size and checksum of {name}")
     return HubFile(name, file.size, sha256, None if sha256 else file.blob_id)
 
 
@@ -166,10 +168,10 @@ def _read_plan(work: Path, source: str) -> Snapshot | None:
 
 
 def _write_plan(work: Path, plan: Snapshot, before: Snapshot | None) -> None:
-    if plan != before:  # Of another commit: nothing of it is of use.
+    if plan != before:  # Files of another commit cannot be used.
         shutil.rmtree(work, ignore_errors=True)
     (work / "files").mkdir(parents=True, exist_ok=True)
-    for path in (work / "files").rglob("*"):  # What a later stage may have added.
+    for path in (work / "files").rglob("*"):  # Files that a later stage may have added.
         name = path.relative_to(work / "files").as_posix().removesuffix(".part")
         if not path.is_dir() and all(file.name != name for file in plan.files):
             path.unlink()
@@ -178,8 +180,8 @@ def _write_plan(work: Path, plan: Snapshot, before: Snapshot | None) -> None:
     temporary.replace(work / "plan.json")
 
 
-async def _within(seconds: float, call: Callable[[], T]) -> T:
-    """What the call returns, if it does so in time. Else it is left behind: a name server can hang for a minute."""
+async def _with_timeout(seconds: float, call: Callable[[], T]) -> T:
+    """The call's result, if it returns in time. Otherwise its thread is abandoned: DNS can block for a minute."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 

@@ -1,7 +1,7 @@
-"""Whether files may be loaded at all: nothing that can run, no way out of the directory, no header that lies.
+"""Checks whether files may be loaded: no executable code, no paths out of the directory, no false headers.
 
-`refuse` is quick (names, types, headers) and runs before every load of a directory that is not ours; `verify` also
-computes the sums that the manifest of the cache promises. Nothing is ever unpickled, imported or followed here.
+`require_loadable` is fast (names, types, headers) and runs before every load of an operator's directory; `verify` also
+compares checksums with the manifest of the cache. Nothing is unpickled or imported, and no link is followed.
 """
 
 import hashlib
@@ -22,63 +22,65 @@ PICKLES = frozenset({".bin", ".ckpt", ".dill", ".joblib", ".pickle", ".pkl", ".p
 """Suffixes of weights that can run code when read, but not CTranslate2's (see `weight_headers.py`)."""
 CODE = frozenset({".dll", ".dylib", ".py", ".pyc", ".pyd", ".pyx", ".so"})
 LIBRARIES = frozenset({"diffusers", "transformers"})
-"""Where the parts of a diffusers pipeline may come from; any other name would be imported as a module."""
-PARTS = frozenset(("ltx2", f"LTX2{part}") for part in ("TextConnectors", "Vocoder", "VocoderWithBWE", "DurationHead"))
-"""Parts that come from a pipeline's own module within diffusers, which takes its name before any other module's."""
+"""Libraries that components of a diffusers pipeline may come from; any other name would be imported as a module."""
+PIPELINE_MODULE_CLASSES = frozenset(
+    ("ltx2", f"LTX2{part}") for part in ("TextConnectors", "Vocoder", "VocoderWithBWE", "DurationHead")
+)
+"""Component classes in a pipeline's own module within diffusers, which is looked up before other modules."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_FILES = 10_000
 VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "vocabulary.json", "added_tokens.json"})
-"""Large tables of words: they configure nothing, so they are not searched."""
+"""Large vocabularies: they configure nothing, so they are not searched."""
 CHUNK_BYTES = 4 * 2**20
 
-Told = Callable[[int, int], None]
-"""Hears how many bytes of how many have been read. May raise to stop."""
+OnProgress = Callable[[int, int], None]
+"""Called with (bytes read, total bytes). It may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a check of a model's files found."""
+    """The result of checking a model's files."""
 
     is_valid: bool
     message: str
-    """One sentence for people."""
+    """One sentence."""
     size_bytes: int
     """Of all files."""
     files: int
-    """How many were checked."""
+    """Number of files checked."""
     hashed: bool
-    """Whether sums were compared; false where nobody ever promised any (a directory of the operator's own)."""
+    """Whether checksums were compared; False: there are none (a directory of the operator)."""
     problems: tuple[str, ...]
     """One line each, starting with the file's name; empty when valid."""
 
 
-def refuse(directory: Path, *, whole: bool = True) -> None:
-    """Lets through a directory that may be loaded.
+def require_loadable(directory: Path, *, whole: bool = True) -> None:
+    """Checks that a directory may be loaded.
 
     Args:
         directory: Of the model.
-        whole: Whether all of its files should be there already.
+        whole: Whether all of its files must be there already.
 
     Raises:
-        ModelLoadFailed: Its first problem.
+        ModelLoadFailed: It must not be loaded; the message has the first problem.
     """
-    for problem in problems_of(directory, whole=whole):
-        raise ModelLoadFailed(f"it is refused: {problem}")
+    for problem in find_problems(directory, whole=whole):
+        raise ModelLoadFailed(f"its files must not be loaded: {problem}")
 
 
-def verify(directory: Path, told: Told = lambda done, total: None) -> Verification:
-    """Reads all files of a model: headers, and sums where a manifest promises them.
+def verify(directory: Path, on_progress: OnProgress = lambda done, total: None) -> Verification:
+    """Checks all files of a model: headers, and checksums where there is a manifest.
 
     Args:
-        directory: Of the model; of the cache, or of the operator's own.
-        told: Hears of progress; called in this thread, a few times a second at most for large files.
+        directory: Of the model, in the cache or of the operator.
+        on_progress: Called in this thread, a few times a second at most for large files.
 
     Raises:
-        Interrupted: `told` raised it.
+        Interrupted: `on_progress` raised it.
     """
     if not directory.is_dir():
-        return Verification(False, "There is no such directory.", 0, 0, False, ("the directory is missing",))
-    problems = list(problems_of(directory))
+        return Verification(False, "The model's directory does not exist.", 0, 0, False, ("the directory is missing",))
+    problems = list(find_problems(directory))
     manifest = read_manifest(directory)
     promised = {file["name"]: file for file in manifest["files"]} if manifest else {}
     if manifest is None and (directory / MANIFEST).exists():
@@ -95,13 +97,13 @@ def verify(directory: Path, told: Told = lambda done, total: None) -> Verificati
         elif present[name] != file["size_bytes"]:
             problems.append(f"{name}: it has {present[name]} bytes instead of {file['size_bytes']}")
         else:
-            if sha256(directory / name, lambda read, so_far=done: told(so_far + read, total)) != file["sha256"]:
-                problems.append(f"{name}: its sum differs")
+            if sha256(directory / name, lambda read, so_far=done: on_progress(so_far + read, total)) != file["sha256"]:
+                problems.append(f"{name}: its checksum differs")
             done += present[name]
     if promised:
         problems += [f"{name}: it was added later" for name in sorted(present.keys() - promised.keys())]
     if not problems:
-        how = "their sums are as promised" if promised else "their headers are sound; nobody promised sums"
+        how = "their checksums are right" if promised else "their headers are valid; there are no checksums to compare"
         message = f"{len(present)} files, {total} bytes: {how}."
     else:
         message = f"{problems[0]}" + (f", and {len(problems) - 1} more problems" if len(problems) > 1 else "") + "."
@@ -109,7 +111,7 @@ def verify(directory: Path, told: Told = lambda done, total: None) -> Verificati
 
 
 def sha256(path: Path, read: Callable[[int], None]) -> str:
-    """The sum of a file's content in hexadecimal; `read` hears how much of it has been read."""
+    """SHA-256 of a file in hexadecimal; `read` is called with the bytes read so far."""
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as content:
         while chunk := content.read(CHUNK_BYTES):
@@ -119,8 +121,8 @@ def sha256(path: Path, read: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def unsafe_name(name: str) -> bool:
-    """Whether a file's name, as someone else wrote it, could lead out of the directory that it is meant for."""
+def is_unsafe_name(name: str) -> bool:
+    """Whether an untrusted file name could lead out of its directory."""
     return (
         not name
         or len(name) > 512
@@ -130,16 +132,16 @@ def unsafe_name(name: str) -> bool:
     )
 
 
-def refused_suffix(name: str) -> str | None:
-    """Why a file of that name is refused, whatever it holds; None: it is not."""
+def forbidden_suffix(name: str) -> str | None:
+    """Why a file of that name must not be loaded, whatever its content; None: it may be."""
     suffix = Path(name).suffix.lower()
     if suffix in PICKLES:
         return "weights in a format that can run code (pickle)"
     return "code" if suffix in CODE else None
 
 
-def problems_of(directory: Path, *, whole: bool = True) -> Iterator[str]:
-    """All reasons not to load a directory, found without reading weights; a line each, starting with the name."""
+def find_problems(directory: Path, *, whole: bool = True) -> Iterator[str]:
+    """All reasons not to load a directory, found without reading weights: lines that start with a file's name."""
     try:
         for count, path in enumerate(_walk(directory)):
             if count > MAX_FILES:
@@ -152,7 +154,7 @@ def problems_of(directory: Path, *, whole: bool = True) -> Iterator[str]:
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    """Everything below that is not a directory. Links are not followed, and come as what they are."""
+    """All entries of the tree that are not directories. Links are not followed, but listed as links."""
     with os.scandir(directory) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False):
@@ -164,14 +166,14 @@ def _walk(directory: Path) -> Iterator[Path]:
 def _of_file(path: Path, name: str, whole: bool) -> Iterator[str]:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        yield "a link"
+        yield "it is a link; replace it by the file"
     elif not stat.S_ISREG(mode):
-        yield "not a file (a pipe, a socket or a device)"
-    elif unsafe_name(name):
-        yield "a name that may lead elsewhere"
+        yield "it is not a regular file (a pipe, a socket or a device)"
+    elif is_unsafe_name(name):
+        yield "its name may lead out of the directory"
     elif path.name == "model.bin" and is_ctranslate2(path):
         return
-    elif (why := refused_suffix(name)) is not None:
+    elif (why := forbidden_suffix(name)) is not None:
         yield why
     elif path.suffix == ".safetensors":
         yield from safetensors_problems(path)
@@ -183,15 +185,15 @@ def _of_file(path: Path, name: str, whole: bool) -> Iterator[str]:
 
 def _json(path: Path, whole: bool) -> Iterator[str]:
     if path.stat().st_size > MAX_JSON_BYTES:
-        yield "too large for a configuration"
+        yield f"it is too large for a JSON configuration (more than {MAX_JSON_BYTES} bytes)"
         return
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        yield "not JSON"
+        yield "it is not JSON"
         return
     if any("auto_map" in found for found in _objects(content)):
-        yield "it names code of its own (auto_map)"
+        yield "it asks for code of the repository (auto_map)"
     if isinstance(content, dict):
         content = cast(dict[str, Any], content)
         if path.name == "model_index.json":
@@ -212,34 +214,34 @@ def _objects(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def _pipeline(index: dict[str, Any]) -> Iterator[str]:
-    for name, part in index.items():
+    for name, component in index.items():
         if name == "_class_name":
-            if not isinstance(part, str):
-                yield "it names a pipeline of its own"
-        elif isinstance(part, list) and part and part[0] is not None:
-            library, *rest = map(str, cast(list[Any], part))
-            if library not in LIBRARIES and (library, *rest) not in PARTS:
-                yield f"its part {name[:80]!r} comes from {library[:80]!r}"
+            if not isinstance(component, str):
+                yield "it asks for a pipeline class of the repository"
+        elif isinstance(component, list) and component and component[0] is not None:
+            library, *rest = map(str, cast(list[Any], component))
+            if library not in LIBRARIES and (library, *rest) not in PIPELINE_MODULE_CLASSES:
+                yield f"its component {name[:80]!r} comes from the library {library[:80]!r}, which is not allowed"
 
 
 def _shards(path: Path, index: dict[str, Any], whole: bool) -> Iterator[str]:
     shards = index.get("weight_map", {})
     names = set(map(str, cast(dict[str, Any], shards).values())) if isinstance(shards, dict) else {""}
     for name in sorted(names):
-        if unsafe_name(name) or "/" in name:
-            yield f"it names a file elsewhere: {name[:80]!r}"
-        elif (why := refused_suffix(name)) is not None:
+        if is_unsafe_name(name) or "/" in name:
+            yield f"it names a file outside of the directory: {name[:80]!r}"
+        elif (why := forbidden_suffix(name)) is not None:
             yield f"it names {why}: {name[:80]!r}"
         elif whole and not (path.parent / name).is_file():
             yield f"it names a file that is missing: {name[:80]!r}"
 
 
-def stoppable(stopped: Callable[[], bool]) -> Told:
-    """A listener for `verify` that ends it once `stopped` says so."""
+def stoppable(stopped: Callable[[], bool]) -> OnProgress:
+    """An `on_progress` for `verify` that stops it once `stopped` returns True."""
 
-    def told(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         del done, total
         if stopped():
             raise Interrupted("The verification was stopped.")
 
-    return told
+    return on_progress

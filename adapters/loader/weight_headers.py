@@ -1,6 +1,6 @@
-"""Headers of weight files, checked as if they had been written to deceive. No weights are read.
+"""Checks the headers of untrusted weight files. No weights are read.
 
-What the headers *say* (how much memory, which types) is for `adapters/memory/weight_files.py`.
+`adapters/memory/weight_files.py` reads what the headers say (memory, types).
 """
 
 import json
@@ -16,16 +16,16 @@ BITS = {
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
     **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
 }
-"""Of one element, by the names that safetensors gives to types (github.com/huggingface/safetensors, tensor.rs)."""
+"""Bits of one element by safetensors dtype (github.com/huggingface/safetensors, tensor.rs)."""
 MAX_HEADER_BYTES = 100_000_000
-"""As in the reference implementation of safetensors."""
+"""The limit of the reference implementation of safetensors."""
 GGUF_VERSIONS = range(1, 10)
 
 
 def is_ctranslate2(path: Path) -> bool:
     """Whether the weights are CTranslate2's: version (uint32), then the length (uint16) and name of a "...Spec".
 
-    No pickle begins with such a version, so no reader of pickles takes the file for one.
+    No pickle starts with such a version, so the file cannot be a pickle as well.
     """
     with path.open("rb") as file:
         head = file.read(6)
@@ -36,15 +36,15 @@ def is_ctranslate2(path: Path) -> bool:
 
 
 def gguf_problems(path: Path) -> Iterator[str]:
-    """Why a file is no GGUF."""
+    """Why a file is not GGUF."""
     with path.open("rb") as file:
         magic, version = file.read(4), file.read(4)
     if magic != b"GGUF" or int.from_bytes(version, "little") not in GGUF_VERSIONS:
-        yield "not a GGUF file"
+        yield "it is not a GGUF file"
 
 
 def safetensors_problems(path: Path) -> Iterator[str]:
-    """Why a file is no safetensors: its tensors must tile it exactly, each as long as its type and shape need."""
+    """Why a file is not safetensors: tensors must fill it exactly, each as long as its dtype and shape require."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -53,15 +53,15 @@ def safetensors_problems(path: Path) -> Iterator[str]:
             return
         text = file.read(length)
     try:
-        header = json.loads(text, object_pairs_hook=_once)
+        header = json.loads(text, object_pairs_hook=_without_duplicates)
         if not text.startswith(b"{"):
-            raise ValueError("no object")
+            raise ValueError("not an object")
     except (ValueError, RecursionError):
         yield "its header is not JSON"
         return
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in cast(Any, metadata).values()):
-        yield "its metadata are not texts"
+        yield "its metadata must be strings"
     spans: list[tuple[int, int]] = []
     for name, tensor in header.items():
         try:
@@ -69,26 +69,26 @@ def safetensors_problems(path: Path) -> Iterator[str]:
             if any(type(number) is not int or not 0 <= number < 2**63 for number in (*shape, begin, end)):
                 raise ValueError("a number is out of range")
         except (KeyError, TypeError, ValueError):
-            yield f"its header is wrong about {name[:80]!r}"
+            yield f"its header has a wrong entry for {name[:80]!r}"
             return
         for number in shape:
             bits *= number
         if bits != (end - begin) * 8:
-            yield f"its header lies about the size of {name[:80]!r}"
+            yield f"its header has a wrong size for {name[:80]!r}"
             return
         spans.append((begin, end))
     expected = 0
     for begin, end in sorted(spans):
         if begin != expected:
-            yield "its tensors overlap, or leave gaps"
+            yield "its tensors overlap or have gaps between them"
             return
         expected = end
     if expected != size - 8 - length:
-        yield f"it has {size - 8 - length} bytes of weights, its header promises {expected}"
+        yield f"it has {size - 8 - length} bytes of weights, and its header says {expected}"
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are all different: with two of one name, two readers could see two files."""
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object without duplicate names: with duplicates, two readers could see different files."""
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a name comes twice")
+        raise ValueError("duplicate name")
     return dict(pairs)

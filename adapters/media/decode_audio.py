@@ -1,26 +1,22 @@
-"""Untrusted bytes to samples: the only decoder of uploaded sounds.
+"""Untrusted bytes to samples: the only decoder of uploaded audio.
 
-FFmpeg recognises playlists (ffconcat, HLS, DASH, SDP) that name other files and hosts, and decodes a small file into
-days of silence. So the container is recognised here, from its first bytes and against a short list; FFmpeg is told
-which one it is, reads it from memory or from a file that is already open, and may open nothing else; and samples are
-counted while they are decoded. Nothing here knows a model.
+Samples are counted while they are decoded, so that a small file cannot fill the memory; `container` says what else
+protects the process. Nothing here depends on a model.
 """
 
 import io
 import math
-import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING
 
-import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.error import FFmpegError, InvalidDataError
 
 from adapters.base import Media
 from adapters.errors import InvalidMedia
+from adapters.media.container import Deadline, Source, decode_errors, decode_stream, open_container
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,17 +26,17 @@ SAMPLE_RATE = 16_000
 """Hz, of everything that `decode_audio` returns."""
 
 DEMUXERS = ("aac", "flac", "matroska", "mov", "mp3", "ogg", "wav")
-"""FFmpeg's names of the containers that may be read; a video file's sound track is read too."""
+"""FFmpeg's names of the supported containers; the audio track of a video file is read, too."""
 
 DECODERS = (
     "aac,aac_fixed,aac_latm,ac3,alac,eac3,flac,libopus,libvorbis,mp1float,mp2float,mp3,mp3float,opus,vorbis,adpcm_ima_wav,"
     "adpcm_ms,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8"
 )
-"""FFmpeg's names of the codecs that may be run: sound only, so that no video decoder ever sees an upload here."""
+"""FFmpeg's names of the supported codecs: audio only, so that no video decoder runs on an upload here."""
 
 SAMPLE_RATES = range(4_000, 768_001)
-"""Hz, of what comes in. Beyond, resampling would be an amplifier: one sample at 1 Hz becomes 16,000."""
+"""Supported input rates in Hz. Resampling lower ones would amplify the size: one sample at 1 Hz becomes 16,000."""
 
 _ADVICE = "Send flac, m4a, mp3, mp4, ogg, wav or webm."
 
@@ -48,69 +44,80 @@ _ADVICE = "Send flac, m4a, mp3, mp4, ogg, wav or webm."
 def decode_audio(
     media: Media, *, max_seconds: float, deadline_s: float, cut: bool = False, param: str = "file"
 ) -> "NDArray[np.float32]":
-    """The sound as Whisper wants it.
+    """Decodes audio in the format that Whisper expects.
 
     Args:
-        media: A sound, or a video with a sound track. Its claimed media type is not believed.
-        max_seconds: The longest sound that is accepted. Checked while decoding: no more than this is ever in memory.
-        deadline_s: Seconds of wall clock after which decoding is given up.
-        cut: Take the first `max_seconds` of a longer sound, instead of refusing it.
+        media: An audio file, or a video with an audio track. Its claimed media type is not trusted.
+        max_seconds: The maximum length. Checked while decoding: no more than this is ever in memory.
+        deadline_s: Seconds of wall clock after which decoding stops with an error.
+        cut: Return the first `max_seconds` of longer audio instead of an error.
         param: The request's field that `InvalidMedia` names.
 
     Returns:
-        float32 [samples], mono, 16 kHz, -1..1, at least one sample; 0.0 where the file holds NaN.
+        float32 [samples], mono, 16 kHz, -1..1, at least one sample; NaN in the file becomes 0.0.
 
     Raises:
-        InvalidMedia: No sound, not a known format, damaged, too long, or too slow to decode.
+        InvalidMedia: No audio, an unsupported format, damaged, too long, or too slow to decode.
     """
     limit = math.floor(max_seconds * SAMPLE_RATE)
     samples = bytearray()
-    for piece in decoded_sound(media, deadline_s=deadline_s, param=param):
-        samples += piece
+    for chunk in decode_audio_chunks(media, deadline_s=deadline_s, param=param):
+        samples += chunk
         if len(samples) // 4 > limit:
             if cut:
                 break
-            raise InvalidMedia(f"The sound is longer than {max_seconds:g} seconds.", param=param)
-    return clean(np.frombuffer(samples, np.float32)[:limit])
+            raise InvalidMedia(f"The audio is longer than the maximum of {max_seconds:g} seconds.", param=param)
+    return clean_samples(np.frombuffer(samples, np.float32)[:limit])
 
 
-def decoded_sound(
+def decode_audio_chunks(
     media: Media, *, deadline_s: float, layout: str = "mono", rate: int = SAMPLE_RATE, param: str = "file"
 ) -> Generator[bytes]:
-    """A sound of any length, piece by piece; whoever reads it counts. Arguments and errors as of `decode_audio`.
+    """Decodes audio of any length in chunks; the caller limits the length.
+
+    Args:
+        media: As of `decode_audio`.
+        deadline_s: As of `decode_audio`.
+        layout: "mono" or "stereo".
+        rate: Hz.
+        param: As of `decode_audio`.
 
     Yields:
-        Native float32 samples, the channels of each side by side. They may be NaN, and out of -1..1: see `clean`.
+        Native float32 samples, channels interleaved. They may be NaN or outside of -1..1: see `clean_samples`.
+
+    Raises:
+        InvalidMedia: As of `decode_audio`.
     """
-    deadline = Deadline(deadline_s)
-    with _refusing(param), ExitStack() as stack:
-        source = io.BytesIO(media.data) if not media.path else stack.enter_context(open(media.path, "rb"))
-        container = stack.enter_context(_open(Source(source, deadline), _sniff(source)))
-        some = False
-        for piece in _pieces(container, deadline, layout, rate):
-            some = some or bool(piece)
-            yield piece
-        if not some:
-            raise InvalidMedia("The sound track is empty or damaged: no sound could be decoded.")
+    deadline = Deadline(deadline_s, "audio")
+    with decode_errors(param, "audio", _ADVICE), ExitStack() as stack:
+        file = io.BytesIO(media.data) if not media.path else stack.enter_context(open(media.path, "rb"))
+        container = stack.enter_context(_open(Source(file, deadline), _detect_container(file)))
+        empty = True
+        for chunk in _decode(container, deadline, layout, rate):
+            empty = empty and not chunk
+            yield chunk
+        if empty:
+            raise InvalidMedia("The audio track is empty or damaged: nothing could be decoded.")
 
 
-def clean(sound: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    """The samples with 0.0 where they are NaN, and clipped at -1..1; changed in place."""
-    np.nan_to_num(sound, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.clip(sound, -1.0, 1.0, out=sound)
+def clean_samples(samples: "NDArray[np.float32]") -> "NDArray[np.float32]":
+    """The samples with NaN replaced by 0.0, and clipped to -1..1; changed in place."""
+    np.nan_to_num(samples, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+    return np.clip(samples, -1.0, 1.0, out=samples)
 
 
-def _sniff(source: IO[bytes]) -> str:
-    """FFmpeg's name of the container, judged by its first bytes; leaves the source at its start."""
-    head = source.read(16)
+def _detect_container(file: IO[bytes]) -> str:
+    """FFmpeg's name of the container, from its first bytes; rewinds the file."""
+    head = file.read(16)
     if not head:
-        raise InvalidMedia("The file is empty.")
-    for _ in range(4):  # Tags before the sound, seldom more than one; sizes are in 7-bit digits (ID3v2.4, 3.1 and 6.2).
+        raise InvalidMedia(f"The file is empty. {_ADVICE}")
+    # Tags before the audio, rarely more than one; their sizes are 7-bit digits (ID3v2.4, sections 3.1 and 6.2).
+    for _ in range(4):
         if head[:3] != b"ID3" or len(head) < 10:
             break
-        source.seek(sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) - 6, 1)
-        head = source.read(16)
-    source.seek(0)
+        file.seek(sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) - 6, 1)
+        head = file.read(16)
+    file.seek(0)
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return "wav"
     if head[:4] == b"fLaC":
@@ -121,67 +128,44 @@ def _sniff(source: IO[bytes]) -> str:
         return "matroska"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
         return "mov"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # The sync word of MPEG sound.
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # The sync word of MPEG audio.
         return "aac" if head[1] & 0xF6 == 0xF0 else "mp3"  # Layer bits 00 mark AAC in ADTS frames.
-    raise InvalidMedia(f"The file is not a sound in a format that can be read here. {_ADVICE}")
+    raise InvalidMedia(f"The file is not audio in a supported format. {_ADVICE}")
 
 
-def _open(source: "Source", demuxer: str) -> "InputContainer":
-    """The container, with every door shut but the one that it came through."""
-    return av.open(
-        source,
-        "r",
-        format=demuxer,
-        options={
-            "format_whitelist": ",".join((*DEMUXERS, "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")),
-            "protocol_whitelist": "none",
-            "codec_whitelist": DECODERS,
-            "max_streams": "32",
-        },
-        metadata_errors="ignore",
-    )
+def _open(source: Source, demuxer: str) -> "InputContainer":
+    formats = (*DEMUXERS, "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+    return open_container(source, demuxer, formats=formats, codecs=DECODERS)
 
 
-def _pieces(container: "InputContainer", deadline: "Deadline", layout: str, rate: int) -> Iterator[bytes]:
-    """Native float32 samples as the first sound track is decoded. Damaged packets are passed over."""
+def _decode(container: "InputContainer", deadline: Deadline, layout: str, rate: int) -> Iterator[bytes]:
+    """Native float32 samples of the first audio track."""
     if not container.streams.audio:
-        raise InvalidMedia("The file has no sound track.")
+        raise InvalidMedia("The file has no audio track. Send one that has.")
     stream = container.streams.audio[0]
     if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS.split(","):
-        raise InvalidMedia(f"The sound track is in a codec that cannot be read here. {_ADVICE}")
+        raise InvalidMedia(f"The codec of the audio track is not supported. {_ADVICE}")
     resampler: AudioResampler | None = None
     shape: tuple[str, str, int] | None = None
-    good = bad = 0
-    for packet in container.demux(stream):
-        deadline.check()
-        if packet.has_sidedata("encryption_info"):
-            raise InvalidMedia("The sound is encrypted. Send it without copy protection.")
-        try:
-            frames = packet.decode()
-            good += 1
-        except InvalidDataError:
-            bad += 1
+    for frame in decode_stream(container, stream, deadline, "audio"):
+        if not isinstance(frame, AudioFrame) or frame.samples == 0:
             continue
-        for frame in frames:
-            deadline.check()
-            if not isinstance(frame, AudioFrame) or frame.samples == 0:
-                continue
-            if (
-                now := (frame.format.name, frame.layout.name, frame.sample_rate)
-            ) != shape:  # Streams may change midway.
-                yield from _flush(resampler)
-                resampler, shape = _resampler(frame, layout, rate), now
-            frame.pts = None  # Gaps and jumps in a file's clock are not to be filled or refused.
-            if resampler is not None:
-                yield from map(_bytes, resampler.resample(frame))
+        # Streams may change their format midway.
+        if (current := (frame.format.name, frame.layout.name, frame.sample_rate)) != shape:
+            yield from _flush(resampler)
+            resampler, shape = _resampler(frame, layout, rate), current
+        frame.pts = None  # Ignore gaps and jumps in the file's timestamps.
+        if resampler is not None:
+            yield from map(_bytes, resampler.resample(frame))
     yield from _flush(resampler)
-    if bad > good:
-        raise InvalidMedia("The sound is damaged: most of it cannot be decoded.")
 
 
 def _resampler(frame: AudioFrame, layout: str, rate: int) -> AudioResampler:
     if frame.sample_rate not in SAMPLE_RATES:
-        raise InvalidMedia(f"A sample rate of {frame.sample_rate} Hz cannot be read here.")
+        raise InvalidMedia(
+            f"A sample rate of {frame.sample_rate} Hz is not supported; send {SAMPLE_RATES[0]:,} to "
+            f"{SAMPLE_RATES[-1]:,} Hz."
+        )
     return AudioResampler("flt", layout, rate)
 
 
@@ -191,52 +175,3 @@ def _flush(resampler: AudioResampler | None) -> Iterator[bytes]:
 
 def _bytes(frame: AudioFrame) -> bytes:
     return bytes(frame.planes[0])[: frame.samples * 4 * frame.layout.nb_channels]  # Planes are padded.
-
-
-class Deadline:
-    """A point in monotonic time, until which something is to be decoded."""
-
-    def __init__(self, seconds: float, what: str = "sound") -> None:
-        self._seconds = seconds
-        self._what = what
-        self._end = time.monotonic() + seconds
-
-    def check(self) -> None:
-        """Raises `InvalidMedia` once it has passed."""
-        if time.monotonic() > self._end:
-            raise InvalidMedia(f"The {self._what} could not be decoded within {self._seconds:g} seconds.")
-
-
-class Source:
-    """What FFmpeg reads from. Every read looks at the clock, so that no demuxer can loop past the deadline."""
-
-    def __init__(self, file: IO[bytes], deadline: Deadline) -> None:
-        self._file = file
-        self._deadline = deadline
-
-    def read(self, size: int) -> bytes:
-        """As of a file; so are the others."""
-        self._deadline.check()
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Moves."""
-        self._deadline.check()
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Where it is."""
-        return self._file.tell()
-
-
-@contextmanager
-def _refusing(param: str) -> Iterator[None]:
-    """FFmpeg's and the file system's errors as `InvalidMedia`; its own gain the field's name."""
-    try:
-        yield
-    except InvalidMedia as error:
-        raise InvalidMedia(error.message, param=param) from error.__cause__
-    except (FFmpegError, OSError, ValueError, OverflowError, EOFError) as error:
-        raise InvalidMedia(
-            f"The sound is damaged or not in a format that can be read here. {_ADVICE}", param=param
-        ) from error

@@ -1,7 +1,7 @@
-"""Untrusted bytes to pixels, and pixels to bytes: the only decoder of uploaded pictures.
+"""Untrusted bytes to pixels, and pixels to bytes: the only decoder of uploaded images.
 
 `image_headers` reads format, size and frames first; Pillow may then use no other format, and must find the same size.
-Nothing here knows a model.
+Nothing here depends on a model.
 """
 
 import io
@@ -12,11 +12,11 @@ from PIL import Image, UnidentifiedImageError
 
 from adapters.base import Media
 from adapters.errors import InvalidMedia
-from adapters.media.image_headers import ADVICE, MAX_BYTES, MAX_PIXELS, Header, accepted, read, refusing
+from adapters.media.image_headers import ADVICE, MAX_BYTES, MAX_PIXELS, Header, decode_errors, read_bytes, read_header
 
 ImageType = Literal["image/png", "image/jpeg", "image/webp"]
 
-_UPRIGHT = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -25,42 +25,41 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each value of EXIF's Orientation (Exif 2.32, tag 0x0112)."""
+"""The operation that undoes each value of EXIF's Orientation (Exif 2.32, tag 0x0112)."""
 
 
 def open_image(
     media: Media, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, param: str = "image"
 ) -> Image.Image:
-    """The picture, decoded and upright.
+    """The image, decoded and upright.
 
     Args:
-        media: PNG, JPEG or WebP. Its claimed media type is not believed.
-        max_pixels: The most pixels that are accepted; checked before any is decoded.
-        max_bytes: The largest encoded size that is accepted.
+        media: PNG, JPEG or WebP. Its claimed media type is not trusted.
+        max_pixels: Maximum number of pixels; checked before decoding.
+        max_bytes: Maximum encoded size.
         param: The request's field that `InvalidMedia` names.
 
     Returns:
-        A picture in memory, turned as its EXIF orientation asks, without metadata, in the mode of its file;
-        `to_rgb` makes it plain.
+        The image in the mode of its file, rotated by its EXIF orientation, without metadata; see `to_rgb`.
 
     Raises:
-        InvalidMedia: No picture, not one of the three formats, animated, damaged, or too large.
+        InvalidMedia: The format is not supported, or the image is animated, damaged or too large.
     """
-    with refusing(param):
-        data = read(media, max_bytes)
-        header = accepted(data, max_pixels)
+    with decode_errors(param):
+        data = read_bytes(media, max_bytes)
+        header = read_header(data, max_pixels)
         try:
             upright = _decode(data, header)
         except UnidentifiedImageError as error:
-            raise InvalidMedia(f"The file is not a picture that can be read. {ADVICE}") from error
+            raise InvalidMedia(f"The image cannot be decoded. {ADVICE}") from error
         except Image.DecompressionBombError as error:
-            raise InvalidMedia("The picture is too large to be decoded.") from error
+            raise InvalidMedia("The image is too large to be decoded. Send a smaller one.") from error
         upright.info = {key: value for key, value in upright.info.items() if key == "transparency"}
         return upright
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as 8-bit RGB: 16-bit grey is scaled, and what is transparent becomes white."""
+    """The image as 8-bit RGB: 16-bit grey is scaled, transparent areas become white."""
     if image.mode.startswith("I;16") or image.mode == "I":
         # Pillow would clip at 255 instead of scaling.
         image = image.convert("I").point(lambda value: value / 257).convert("L")
@@ -72,12 +71,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def encode_image(image: Image.Image, media_type: ImageType, quality: int | None = None) -> Media:
-    """The picture as a file. The same pixels give the same bytes.
+    """Encodes an image. The same pixels give the same bytes.
 
     Args:
-        image: Of any mode; JPEG holds no transparency, so there it becomes white.
+        image: In any mode; JPEG has no transparency, so transparent areas become white.
         media_type: PNG is lossless.
-        quality: 0..100 of JPEG and WebP; None: 95 and 90.
+        quality: 0..100, for JPEG and WebP; None: 95 and 90.
 
     Raises:
         ValueError: Another media type.
@@ -95,17 +94,17 @@ def encode_image(image: Image.Image, media_type: ImageType, quality: int | None 
 
 
 def _decode(data: bytes, header: Header) -> Image.Image:
-    """The picture, as its header says it is, upright."""
+    """Decodes and rotates the image, if it matches its header."""
     with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
         if image.size != (header.width, header.height):
-            raise InvalidMedia("The picture is damaged: it contradicts itself about its size.")
+            raise InvalidMedia(f"The image is damaged: its size differs from its header. {ADVICE}")
         image.load()
-        return image.transpose(_UPRIGHT[turn]) if (turn := _orientation(image)) in _UPRIGHT else image.copy()
+        return image.transpose(_TRANSPOSE[turn]) if (turn := _orientation(image)) in _TRANSPOSE else image.copy()
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's Orientation; 1, upright, where the picture has none or where it cannot be read."""
+    """EXIF's Orientation; 1 (upright) if it is missing or cannot be read."""
     try:
         return int(image.getexif().get(0x0112, 1))
     except (OSError, SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, struct.error):
-        return 1  # Broken metadata are no reason to refuse good pixels.
+        return 1  # Damaged metadata is no reason to reject the pixels.

@@ -1,4 +1,4 @@
-"""Samples to bytes: sounds in the formats that people ask for, written piece by piece while they come into being."""
+"""Samples to audio files, written incrementally while the samples are generated."""
 
 import struct
 from fractions import Fraction
@@ -16,26 +16,26 @@ SAMPLE_RATE = 24_000
 """Hz, of everything that is written."""
 
 _ENCODERS = {
-    "audio/mpeg": ("mp3", "libmp3lame", 64_000, {"write_xing": "0"}),  # Xing's header would be written at the end.
+    "audio/mpeg": ("mp3", "libmp3lame", 64_000, {"write_xing": "0"}),  # A Xing header would be written at the end.
     "audio/ogg": ("ogg", "libopus", 48_000, {"page_duration": "200000"}),
     "audio/aac": ("adts", "aac", 64_000, {}),
     "audio/flac": ("flac", "flac", 0, {}),
 }
-"""FFmpeg's muxer and encoder, bits a second, and the muxer's options, by media type."""
+"""By media type: FFmpeg's muxer and encoder, bits per second, and the muxer's options."""
 
 _UNKNOWN = 0xFFFFFFFF
-"""A size in a WAV's header that nobody knows yet: players read to the end."""
+"""An unknown size in a WAV header: players read to the end of the file."""
 
 
 class Recording:
-    """A file that grows at its end. Nothing of it is ever written twice, so what `add` returns can be sent at once."""
+    """An audio file that is only appended to, so the bytes that `add` returns can be sent immediately."""
 
     def __init__(self, media_type: str, *, samples: int | None = None) -> None:
-        """Begins a file.
+        """Starts a file.
 
         Args:
             media_type: One of `SynthesisRequest.media_type`.
-            samples: How many there will be, where that is known: a WAV's header then says so.
+            samples: Total number of samples, for the header of a WAV file; None: unknown.
         """
         self._sink = _Sink()
         self._container: Any = None
@@ -50,10 +50,10 @@ class Recording:
             self._sink.write(_wav_header(samples))
 
     def add(self, samples: "NDArray[np.float32]") -> bytes:
-        """The file's next bytes, perhaps none yet.
+        """The file's next bytes; may be empty.
 
         Args:
-            samples: float32 [samples], mono, 24 kHz; what lies outside of -1..1 is clipped.
+            samples: float32 [samples], mono, 24 kHz; clipped to -1..1.
         """
         numbers = (np.clip(samples, -1.0, 1.0) * 32767).astype("<i2")
         if self._container is None:
@@ -75,12 +75,12 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """Of what was added."""
+        """Duration of the samples added so far."""
         return self._written / SAMPLE_RATE
 
 
 class _Sink:
-    """What a container writes to. It has no `seek`, so FFmpeg knows that it cannot go back."""
+    """The output of a container. It has no `seek`, so FFmpeg writes strictly forwards."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -96,7 +96,7 @@ class _Sink:
 
 
 def _wav_header(samples: int | None) -> bytes:
-    """Of 16 bit, mono (RFC 2361, and Microsoft's "Multimedia Programming Interface and Data Specifications 1.0")."""
+    """For 16 bit, mono (RFC 2361, and Microsoft's "Multimedia Programming Interface and Data Specifications 1.0")."""
     size = _UNKNOWN if samples is None else 2 * samples
     riff = _UNKNOWN if samples is None else size + 36
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)

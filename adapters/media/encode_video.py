@@ -1,4 +1,4 @@
-"""A film that is encoded in a thread of its own, while more of it comes into being."""
+"""Encoding a video in a thread of its own, while further frames are generated."""
 
 import io
 from contextlib import ExitStack
@@ -13,65 +13,65 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AHEAD = 2
-"""Pieces that may wait for the encoder; whoever brings more waits for it."""
+"""Maximum number of batches in the queue; `VideoEncoder.add` blocks while it is full."""
 WAIT_S = 0.1
 
 
-class FilmEncoder:
-    """Takes a film piece by piece. FFmpeg lets go of the interpreter while it works."""
+class VideoEncoder:
+    """Encodes batches of frames. FFmpeg releases the GIL while it works."""
 
     def __init__(self, fps: int, frames: int) -> None:
         """Starts the thread.
 
         Args:
-            fps: Frames a second.
-            frames: How many there will be.
+            fps: Frames per second.
+            frames: Number of frames of the whole video.
         """
         self._first: Any = None
         self._fps, self._frames = fps, frames
-        self._pieces: Queue[NDArray[np.uint8] | None] = Queue(AHEAD)
+        self._batches: Queue[NDArray[np.uint8] | None] = Queue(AHEAD)
         self._out = io.BytesIO()
         self._error: BaseException | None = None
-        self._dropped = Event()
-        self._thread = Thread(target=self._work, name="film encoder", daemon=True)
+        self._aborted = Event()
+        self._thread = Thread(target=self._work, name="video encoder", daemon=True)
         self._thread.start()
 
     def add(self, frames: "NDArray[np.uint8]") -> None:
-        """The next frames: uint8 [frames, height, width, 3], RGB, both sides even.
+        """Queues frames: uint8 [frames, height, width, 3], RGB, both sides even.
 
         Raises:
-            ValueError: They have another size than those before.
+            ValueError: Their size differs from the earlier frames'.
         """
         if self._first is None and len(frames):
             self._first = frames[0].copy()
         self._put(frames)
 
     @property
-    def begun(self) -> bool:
-        """Whether it has a frame."""
+    def started(self) -> bool:
+        """Whether any frame was added."""
         return self._first is not None
 
     def close(self) -> "tuple[bytes, NDArray[np.uint8]]":
-        """The film, and its first frame: uint8 [height, width, 3], RGB.
+        """The video, and its first frame: uint8 [height, width, 3], RGB.
 
         Raises:
-            ValueError: As `add`; there was no frame, or another number of them than was said.
+            ValueError: As `add`; no frame was added, or a different number than announced.
         """
         self._put(None)
         self._thread.join()
         self._raise()
         return self._out.getvalue(), self._first
 
-    def drop(self) -> None:
-        """Ends a film that nobody waits for; without effect on one that is closed."""
-        self._dropped.set()
+    def abort(self) -> None:
+        """Stops encoding and discards the video; no effect after `close`."""
+        self._aborted.set()
         self._thread.join()
 
-    def _put(self, piece: "NDArray[np.uint8] | None") -> None:
+    def _put(self, batch: "NDArray[np.uint8] | None") -> None:
         while True:
             self._raise()
             try:
-                self._pieces.put(piece, timeout=WAIT_S)
+                self._batches.put(batch, timeout=WAIT_S)
             except Full:
                 continue
             return
@@ -85,25 +85,25 @@ class FilmEncoder:
             self._error = self._encode(stack)
 
     def _encode(self, stack: ExitStack) -> BaseException | None:
-        """Encodes all pieces; what went wrong is told to whoever brings the next one."""
+        """Encodes all batches; returns the error, if any, for the next caller of `add` or `close`."""
         try:
             writer = Mp4Writer(self._out, self._fps, self._frames)
             stack.callback(writer.abort)
-            while (piece := self._next()) is not None:
-                for frame in piece:
-                    if self._dropped.is_set():
+            while (batch := self._next()) is not None:
+                for frame in batch:
+                    if self._aborted.is_set():
                         return None
                     writer.add(frame)
-            if not self._dropped.is_set() and (made := writer.close()[2]) != self._frames:
-                raise ValueError(f"the film has {made} frames of {self._frames}")
+            if not self._aborted.is_set() and (made := writer.close()[2]) != self._frames:
+                raise ValueError(f"the video has {made} frames instead of {self._frames}")
         except BaseException as error:
             return error
         return None
 
     def _next(self) -> "NDArray[np.uint8] | None":
-        while not self._dropped.is_set():
+        while not self._aborted.is_set():
             try:
-                return self._pieces.get(timeout=WAIT_S)
+                return self._batches.get(timeout=WAIT_S)
             except Empty:
                 continue
         return None

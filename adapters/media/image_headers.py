@@ -1,7 +1,7 @@
-"""What a picture says of itself by its first bytes, and whether such pictures are accepted; nothing is decoded.
+"""Format and size of an image from its header, checked before anything is decoded.
 
-A picture of a few kilobytes can claim gigabytes of pixels, hide thousands of frames, or carry hundreds of progressive
-scans. So format, size and frames are read here, by plain code and against a short list, before any decoder sees it.
+An image of a few kilobytes can claim gigabytes of pixels, or contain thousands of frames or hundreds of progressive
+scans. So format, size and frames are checked here, by simple code and against a short list, before a decoder runs.
 """
 
 import os
@@ -14,19 +14,19 @@ from adapters.base import Media
 from adapters.errors import InvalidMedia
 
 MAX_BYTES = 50 * 1024 * 1024
-"""Of one encoded picture, as OpenAI's image routes allow."""
+"""Maximum size of an encoded image; the limit of OpenAI's image routes."""
 MAX_PIXELS = 64_000_000
-"""Of one picture: 8000 x 8000, 192 MB as RGB. Below the size at which Pillow warns."""
+"""Maximum size of an image: 8000 x 8000, 192 MB as RGB. Below the size at which Pillow warns."""
 MAX_SCANS = 100
-"""Of one JPEG. A camera writes 1, progressive encoders about 10; each is a pass over all pixels."""
-MAX_PARTS = 65_536
-"""Chunks of a PNG, segments of a JPEG: cameras write dozens, but a file has room for millions of empty ones."""
+"""Of a JPEG. Cameras write 1, progressive encoders about 10; each is a pass over all pixels."""
+MAX_SEGMENTS = 65_536
+"""Of a JPEG; chunks of a PNG. Cameras write dozens, but a file could contain millions of empty ones."""
 
-ADVICE = "Send a PNG, JPEG or WebP picture."
+ADVICE = "Send a PNG, JPEG or WebP image."
 
 
 class Header(NamedTuple):
-    """What a picture says of itself."""
+    """What an image's header claims."""
 
     format: Literal["PNG", "JPEG", "WEBP"]
     width: int
@@ -35,84 +35,88 @@ class Header(NamedTuple):
 
 
 def check_image(media: Media, *, param: str = "image") -> None:
-    """Refuses what `images.open_image` refuses by a picture's first bytes, as it does; nothing is decoded."""
-    with refusing(param):
-        accepted(read(media, MAX_BYTES), MAX_PIXELS)
+    """Checks an image's header as `decode_image.open_image` does, without decoding the image.
+
+    Raises:
+        InvalidMedia: The format is not supported, or the image is animated, damaged or too large.
+    """
+    with decode_errors(param):
+        read_header(read_bytes(media, MAX_BYTES), MAX_PIXELS)
 
 
 @contextmanager
-def refusing(param: str) -> Iterator[None]:
-    """Makes `InvalidMedia` of whatever damaged bytes make the decoders raise."""
+def decode_errors(param: str) -> Iterator[None]:
+    """Turns everything that decoders raise for damaged files into `InvalidMedia`."""
     try:
         yield
     except InvalidMedia as error:
         error.param = param
         raise
-    # What Pillow's three plugins raise on mutated files, by fuzzing; OSError covers zlib's and the codecs' complaints.
+    # What Pillow's three plugins raise on mutated files, found by fuzzing; OSError includes zlib's and the codecs'.
     except (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, ArithmeticError, struct.error) as error:
-        raise InvalidMedia("The picture is damaged or incomplete.", param=param) from error
+        raise InvalidMedia(f"The image is damaged or incomplete. {ADVICE}", param=param) from error
     except MemoryError as error:
-        raise InvalidMedia("The picture is too large to be decoded.", param=param) from error
+        raise InvalidMedia("The image is too large to be decoded. Send a smaller one.", param=param) from error
 
 
-def read(media: Media, limit: int) -> bytes:
-    """The encoded bytes, no more than `limit`."""
+def read_bytes(media: Media, limit: int) -> bytes:
+    """The encoded bytes, at most `limit`."""
     if media.path:
         with open(media.path, "rb") as file:
             if os.fstat(file.fileno()).st_size > limit:
-                raise InvalidMedia(f"The picture's file is larger than {limit:,} bytes.")
+                raise InvalidMedia(f"The image file is larger than {limit:,} bytes. Send a smaller one.")
             return file.read(limit)
     if len(media.data) > limit:
-        raise InvalidMedia(f"The picture's file is larger than {limit:,} bytes.")
+        raise InvalidMedia(f"The image file is larger than {limit:,} bytes. Send a smaller one.")
     return media.data
 
 
-def accepted(data: bytes, max_pixels: int) -> Header:
-    """What a picture says of itself, if such pictures are accepted."""
+def read_header(data: bytes, max_pixels: int) -> Header:
+    """The image's header; raises `InvalidMedia` if the image is animated or too large."""
     header = _header(data)
     if header.animated:
-        raise InvalidMedia("The picture is an animation. Send a single picture.")
+        raise InvalidMedia("The image is animated. Send a still image.")
     if not 0 < header.width * header.height <= max_pixels:
         raise InvalidMedia(
-            f"The picture has {header.width} x {header.height} pixels; at most {max_pixels:,} in all are accepted."
+            f"The image has {header.width} x {header.height} pixels; at most {max_pixels:,} in total are accepted."
         )
     return header
 
 
 def _header(data: bytes) -> Header:
-    """Format and size, from the bytes alone; nothing is allocated by what they claim."""
+    """Format and size. Nothing is allocated based on what the header claims."""
     if not data:
-        raise InvalidMedia(f"The picture is empty. {ADVICE}")
+        raise InvalidMedia(f"The image is empty. {ADVICE}")
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return _png_header(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg_header(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_header(data)
-    raise InvalidMedia(f"The file is not a PNG, JPEG or WebP picture. {ADVICE}")
+    raise InvalidMedia(f"The file is not a PNG, JPEG or WebP image. {ADVICE}")
 
 
 def _png_header(data: bytes) -> Header:
-    """PNG, third edition: IHDR comes first; a chunk acTL makes an APNG of it."""
+    """PNG, third edition: IHDR comes first; a chunk acTL marks an APNG."""
     if data[12:16] != b"IHDR":
-        raise InvalidMedia("The picture is damaged: a PNG must begin with its size.")
+        raise InvalidMedia("The image is damaged: the PNG does not start with an IHDR chunk.")
     width, height = struct.unpack_from(">II", data, 16)
     at, animated = 8, False
-    for _ in range(MAX_PARTS):
+    for _ in range(MAX_SEGMENTS):
         if at + 8 > len(data) or (name := data[at + 4 : at + 8]) == b"IEND":
             return Header("PNG", width, height, animated)
         animated |= name == b"acTL"
         at += 12 + struct.unpack_from(">I", data, at)[0]
-    raise InvalidMedia(f"The picture has more than {MAX_PARTS:,} chunks.")
+    raise InvalidMedia(f"The image has more than {MAX_SEGMENTS:,} PNG chunks. Save it again without them.")
 
 
 def _jpeg_header(data: bytes) -> Header:
     """ITU T.81, annex B: segments of a marker and a length; the frame header SOFn, before the scans, has the size."""
-    # 0xFF within coded pixels is followed by zero, so that this finds scans, and at worst those of a thumbnail too.
+    # 0xFF within coded pixels is followed by zero, so this counts scans only, at worst those of a thumbnail, too.
     if data.count(b"\xff\xda") > MAX_SCANS:
-        raise InvalidMedia(f"The picture has more than {MAX_SCANS} progressive scans.")
+        raise InvalidMedia(f"The image has more than {MAX_SCANS} progressive scans. Save it as a baseline JPEG.")
     at, header = 2, None
-    for _ in range(MAX_PARTS):
+    for _ in range(MAX_SEGMENTS):
         marker, length = struct.unpack_from(">HH", data, at)
         if marker == 0xFFFF:  # Fill bytes may precede a marker.
             at += 1
@@ -123,9 +127,9 @@ def _jpeg_header(data: bytes) -> Header:
             height, width = struct.unpack_from(">HH", data, at + 5)
             header = header or Header("JPEG", width, height)
         if not 0xFFC0 <= marker <= 0xFFFE or length < 2 or marker == 0xFFDA:
-            raise InvalidMedia("The picture is damaged: a JPEG must give its size before its pixels.")
+            raise InvalidMedia("The image is damaged: the JPEG has no frame header before its pixels.")
         at += 2 + length
-    raise InvalidMedia(f"The picture has more than {MAX_PARTS:,} segments.")
+    raise InvalidMedia(f"The image has more than {MAX_SEGMENTS:,} JPEG segments. Save it again without them.")
 
 
 def _webp_header(data: bytes) -> Header:
@@ -140,4 +144,4 @@ def _webp_header(data: bytes) -> Header:
     if kind == b"VP8X" and len(data) >= 30:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         return Header("WEBP", width, height, animated=bool(data[20] & 0x02))
-    raise InvalidMedia("The picture is damaged: a WebP must begin with its size.")
+    raise InvalidMedia("The image is damaged: the WebP does not start with a VP8, VP8L or VP8X chunk.")

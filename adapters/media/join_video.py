@@ -1,7 +1,8 @@
-"""Frames to films that every browser and player can show, and films of ours to frames, other films and pictures."""
+"""Encoding frames as MP4, joining MP4 clips, and reading frames. All files read here were written by the server."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHEET_SIDE = 5
-"""A sheet has so many pictures in a row, and so many rows."""
+"""Maximum number of rows and columns of a contact sheet."""
 SHEET_WIDTH = 320
-"""Pixels of a sheet's picture at most."""
+"""Maximum width of a frame in a contact sheet, in pixels."""
 
 
 def encode_mp4(frames: "NDArray[np.uint8]", fps: int) -> bytes:
     """An H.264 video, yuv420p, with its index at the start so that it plays while it downloads.
 
-    The same frames give the same bytes, and as many frames come out as went in.
+    The same frames give the same bytes, and no frame is dropped or repeated.
 
     Args:
         frames: uint8 [frames, height, width, 3], RGB; both sides even, at least one frame.
@@ -42,127 +43,125 @@ def encode_mp4(frames: "NDArray[np.uint8]", fps: int) -> bytes:
     return out.getvalue()
 
 
-def join_mp4(
+def join_clips(
     clips: Sequence[tuple[str, int, int]],
     fps: int,
     target: str,
     *,
-    sound: str = "",
+    soundtrack: str = "",
     size: tuple[int, int] | None = None,
 ) -> tuple[int, int, int]:
-    """Writes pieces of MP4 files as one, encoded as `encode_mp4` does; one frame at a time is in memory.
+    """Joins parts of MP4 files, encoded as `encode_mp4` does; one frame at a time is in memory.
 
     Args:
-        clips: Path, first frame that is shown, and how many; paths are the server's own.
-        fps: Frames per second of the whole, whatever the clips' own is: a frame stays a frame.
-        target: Where it goes.
-        sound: Path of a sound, as of `Mp4Writer`.
-        size: (width, height) that all frames are brought to: scaled to cover it, and cropped at the centre.
+        clips: Path, index of the first frame, and number of frames of each part.
+        fps: Frames per second of the result; the clips' own rates are ignored.
+        target: Path of the result.
+        soundtrack: Path of a soundtrack, as of `Mp4Writer`.
+        size: (width, height) of the result: frames are scaled to cover it, and cropped at the centre. None: the size of
+            the first clip, which all must have.
 
     Returns:
         (width, height, frames).
 
     Raises:
-        ValueError: A clip is no video, has fewer frames, or another size than the first one and `size` is None.
+        ValueError: A clip is not a video, has too few frames, or a different size while `size` is None.
     """
-    count = sum(wanted for _, _, wanted in clips)
-    shown = (frame for path, first, wanted in clips for frame in frames_of(path, first, wanted))
+    total = sum(count for _, _, count in clips)
+    frames = (frame for path, first, count in clips for frame in read_frames(path, first, count))
     return _write(
-        Mp4Writer(target, fps, count, sound), shown if size is None else (fitted(frame, size) for frame in shown)
+        Mp4Writer(target, fps, total, soundtrack),
+        frames if size is None else (resize_frame(frame, size) for frame in frames),
     )
 
 
-def frame_of(path: str, index: int) -> "NDArray[np.uint8]":
+def read_frame(path: str, index: int) -> "NDArray[np.uint8]":
     """One frame of an MP4 file: uint8 [height, width, 3], RGB.
 
     Raises:
-        ValueError: It is no video, or has fewer frames.
+        ValueError: It is not a video, or has too few frames.
     """
-    frame: Any = next(frames_of(path, index, 1)).to_ndarray(format="rgb24")
+    frame: Any = next(read_frames(path, index, 1)).to_ndarray(format="rgb24")
     return frame
 
 
-def frames_of(path: str, first: int, wanted: int) -> "Iterator[av.VideoFrame]":
-    """Exactly so many frames of a file of ours.
+def read_frames(path: str, first: int, count: int) -> "Iterator[av.VideoFrame]":
+    """Exactly `count` frames of an MP4 file that the server wrote.
 
     Raises:
-        ValueError: It is no video, or has fewer frames.
+        ValueError: It is not a video, or has too few frames.
     """
-    left = wanted
-    try:
-        with open(path, "rb") as file, av.open(file, "r", format="mp4") as container:
-            for number, frame in enumerate(container.decode(container.streams.video[0])):
-                if left == 0:
-                    return
-                if number >= first:
-                    left -= 1
-                    yield frame
-    except (FFmpegError, IndexError) as error:
-        raise ValueError(f"a clip cannot be read: {error}") from error
+    left = count
+    for number, frame in enumerate(_decode(path)):
+        if left == 0:
+            return
+        if number >= first:
+            left -= 1
+            yield frame
     if left:
-        raise ValueError(f"a clip has {first + wanted - left} frames of {first + wanted}")
+        raise ValueError(f"a clip has {first + count - left} frames instead of {first + count}")
 
 
-def reel(path: str, count: int, size: tuple[int, int]) -> list[Image.Image]:
-    """So many of a film's first frames, in another size as `fitted` brings them to; the last is repeated.
+def first_frames(path: str, count: int, size: tuple[int, int]) -> list[Image.Image]:
+    """The first frames of a video, resized as `resize_frame` does; if there are too few, the last one is repeated.
 
     Args:
-        path: A file of ours.
-        count: How many are wanted.
+        path: An MP4 file that the server wrote.
+        count: Number of frames.
         size: (width, height).
 
     Raises:
-        ValueError: It is no video.
+        ValueError: It is not a video.
     """
-    pictures: list[Image.Image] = []
-    try:
-        with open(path, "rb") as file, av.open(file, "r", format="mp4") as container:
-            for frame in container.decode(container.streams.video[0]):
-                if len(pictures) == count:
-                    break
-                pictures.append(fitted(frame, size).to_image())
-    except (FFmpegError, IndexError) as error:
-        raise ValueError(f"a clip cannot be read: {error}") from error
-    if not pictures:
-        raise ValueError("a film has one frame at least")
-    return pictures + pictures[-1:] * (count - len(pictures))
+    images = [resize_frame(frame, size).to_image() for frame in islice(_decode(path), count)]
+    if not images:
+        raise ValueError("a video must have at least one frame")
+    return images + images[-1:] * (count - len(images))
 
 
-def fitted(frame: "av.VideoFrame", size: tuple[int, int]) -> "av.VideoFrame":
+def resize_frame(frame: "av.VideoFrame", size: tuple[int, int]) -> "av.VideoFrame":
     """The frame in another size: scaled to cover it, and cropped at the centre."""
     if (frame.width, frame.height) == size:
         return frame
-    picture = ImageOps.fit(frame.to_image(), size, Image.Resampling.LANCZOS)
-    return av.VideoFrame.from_image(picture)
+    image = ImageOps.fit(frame.to_image(), size, Image.Resampling.LANCZOS)
+    return av.VideoFrame.from_image(image)
 
 
-def sheet_of(path: str, frames: int) -> Image.Image:
-    """A film at one look: up to 25 of its frames, evenly spread from the first to the last, in rows.
+def contact_sheet(path: str, frames: int) -> Image.Image:
+    """An overview of a video: up to 25 frames, evenly spread from the first to the last, in rows.
 
     Args:
-        path: A file of ours.
-        frames: How many it has.
+        path: An MP4 file that the server wrote.
+        frames: Number of its frames.
 
     Raises:
-        ValueError: It is no video, or has fewer frames.
+        ValueError: It is not a video, or has too few frames.
     """
-    most = SHEET_SIDE * SHEET_SIDE
-    chosen = sorted({round(at * (frames - 1) / (most - 1)) for at in range(most)})
+    maximum = SHEET_SIDE * SHEET_SIDE
+    chosen = sorted({round(at * (frames - 1) / (maximum - 1)) for at in range(maximum)})
     columns = min(SHEET_SIDE, len(chosen))
     sheet: Image.Image | None = None
-    wanted = dict(zip(chosen, range(len(chosen)), strict=True))
-    for number, frame in enumerate(frames_of(path, 0, frames)):
-        if (at := wanted.get(number)) is None:
+    cells = dict(zip(chosen, range(len(chosen)), strict=True))
+    for number, frame in enumerate(read_frames(path, 0, frames)):
+        if (cell := cells.get(number)) is None:
             continue
-        picture = frame.to_image()
-        picture.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2), Image.Resampling.LANCZOS)
+        image = frame.to_image()
+        image.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 2), Image.Resampling.LANCZOS)
         if sheet is None:
             rows = -(-len(chosen) // columns)
-            sheet = Image.new("RGB", (picture.width * columns, picture.height * rows))
-        sheet.paste(picture, (at % columns * picture.width, at // columns * picture.height))
+            sheet = Image.new("RGB", (image.width * columns, image.height * rows))
+        sheet.paste(image, (cell % columns * image.width, cell // columns * image.height))
     if sheet is None:
-        raise ValueError("a film has one frame at least")
+        raise ValueError("a video must have at least one frame")
     return sheet
+
+
+def _decode(path: str) -> "Iterator[av.VideoFrame]":
+    try:
+        with open(path, "rb") as file, av.open(file, "r", format="mp4") as container:
+            yield from container.decode(container.streams.video[0])
+    except (FFmpegError, IndexError) as error:
+        raise ValueError(f"a clip cannot be read: {error}") from error
 
 
 def _write(writer: Mp4Writer, frames: "Iterable[Any]") -> tuple[int, int, int]:

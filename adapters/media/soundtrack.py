@@ -1,6 +1,6 @@
-"""Sounds to the sound tracks of films: AAC in an MP4 of its own, that films take packet by packet.
+"""Audio to soundtracks: AAC in an MP4 file of its own, copied into videos packet by packet.
 
-Untrusted ones, that clients send, and those that models make beside their pictures.
+The audio comes from clients (untrusted), or from models that generate it with their videos.
 """
 
 import io
@@ -16,56 +16,56 @@ from av.audio.frame import AudioFrame
 
 from adapters.base import Media
 from adapters.errors import InvalidMedia
-from adapters.media.decode_audio import clean, decoded_sound
+from adapters.media.decode_audio import clean_samples, decode_audio_chunks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE = 48_000
-"""Hz, of all tracks; two channels."""
+"""Hz, of all soundtracks; they have two channels."""
 BIT_RATE = 160_000
 
 
-def take_sound(source: str, target: str, *, max_seconds: float, deadline_s: float, param: str = "audio") -> float:
-    """Writes a sound as AAC, 48 kHz, stereo; returns its length in seconds.
+def convert_audio(source: str, target: str, *, max_seconds: float, deadline_s: float, param: str = "audio") -> float:
+    """Writes audio as AAC, 48 kHz, stereo; returns its length in seconds.
 
     Args:
-        source: Path of a sound in any format that transcriptions take, or of a video with a sound track.
-        target: Where it goes.
-        max_seconds: What lies behind is left out: no film that it is for is longer.
-        deadline_s: Seconds of wall clock after which decoding is given up.
+        source: Path of audio in any format that transcriptions accept, or of a video with an audio track.
+        target: Path of the soundtrack.
+        max_seconds: Audio after this is left out, since the video is no longer than that.
+        deadline_s: Seconds of wall clock after which decoding stops with an error.
         param: The request's field that `InvalidMedia` names.
 
     Raises:
-        InvalidMedia: No sound, not a known format, damaged, or too slow to decode.
+        InvalidMedia: No audio, an unsupported format, damaged, or too slow to decode.
     """
     written = _write(_span(source, 0, round(max_seconds * RATE), deadline_s, param), target)
     if not written:
-        raise InvalidMedia("The sound track is empty or damaged: no sound could be decoded.", param=param)
+        raise InvalidMedia("The audio track is empty or damaged: nothing could be decoded.", param=param)
     return written / RATE
 
 
-def mix_sounds(pieces: Sequence[tuple[str, int, int]], fps: int, target: str, *, deadline_s: float) -> None:
-    """Writes the sounds of clips, one behind the other as a film shows them, as one track; as `take_sound` does.
+def join_soundtracks(clips: Sequence[tuple[str, int, int]], fps: int, target: str, *, deadline_s: float) -> None:
+    """Joins the soundtracks of clips in order, encoded as `convert_audio` does.
 
     Args:
-        pieces: Path of the clip's sound, or "" where it has none; its first frame that is shown, and how many. Each
-            sound begins with its clip; what of it is missing is silence.
-        fps: Frames a second.
-        target: Where it goes.
-        deadline_s: Seconds of wall clock for each.
+        clips: Path of the clip's soundtrack, or "" if it has none; the first frame that is used, and the number of
+            frames. A soundtrack starts with its clip; if it is too short, silence follows.
+        fps: Frames per second.
+        target: Path of the result.
+        deadline_s: Seconds of wall clock for each soundtrack.
 
     Raises:
-        InvalidMedia: A sound cannot be read.
+        InvalidMedia: A soundtrack cannot be read.
     """
-    _write(_mixed(pieces, fps, deadline_s), target)
+    _write(_joined(clips, fps, deadline_s), target)
 
 
 def wav(samples: "NDArray[np.float32]", rate: int) -> bytes:
-    """A WAV, 16 bit.
+    """A WAV file, 16 bit.
 
     Args:
-        samples: float32 [channels, samples]; what lies outside of -1..1 is clipped.
+        samples: float32 [channels, samples]; clipped to -1..1.
         rate: Hz.
     """
     out = io.BytesIO()
@@ -77,12 +77,12 @@ def wav(samples: "NDArray[np.float32]", rate: int) -> bytes:
     return out.getvalue()
 
 
-def _mixed(pieces: Sequence[tuple[str, int, int]], fps: int, deadline_s: float) -> "Iterator[NDArray[np.float32]]":
-    shown = 0
-    for path, first, frames in pieces:
-        # From the film's beginning on, so that no rounding adds up.
-        left = round((shown + frames) * RATE / fps) - round(shown * RATE / fps)
-        shown += frames
+def _joined(clips: Sequence[tuple[str, int, int]], fps: int, deadline_s: float) -> "Iterator[NDArray[np.float32]]":
+    start = 0
+    for path, first, frames in clips:
+        # Computed from the start of the video, so that rounding errors do not add up.
+        left = round((start + frames) * RATE / fps) - round(start * RATE / fps)
+        start += frames
         for samples in _span(path, round(first * RATE / fps), left, deadline_s, "sound") if path else ():
             left -= len(samples)
             yield samples
@@ -92,30 +92,30 @@ def _mixed(pieces: Sequence[tuple[str, int, int]], fps: int, deadline_s: float) 
             yield silence
 
 
-def _span(path: str, skip: int, most: int, deadline_s: float, param: str) -> "Iterator[NDArray[np.float32]]":
-    """Samples of a sound, float32 [samples, 2]: behind the first `skip`, so many at most."""
-    pieces = decoded_sound(
+def _span(path: str, skip: int, count: int, deadline_s: float, param: str) -> "Iterator[NDArray[np.float32]]":
+    """At most `count` samples after the first `skip`, as chunks of float32 [samples, 2]."""
+    chunks = decode_audio_chunks(
         Media("application/octet-stream", path=path), deadline_s=deadline_s, layout="stereo", rate=RATE, param=param
     )
-    with closing(pieces):
-        for piece in pieces:
-            samples = clean(np.frombuffer(bytearray(piece), np.float32)).reshape(-1, 2)
+    with closing(chunks):
+        for chunk in chunks:
+            samples = clean_samples(np.frombuffer(bytearray(chunk), np.float32)).reshape(-1, 2)
             skipped = min(skip, len(samples))
-            skip, samples = skip - skipped, samples[skipped:][:most]
-            most -= len(samples)
+            skip, samples = skip - skipped, samples[skipped:][:count]
+            count -= len(samples)
             if len(samples):
                 yield samples
-            if not most:
+            if not count:
                 return
 
 
-def _write(pieces: "Iterator[NDArray[np.float32]]", target: str) -> int:
-    """Encodes float32 [samples, 2]; returns how many samples there were."""
+def _write(chunks: "Iterator[NDArray[np.float32]]", target: str) -> int:
+    """Encodes chunks of float32 [samples, 2]; returns the number of samples."""
     written = 0
     with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=RATE, layout="stereo")
         stream.bit_rate = BIT_RATE
-        for samples in pieces:
+        for samples in chunks:
             frame = AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="stereo")
             frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), written
             container.mux(stream.encode(frame))

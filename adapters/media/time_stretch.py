@@ -1,4 +1,4 @@
-"""Sounds made faster or slower at the same pitch."""
+"""Audio made faster or slower at the same pitch."""
 
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def change_tempo(samples: "NDArray[np.float32]", factor: float, rate: int) -> "NDArray[np.float32]":
-    """The same sound in 1 / factor of the time, by FFmpeg's `atempo` (overlapping pieces).
+    """The same audio in 1 / factor of the time, by FFmpeg's `atempo` filter (overlap-add).
 
     Args:
         samples: float32 [samples], mono.

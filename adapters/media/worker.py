@@ -1,7 +1,7 @@
-"""Work on films, as a process of its own: one order on standard input, one reply on standard output.
+"""Work on video and audio files in a process of its own: one request on standard input, one reply on standard output.
 
-`server/videos/media_process.py` starts it. What is decoded here cannot harm the server, and what is computed here does
-not block its event loop.
+`server/videos/media_process.py` starts it. A decoder that fails here cannot harm the server, and the work does not
+block the server's event loop.
 """
 
 import errno
@@ -20,86 +20,97 @@ from PIL import Image
 from adapters.errors import InvalidMedia
 from adapters.files import sync
 from adapters.media.decode_image import encode_image
-from adapters.media.decode_video import take_video
-from adapters.media.join_video import frame_of, join_mp4, sheet_of
-from adapters.media.mp4_writer import dub
-from adapters.media.soundtrack import mix_sounds, take_sound
+from adapters.media.decode_video import convert_video
+from adapters.media.join_video import contact_sheet, join_clips, read_frame
+from adapters.media.mp4_writer import add_soundtrack
+from adapters.media.soundtrack import convert_audio, join_soundtracks
 
-TAKE_BYTES = 4 * 2**30
-"""Of address space, where an upload is decoded."""
-TAKE_SECONDS = 900
-"""Of CPU, there."""
-
-
-def _join(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    clips = [(str(path), int(first), int(count)) for path, first, count in order["clips"]]
-    size = (int(order["size"][0]), int(order["size"][1])) if order["size"] else None
-    width, height, frames = join_mp4(clips, int(order["fps"]), str(part), sound=order["sound"], size=size)
-    return {"film": {"width": width, "height": height, "num_frames": frames}}
+MAX_ADDRESS_SPACE = 4 * 2**30
+"""Bytes, for a process that decodes an upload."""
+MAX_CPU_SECONDS = 900
+"""For a process that decodes an upload."""
 
 
-def _dub(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    dub(order["clip"], order["sound"], int(order["fps"]), int(order["num_frames"]), str(part))
+def _join(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    clips = [(str(path), int(first), int(count)) for path, first, count in request["clips"]]
+    size = (int(request["size"][0]), int(request["size"][1])) if request["size"] else None
+    width, height, frames = join_clips(
+        clips, int(request["fps"]), str(target), soundtrack=request["soundtrack"], size=size
+    )
+    return {"joined": {"width": width, "height": height, "num_frames": frames}}
+
+
+def _add_soundtrack(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    fps, frames = int(request["fps"]), int(request["num_frames"])
+    add_soundtrack(request["clip"], request["soundtrack"], fps, frames, str(target))
     return {}
 
 
-def _mix(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    pieces = [(str(path), int(first), int(count)) for path, first, count in order["pieces"]]
-    mix_sounds(pieces, int(order["fps"]), str(part), deadline_s=float(order["deadline_s"]))
+def _join_soundtracks(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    clips = [(str(path), int(first), int(count)) for path, first, count in request["clips"]]
+    join_soundtracks(clips, int(request["fps"]), str(target), deadline_s=float(request["deadline_s"]))
     return {}
 
 
-def _cut(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    picture = Image.fromarray(frame_of(order["clip"], int(order["frame"])))
-    part.write_bytes(encode_image(picture, "image/png").data)
+def _frame(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    image = Image.fromarray(read_frame(request["clip"], int(request["frame"])))
+    target.write_bytes(encode_image(image, "image/png").data)
     return {}
 
 
-def _sheet(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    part.write_bytes(encode_image(sheet_of(order["clip"], int(order["num_frames"])), "image/jpeg").data)
+def _contact_sheet(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    sheet = contact_sheet(request["clip"], int(request["num_frames"]))
+    target.write_bytes(encode_image(sheet, "image/jpeg").data)
     return {}
 
 
-def _take_video(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    _limit()
-    most, deadline_s = int(order["max_frames"]), float(order["deadline_s"])
-    return {
-        "footage": asdict(
-            take_video(order["source"], str(part), max_frames=most, deadline_s=deadline_s, param=order["param"])
-        )
-    }
+def _convert_video(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    _limit_resources()
+    converted = convert_video(
+        request["source"],
+        str(target),
+        max_frames=int(request["max_frames"]),
+        deadline_s=float(request["deadline_s"]),
+        param=request["param"],
+    )
+    return {"converted": asdict(converted)}
 
 
-def _take_sound(order: dict[str, Any], part: Path) -> dict[str, Any]:
-    _limit()
-    seconds, deadline_s = float(order["max_seconds"]), float(order["deadline_s"])
-    take_sound(order["source"], str(part), max_seconds=seconds, deadline_s=deadline_s, param=order["param"])
+def _convert_audio(request: dict[str, Any], target: Path) -> dict[str, Any]:
+    _limit_resources()
+    convert_audio(
+        request["source"],
+        str(target),
+        max_seconds=float(request["max_seconds"]),
+        deadline_s=float(request["deadline_s"]),
+        param=request["param"],
+    )
     return {}
 
 
-_ORDERS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+_COMMANDS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "join": _join,
-    "dub": _dub,
-    "mix": _mix,
-    "cut": _cut,
-    "sheet": _sheet,
-    "take_video": _take_video,
-    "take_sound": _take_sound,
+    "add_soundtrack": _add_soundtrack,
+    "join_soundtracks": _join_soundtracks,
+    "frame": _frame,
+    "contact_sheet": _contact_sheet,
+    "convert_video": _convert_video,
+    "convert_audio": _convert_audio,
 }
 
 
-def _limit() -> None:
-    """What the kernel keeps from a decoder that an upload has taken over or confused."""
-    resource.setrlimit(resource.RLIMIT_AS, (TAKE_BYTES, TAKE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (TAKE_SECONDS, TAKE_SECONDS))
+def _limit_resources() -> None:
+    """Limits what an upload that exploits or confuses a decoder can use."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE, MAX_ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _obey(order: dict[str, Any]) -> dict[str, Any]:
-    target = Path(order["target"])
+def _run(request: dict[str, Any]) -> dict[str, Any]:
+    target = Path(request["target"])
     part = target if target.suffix == ".part" else target.with_name(target.name + ".part")
     try:
-        reply = _ORDERS[order["do"]](order, part)
+        reply = _COMMANDS[request["command"]](request, part)
         sync(part)
         if part != target:
             part.rename(target)
@@ -108,26 +119,26 @@ def _obey(order: dict[str, Any]) -> dict[str, Any]:
         return {"invalid": error.message}
     except MemoryError:
         part.unlink(missing_ok=True)
-        return {"invalid": "It takes too much memory to decode."}
+        return {"invalid": "The file needs too much memory to be decoded. Send a smaller one."}
     except (ValueError, OSError) as error:  # FFmpeg's errors are one or the other
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return {"full": True}
-        return {"error": f"The clips cannot be joined: {error}"}
+        return {"error": f"The video files could not be processed: {error}"}
     return reply
 
 
-def _die_with_parent() -> None:
-    """Standard input ends when whoever started us does."""
+def _exit_with_parent() -> None:
+    """Ends the process when standard input closes, which happens when the parent process ends."""
     sys.stdin.buffer.read()
     os._exit(1)
 
 
 def main() -> None:
-    """Obeys the order on standard input."""
-    order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    sys.stdout.write(json.dumps(_obey(order)))
+    """Runs the request on standard input."""
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    sys.stdout.write(json.dumps(_run(request)))
     sys.stdout.flush()
     os._exit(0)  # the thread is still reading
 

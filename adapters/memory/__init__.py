@@ -1,9 +1,10 @@
 """Memory estimates from configuration files.
 
-activations           The bytes that grow with a request: KV caches, and the tensors that live at once while a ...
-estimate              How much memory a model will take, estimated from its config files alone: before a download, ...
-parameters            How many parameters a model has, counted from its config files: arithmetic on shapes, no ...
-parameters_diffusion  Parameters of diffusers' networks, counted from their configs
-validation            Whether a model's configuration will work on this machine, and what would be better
-weight_files          What weight files hold, read from their headers: names of shapes and dtypes, never the ...
+activations           Memory that grows with a request: KV caches and activations
+estimate              Estimates a model's memory from its config files, before a download and without a GPU
+parameters            Counts a model's parameters from its config files
+parameters_diffusion  Counts the parameters of diffusers' networks from their configs
+validation            Whether a model's configuration works on this machine, and what would work better
+weight_files          Shapes and dtypes in weight files, read from their headers
+workloads             How each backend runs a model: its options as arguments of the estimate
 """

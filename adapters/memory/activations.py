@@ -1,17 +1,17 @@
-"""The bytes that grow with a request: KV caches, and the tensors that live at once while a model works.
+"""Memory that grows with a request: KV caches and activations, the tensors that are alive at the same time.
 
-Each function follows the code of the library that runs the model, and says where its peak is. Tests let diffusers' own
-classes run on tensors without memory, and compare.
+Each function follows the code of the library that runs the model, and its comments say where the peak is. Tests run
+diffusers' classes on fake tensors and compare.
 """
 
 from adapters.memory.parameters import Config, class_of, head_size, kv_heads, text_config
 
 STEP_TOKENS = 2048
-"""Tokens in one step of vLLM, where the operator sets none."""
+"""Tokens in one step of vLLM by default."""
 
 
 def kv_cache(config: Config, context: int | None, sequences: int) -> int:
-    """Bytes of keys and values, 16 bit, of so many sequences of `context` tokens; None: as long as the model can."""
+    """Bytes of 16-bit keys and values of `sequences` sequences of `context` tokens; None: the model's maximum."""
     text = text_config(config)
     per_token = 2 * text["num_hidden_layers"] * kv_heads(text) * head_size(text) * 2
     return per_token * (context or text["max_position_embeddings"]) * sequences
@@ -31,32 +31,32 @@ def embedding_activations(config: Config, size: int, tokens: int) -> int:
 
 
 def whisper_cache(config: Config, size: int, *, beams: int, tokens: int | None = None) -> int:
-    """Bytes of CTranslate2's caches: each beam's own tokens, and the sound's keys and values, which beams share."""
+    """Bytes of CTranslate2's caches: the tokens of each beam, and the audio's keys and values, which beams share."""
     per_position = 2 * config["decoder_layers"] * config["d_model"] * size
     return per_position * (beams * (tokens or config["max_target_positions"]) + config["max_source_positions"])
 
 
 def whisper_activations(config: Config, size: int) -> int:
-    """Bytes of one encoder layer on half a minute: attention scores before and after softmax, or the MLP."""
+    """Bytes of one encoder layer on 30 seconds: attention scores before and after softmax, or the MLP."""
     positions = config["max_source_positions"]
     scores = 2 * config["encoder_attention_heads"] * positions * positions
     return (max(scores, positions * config["encoder_ffn_dim"] * 2) + 4 * positions * config["d_model"]) * size
 
 
 def network_activations(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
-    """Bytes of the largest set of live tensors while one component of a diffusers pipeline works."""
+    """Bytes of the largest set of live tensors of one component of a diffusers pipeline."""
     name = class_of(config)
     if name == "AutoencoderKL":
         return kl_decode_bytes(config, size, batch, width, height)
     if name == "AutoencoderKLLTXVideo":
         return ltx_decode_bytes(config, size, batch, frames, width, height)
     if name == "AutoencoderKLQwenImage":
-        # A picture is a film of one frame. The last causal convolution at full size is padded in time to three
-        # frames, with the norm, the activation and the caches of its neighbours beside them.
+        # An image is a video of one frame. The last causal convolution at full size is padded in time to three
+        # frames, plus the norm, the activation and the caches of its neighbours.
         return 18 * batch * width * height * config["base_dim"] * size
     if name == "AutoencoderKLWan":
-        # Four frames at a time, with the caches of all convolutions; and what has been decoded, in three channels.
-        # Wan 2.2's smallest packs two by two pixels into one; its decoder is wider, with a residual beside each level.
+        # Four frames at a time, with the caches of all convolutions; and the decoded frames, in three channels.
+        # Wan 2.2's smallest packs two by two pixels into one; its decoder is wider, with a residual at each level.
         channels = config.get("decoder_base_dim") or config["base_dim"]
         kept = 84 if config.get("is_residual") else 51
         packed = (config.get("patch_size") or 1) ** 2
@@ -64,12 +64,12 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
     if name == "WanTransformer3DModel":
         return wan_transformer_bytes(config, size, batch, frames, width, height)
     if name == "AutoencoderKLLTX2Video":
-        # Its convolutions pad in time: five tensors at full size live at once, and a third of one.
+        # Its convolutions pad in time: five tensors at full size are alive at once, and a third of one.
         channels = config["decoder_block_out_channels"][0] // config["upsample_factor"][0]
         pixels = (width // config["patch_size"]) * (height // config["patch_size"])
         return batch * (frames + 1) * pixels * channels * size * 16 // 3
     if name == "UNet2DConditionModel":
-        # With guidance, each image is denoised twice over. The gated feed-forward of the first level with attention
+        # With guidance, each image is denoised twice. The gated feed-forward of the first level with attention
         # holds its input, both halves of the inner state and their product: (1 + 8 + 4) x channels for each position.
         level = next(i for i, kind in enumerate(config["down_block_types"]) if kind.startswith("CrossAttn"))
         positions = (width // (8 << level)) * (height // (8 << level))
@@ -79,18 +79,18 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
         tokens = latent_frames(frames) * (width // 32) * (height // 32)
         return 2 * batch * tokens * 10 * config["num_attention_heads"] * config["attention_head_dim"] * size
     if name == "LTX2VideoTransformer3DModel":
-        # Each token has a noise of its own, and so its own shifts, scales and gates: those of a layer beside the
-        # common ones, and positions in double precision. 45 times its width, of text and no text together.
+        # Each token has its own noise level, and so its own shifts, scales and gates, in addition to those of the
+        # layer, and positions in double precision: 45 times its width, for prompt and negative prompt together.
         tokens = latent_frames(frames) * (width // 32) * (height // 32)
         return 2 * batch * tokens * 45 * config["num_attention_heads"] * config["attention_head_dim"] * size
-    return 0  # text encoders: 77 or 256 tokens, nothing beside the others
+    return 0  # text encoders: 77 or 256 tokens, negligible
 
 
 def wan_transformer_bytes(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
     """`WanTransformer3DModel`: a layer's input, norm, queries, keys and values; the feed-forward before and after GELU.
 
-    Texts are denoised one after the other. Its config does not say how large a latent is: 8 pixels, and 16 where there
-    are 48 channels of it.
+    Prompt and negative prompt are denoised one after the other. The config does not have the size of a latent: 8
+    pixels, and 16 for latents of 48 channels.
     """
     side = (16 if config["out_channels"] == 48 else 8) * config["patch_size"][-1]
     tokens = ((frames - 1) // 4 + 1) * (width // side) * (height // side)
@@ -99,7 +99,7 @@ def wan_transformer_bytes(config: Config, size: int, batch: int, frames: int, wi
 
 
 def kl_decode_bytes(config: Config, size: int, batch: int, width: int, height: int) -> int:
-    """`AutoencoderKL.decode`: the first residual block at full size holds its input, its norm, and the SiLU of that.
+    """`AutoencoderKL.decode`: the first residual block at full size holds its input, its norm, and its SiLU.
 
     The input still has the second level's channels. Images of a batch are decoded together.
     """

@@ -1,35 +1,35 @@
-"""How much memory a model will take, estimated from its config files alone: before a download, and without a GPU.
+"""Estimates a model's memory from its config files: before a download, and without a GPU.
 
     total = weights + KV cache + activations + overhead
 
-*Weights*: parameters, counted exactly (`adapters/memory/parameters.py`), times the bits of their format; where the
-files are there, what their headers say (`adapters/memory/weight_files.py`). *KV cache* (arXiv 2309.06180) and
-*activations*: the largest set of tensors that live at once (`adapters/memory/activations.py`). *Overhead*: what a
-process holds before its model, and what torch's caching allocator holds beside live tensors. docs/memory.md tells how
-far these were checked, against what.
+*Weights*: parameters, counted exactly (`adapters/memory/parameters.py`), times the bits of their format; if the files
+are downloaded, the sizes in their headers (`adapters/memory/weight_files.py`). *KV cache* (arXiv 2309.06180) and
+*activations*: the largest set of tensors alive at once (`adapters/memory/activations.py`). *Overhead*: the memory of a
+process before its model, and the reserve of torch's caching allocator. docs/memory.md says how the estimates were
+checked.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from adapters import hardware
+from adapters import hardware, registry
 from adapters.base import Kind
 from adapters.catalog.catalog import ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.memory import activations, weight_files
 from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
+from adapters.memory.workloads import DeviceKind
 
-DeviceKind = Literal["cuda", "cpu"]
 Configs = Mapping[str, Any]
 """Parsed JSON files of a model by relative path: "config.json", "unet/config.json"."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes at the peak of the work that was described, on all GPUs that share the model together."""
+    """Bytes at the peak of the described workload, on all GPUs that share the model together."""
 
     weights_bytes: int
     kv_cache_bytes: int
@@ -43,9 +43,9 @@ class MemoryEstimate:
 
 
 PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
-    # A CUDA context with the kernels of torch, cuBLAS and cuDNN loaded on first use. Assumed; no GPU was at hand.
+    # A CUDA context with the kernels of torch, cuBLAS and cuDNN. Assumed, not measured.
     "cuda": dict.fromkeys(("text", "vision", "embedding", "speech", "voice", "image", "video"), 500_000_000),
-    # Resident bytes of the processes beside weights and caches, measured with the starter models (docs/memory.md).
+    # Resident bytes of the processes without weights and caches, measured with the starter models (docs/memory.md).
     "cpu": {
         "text": 1_300_000_000,
         "vision": 1_300_000_000,
@@ -56,17 +56,14 @@ PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
         "video": 580_000_000,
     },
 }
-"""What a model's processes take before the model."""
-
-VLLM_CHILD_BYTES = 1_400_000_000
-"""The same of an embedding model on vLLM: its child process, and the engine's below that."""
+"""Memory of a model's processes before the model."""
 
 CACHING = 0.8
-"""What torch's caching allocator holds on a GPU beside live tensors, as a part of their peak.
+"""Reserve of torch's caching allocator on a GPU, relative to the peak of live tensors.
 
 The allocations of diffusers' UNet, transformer and autoencoders, replayed through the allocator's rules (blocks are
 split and joined only inside segments of one cudaMalloc each; c10/cuda/CUDACachingAllocator.cpp), reserve 1.7 to 1.9
-times the peak of live tensors on a card that has room. One that has not gives segments back and makes do with less.
+times the peak of live tensors on a GPU with enough memory. With less memory, the allocator frees unused segments.
 """
 
 
@@ -89,12 +86,12 @@ def estimate(
     gpus: int = 1,
     process_bytes: int | None = None,
 ) -> MemoryEstimate:
-    """The memory of a model at work.
+    """The memory of a model under a workload.
 
     Args:
         kind: Of the model.
-        configs: Its config files. All models among them are counted, each once: give those of two pipelines together
-            for the two together.
+        configs: Its config files. All models among them are counted, each once; the configs of two pipelines may be
+            given together.
         dtype: Of weights and activations: "float16", "bfloat16", "float32". None: as published, or 16 bit.
         quantization: A row of `FORMATS` for the weights instead; None: what the config itself names.
         context: Tokens of one sequence, prompt and answer; None: the model's whole context. For speech, of the answer.
@@ -103,32 +100,34 @@ def estimate(
         width: Pixels; None: the native width. For images and videos.
         height: Pixels; None: the native height.
         frames: Of a video; None: 121.
-        batch: Images, videos or sounds at once.
+        batch: Images, videos or audio files at once.
         device: Where it runs.
-        weights_bytes: What the weights weigh, where somebody read it from the files.
-        step_tokens: Tokens that the engine works on at once, for text and embeddings; None: what vLLM does.
-        process_bytes: What a process takes before the model; None: `PROCESS_BYTES`.
-        gpus: That share the model: its weights are split, each computes and has a process of its own.
+        weights_bytes: Size of the weights, if it was read from the files.
+        step_tokens: Tokens in one step of the engine, for text and embeddings; None: vLLM's default.
+        process_bytes: Memory of a process before the model; None: `PROCESS_BYTES`.
+        gpus: GPUs that share the model: its weights are split, and each has a process.
 
     Raises:
-        UnknownArchitecture: The configs are of no model that is known here.
+        UnknownArchitecture: The configs are not of a known model.
         ValueError: There is no such dtype or quantisation.
     """
     models = {path: config for path, config in configs.items() if path.endswith("config.json") and class_of(config)}
     if not models:
-        raise UnknownArchitecture("there is no config file that names a model's class")
+        raise UnknownArchitecture("no config file names a model's class")
     main = models.get("config.json") or next(iter(models.values()))
     dtype = dtype or _published(main)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(f"there is no dtype {dtype!r}")
     size = 4 if dtype == "float32" else 2
-    weighed = weights_bytes if weights_bytes is not None else weigh(models, _format(main, dtype, quantization))
+    weights = (
+        weights_bytes if weights_bytes is not None else model_weights_bytes(models, _format(main, dtype, quantization))
+    )
     cache = 0
     if kind in ("text", "vision"):
         cache = gpus * kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
         live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
     elif kind == "embedding":
-        cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders keep none
+        cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders have none
         live = activations.embedding_activations(main, size, step_tokens or activations.STEP_TOKENS)
     elif kind == "speech":
         cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
@@ -138,13 +137,13 @@ def estimate(
         live = max(activations.network_activations(config, size, *shape) for config in models.values())
     caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
     process_bytes = PROCESS_BYTES[device][kind] if process_bytes is None else process_bytes
-    return MemoryEstimate(weighed, cache, gpus * live, gpus * (process_bytes + caching))
+    return MemoryEstimate(weights, cache, gpus * live, gpus * (process_bytes + caching))
 
 
-def weigh(models: Configs, format: WeightFormat) -> int:
-    """Bytes of all models' weights; two with the same config are one, shared."""
+def model_weights_bytes(models: Configs, format: WeightFormat) -> int:
+    """Bytes of all models' weights; models with the same config share them."""
     distinct = {repr(sorted(config.items())): config for config in models.values()}
-    # Where diffusers decodes in 32 bit (`force_upcast`), the autoencoder's weights grow with it.
+    # If diffusers decodes in 32 bit (`force_upcast`), the autoencoder's weights are 32 bit as well.
     wide = [c for c in distinct.values() if class_of(c) == "AutoencoderKL" and c.get("force_upcast")]
     narrow = [c for c in distinct.values() if c not in wide]
     return sum(format.bytes_of(count(c)) for c in narrow) + sum(4 * count(c).total for c in wide)
@@ -169,11 +168,11 @@ def _format(config: Config, dtype: str, quantization: str | None) -> WeightForma
 
 
 KNOWN = Path(__file__).with_name("known")
-"""Config files of models that the catalog names, to estimate them before any download; README.md in it says whence."""
+"""Config files of catalog models, to estimate them before a download; README.md there has their origin."""
 
 
 def known_configs(entry: ModelEntry) -> Configs | None:
-    """The config files of a catalog's model that came with this package, by its repository's name."""
+    """The config files of a catalog model that this package includes, by the name of its repository."""
     for source in entry.sources:
         if isinstance(source, HubSource) and source.file is None:
             path = KNOWN / f"{source.repo.replace('/', '--')}.json"
@@ -186,8 +185,8 @@ def read_configs(directory: Path) -> Configs:
     """The config files in a model's directory.
 
     Raises:
-        BadWeights: A Whisper model's binary, which holds its shapes, is damaged.
-        ValueError: One is no JSON.
+        BadWeights: The binary of a Whisper model, which has its shapes, is damaged.
+        ValueError: A file is not JSON.
     """
     paths = [*sorted(directory.glob("*config.json")), *sorted(directory.glob("*/config.json"))]
     configs = {str(path.relative_to(directory)): json.loads(path.read_text("utf-8")) for path in paths}
@@ -197,44 +196,45 @@ def read_configs(directory: Path) -> Configs:
 
 
 def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | None = None) -> MemoryEstimate:
-    """The memory of a model whose files are here, run as its entry says; weights by their files' headers.
+    """The memory of a downloaded model, run as its entry says; the size of its weights is read from the files.
 
     Args:
         path: The checkpoint's directory.
         entry: Its kind, backend, options and defaults.
-        device: Where it runs; None: where its options say, or on a GPU if there is one.
+        device: Where it runs; None: as its options say, or on a GPU if there is one.
 
     Raises:
-        UnknownArchitecture: It cannot be estimated: its class is unknown, or its files are damaged.
+        UnknownArchitecture: It cannot be estimated, because its class is unknown or its files are damaged.
     """
     try:
         configs = read_configs(path)
         device = device or device_of(entry)
-        described = run_as(entry, device)
-        # CTranslate2 and the quantisations that vLLM applies while it loads change what lies in the files.
-        if entry.backend != "faster-whisper" and not entry.options.get("quantization"):
-            described["weights_bytes"] = _weigh_files(path, configs, described.get("dtype")) or None
+        described = describe_workload(entry, device)
+        # CTranslate2 and the quantisations that vLLM applies while it loads convert the weights of the files.
+        converted = registry.BACKENDS[entry.backend].layout == "ctranslate2" or entry.options.get("quantization")
+        if not converted:
+            described["weights_bytes"] = _file_weights_bytes(path, configs, described.get("dtype")) or None
         return estimate(entry.kind, configs, device=device, **described)
     except (OSError, ValueError, weight_files.BadWeights) as error:
         raise UnknownArchitecture(f"the model's files cannot be read: {error}") from error
 
 
-def _weigh_files(path: Path, configs: Configs, dtype: str | None) -> int:
-    """Bytes of the weights in a model's directory, and in those of its components; see `weigh` for what grows."""
-    total = weight_files.weigh_files(path, dtype)
+def _file_weights_bytes(path: Path, configs: Configs, dtype: str | None) -> int:
+    """Bytes of the weights in a model's directory and those of its components; upcast as in `model_weights_bytes`."""
+    total = weight_files.directory_bytes(path, dtype)
     for name, config in configs.items():
         if "/" in name:
             upcast = class_of(config) == "AutoencoderKL" and config.get("force_upcast")
-            total += weight_files.weigh_files(path / Path(name).parent, "float32" if upcast else dtype)
+            total += weight_files.directory_bytes(path / Path(name).parent, "float32" if upcast else dtype)
     return total
 
 
 def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: DeviceKind | None = None) -> int:
-    """Bytes that a model will take at work: what its entry declares, or its files tell, or its known configs; else 0.
+    """Bytes that a model will use: declared by its entry, or estimated from its files or known configs, otherwise 0.
 
     Args:
         entry: The catalog's.
-        path: Where its files are; None: not here yet.
+        path: The directory of its files; None: not downloaded yet.
         device: See `estimate_directory`.
     """
     if entry.memory_bytes is not None:
@@ -246,62 +246,28 @@ def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: Devic
     except UnknownArchitecture:
         pass
     try:
-        known = known_configs(entry)
-        return estimate(entry.kind, known, device=device, **run_as(entry, device)).total_bytes if known else 0
+        if (known := known_configs(entry)) is None:
+            return 0
+        return estimate(entry.kind, known, device=device, **describe_workload(entry, device)).total_bytes
     except (UnknownArchitecture, ValueError):
         return 0
 
 
 def device_of(entry: ModelEntry) -> DeviceKind:
-    """Where a model runs by its options, "auto" and vLLM being a GPU where there is one."""
+    """Where a model runs by its options; "auto", or no such option: on a GPU if there is one."""
     chosen = entry.options.get("device", "auto")
     if chosen in ("cpu", "cuda"):
         return chosen
     return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
 
 
-def run_as(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
-    """Arguments of `estimate` for how a backend runs a model: its options, and what it does where they are silent."""
-    options, defaults = entry.options, entry.defaults
-    if entry.backend == "faster-whisper":
-        compute = str(options.get("compute_type", "auto"))
-        if compute in ("auto", "default"):
-            compute = "float16" if device == "cuda" else "int8_float32"
-        weighed, _, computed = compute.partition("_")
-        computed = computed or {"int8": "float32", "int16": "float32"}.get(weighed, weighed)
-        return {"dtype": computed, "quantization": {"int16": "float16"}.get(weighed, weighed), "sequences": 5}
-    if entry.backend.startswith("diffusers"):
-        dtype = options.get("dtype", "auto")
-        if dtype == "auto":
-            half = "float16" if entry.kind == "image" else "bfloat16"
-            dtype = half if device == "cuda" else "float32"
-        batch = (options.get("batch_size") or 4) if entry.kind == "image" else 1
-        sizes = {"width": defaults.get("width"), "height": defaults.get("height"), "frames": defaults.get("num_frames")}
-        return {"dtype": dtype, "batch": batch, **sizes}
-    if entry.kind == "embedding":
-        return _embedding_as(options, device, vllm=entry.backend == "vllm-embedding")
-    dtype = options.get("dtype", "auto")
-    return {
-        "dtype": None if dtype == "auto" else dtype,
-        "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
-        "sequences": options.get("max_num_seqs", 32),
-        "step_tokens": options.get("max_num_batched_tokens"),
-        "gpus": options.get("tensor_parallel_size", 1),
-    }
+def describe_workload(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """Keyword arguments of `estimate` for how the entry's backend runs the model.
 
-
-def _embedding_as(options: Mapping[str, Any], device: DeviceKind, *, vllm: bool) -> dict[str, Any]:
-    dtype = options.get("dtype", "auto")
-    if dtype == "auto":
-        dtype = "float32" if device == "cpu" else "float16"
-    if not vllm:
-        return {"dtype": dtype, "step_tokens": options.get("max_batch_tokens") or (2048 if device == "cpu" else 32_768)}
-    return {
-        "dtype": dtype,
-        "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
-        "step_tokens": options.get("max_num_batched_tokens"),
-        "gpus": options.get("tensor_parallel_size", 1),
-        "process_bytes": VLLM_CHILD_BYTES if device == "cpu" else None,
-    }
+    Raises:
+        UnknownArchitecture: The memory of this backend's models cannot be estimated.
+    """
+    describe = registry.workload(entry.backend)
+    if describe is None:
+        raise UnknownArchitecture(f"backend {entry.backend!r} does not say how its models use memory")
+    return describe(entry, device)

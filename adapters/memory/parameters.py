@@ -1,7 +1,7 @@
-"""How many parameters a model has, counted from its config files: arithmetic on shapes, no library and no weights.
+"""Counts a model's parameters from its config files: arithmetic on shapes, without libraries or weights.
 
 Each function follows the class that loads the checkpoint (named in its docstring); tests compare the counts with those
-classes, built without memory. What is left out is far below 0.1 %: the buffers that some checkpoints carry.
+classes on the meta device. Buffers in some checkpoints are not counted; they are far below 0.1 %.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,15 +14,15 @@ Config = Mapping[str, Any]
 
 
 class UnknownArchitecture(Exception):
-    """Nobody here knows how to count a model of this class."""
+    """The parameters of a model of this class cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The numbers of a model's parameters."""
+    """Numbers of a model's parameters."""
 
     layers: int
-    """In the layers, which every quantisation makes smaller."""
+    """In the layers, which every quantisation compresses."""
     kept: int = 0
     """In embeddings, output head and vision tower, which engines such as vLLM leave in 16 bit."""
 
@@ -34,18 +34,18 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class WeightFormat:
-    """How weights lie in memory."""
+    """How weights are stored in memory."""
 
     bits: int
     group_size: int | None = None
-    """So many weights share a scale (and a zero point); None: a whole row does, which weighs nothing."""
+    """Number of weights that share a scale (and a zero point); None: a whole row, whose scale is negligible."""
     group_bits: int = 0
     """Of each group's scale and zero point together."""
     layers_only: bool = False
     """Embeddings, output head and vision tower stay in 16 bit."""
 
     def bytes_of(self, parameters: Parameters) -> int:
-        """What the parameters weigh."""
+        """Bytes of some parameters."""
         bits = self.bits + (self.group_bits / self.group_size if self.group_size else 0)
         small, wide = (parameters.layers, parameters.kept) if self.layers_only else (parameters.total, 0)
         return round(small * bits / 8) + 2 * wide
@@ -55,7 +55,7 @@ FORMATS: Mapping[str, WeightFormat] = {
     "float32": WeightFormat(32),
     "float16": WeightFormat(16),
     "bfloat16": WeightFormat(16),
-    # All matrices, as CTranslate2 has it; and as the round numbers of model cards mean it.
+    # All matrices, as in CTranslate2, and as in the round numbers of model cards.
     "int8": WeightFormat(8),
     "int4": WeightFormat(4, 128, 16 + 4),
     # Methods of vLLM: the layers only. arXiv 2306.00978, 2210.17323, 2305.14314.
@@ -64,7 +64,7 @@ FORMATS: Mapping[str, WeightFormat] = {
     "bitsandbytes": WeightFormat(4, 64, 32, layers_only=True),
     "fp8": WeightFormat(8, layers_only=True),
 }
-"""Formats by the name that a configuration gives them."""
+"""Formats by their names in configurations."""
 
 
 def count(config: Config) -> Parameters:
@@ -74,7 +74,7 @@ def count(config: Config) -> Parameters:
         config: Its parsed `config.json`, of transformers or of diffusers.
 
     Raises:
-        UnknownArchitecture: Its class is not known here, or its config lacks what its shapes follow from.
+        UnknownArchitecture: Its class is unknown, or its config does not determine its shapes.
     """
     name = class_of(config)
     counter = _COUNTERS.get(name) or _COUNTERS.get(str(config.get("model_type")))
@@ -83,7 +83,7 @@ def count(config: Config) -> Parameters:
     try:
         return counter(config)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise UnknownArchitecture(f"the config of this {name} lacks or misstates {error}") from error
+        raise UnknownArchitecture(f"the config of this {name} has a missing or wrong value: {error}") from error
 
 
 def class_of(config: Config) -> str:
@@ -93,7 +93,7 @@ def class_of(config: Config) -> str:
 
 
 def text_config(config: Config) -> Config:
-    """The language model within a config: of vision models a part of it, else the config itself."""
+    """The config of the language model: a part of a vision model's config, otherwise the config itself."""
     return config.get("text_config") or config
 
 
@@ -103,12 +103,12 @@ def head_size(config: Config) -> int:
 
 
 def kv_heads(config: Config) -> int:
-    """Heads whose keys and values are kept; fewer than heads where they are grouped (arXiv 2305.13245)."""
+    """Key and value heads; fewer than attention heads with grouped-query attention (arXiv 2305.13245)."""
     return config.get("num_key_value_heads") or config["num_attention_heads"]
 
 
 def _decoder(config: Config, *, bias: bool = False) -> Parameters:
-    """`LlamaForCausalLM` and its kin (Qwen2, Mistral, Phi-3): gated MLP, RMSNorm, grouped-query attention."""
+    """`LlamaForCausalLM` and similar classes (Qwen2, Mistral, Phi-3): gated MLP, RMSNorm, grouped-query attention."""
     hidden, heads, width = config["hidden_size"], config["num_attention_heads"], head_size(config)
     query, key = heads * width, kv_heads(config) * width
     attention = hidden * (query + 2 * key) + query * hidden + ((query + 2 * key) if bias else 0)

@@ -1,4 +1,4 @@
-"""Parameters of diffusers' networks, counted from their configs. See `adapters/memory/parameters.py`."""
+"""Counts the parameters of diffusers' networks from their configs. See `adapters/memory/parameters.py`."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -16,7 +16,7 @@ def _conv(into: int, out: int, side: int = 3, dimensions: int = 2) -> int:
 
 
 def _resnet(into: int, out: int, time: int = 0) -> int:
-    """`ResnetBlock2D`: two norms, two convolutions, perhaps the time step, a shortcut where widths differ."""
+    """`ResnetBlock2D`: two norms, two convolutions, an optional time embedding, a shortcut if widths differ."""
     shortcut = _conv(into, out, 1) if into != out else 0
     return 2 * into + _conv(into, out) + (_linear(time, out) if time else 0) + 2 * out + _conv(out, out) + shortcut
 
@@ -32,7 +32,7 @@ def _transformer_2d(channels: int, layers: int, cross: int) -> int:
 def unet(config: Config) -> int:
     """`UNet2DConditionModel` as Stable Diffusion XL uses it (arXiv 2307.01952)."""
     if not config["use_linear_projection"] or config["addition_embed_type"] != "text_time":
-        raise ValueError("use_linear_projection or addition_embed_type: this is no SDXL")
+        raise ValueError("use_linear_projection or addition_embed_type: this is not SDXL")
     channels, cross, per_block = config["block_out_channels"], config["cross_attention_dim"], config["layers_per_block"]
     depth = config["transformer_layers_per_block"]
     depths = [depth] * len(channels) if isinstance(depth, int) else list(depth)
@@ -93,13 +93,13 @@ def ltx_transformer(config: Config) -> int:
 
 
 def _resnet_3d(into: int, out: int) -> int:
-    """`LTXVideoResnetBlock3d`: norms without weights; a shortcut with a norm of its own where widths differ."""
+    """`LTXVideoResnetBlock3d`: norms without weights; a shortcut with its own norm if widths differ."""
     shortcut = 2 * into + _conv(into, out, 1, 3) if into != out else 0
     return _conv(into, out, 3, 3) + _conv(out, out, 3, 3) + shortcut
 
 
 def ltx_autoencoder(config: Config) -> int:
-    """`AutoencoderKLLTXVideo` of LTX-Video 0.9; later ones add noise and time steps, and are read from their files."""
+    """`AutoencoderKLLTXVideo` of LTX-Video 0.9; later ones add noise and time steps, and cannot be counted."""
     if config.get("timestep_conditioning") or config.get("decoder_block_out_channels"):
         raise ValueError("timestep_conditioning: only LTX-Video 0.9 can be counted")
     channels, per_block, latent = config["block_out_channels"], config["layers_per_block"], config["latent_channels"]

@@ -1,4 +1,4 @@
-"""What weight files hold, read from their headers: names of shapes and dtypes, never the weights themselves."""
+"""Shapes and dtypes in weight files, read from their headers."""
 
 import json
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 MAX_HEADER_BYTES = 100_000_000
-"""As safetensors itself has it; a longer header is a lie."""
+"""The limit of safetensors; a longer header is not valid."""
 
 ELEMENT_BYTES = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
@@ -17,18 +17,18 @@ ELEMENT_BYTES = {
 """Bytes of an element by safetensors' name of its dtype."""
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-"""What is cast when a model is loaded in another dtype."""
+"""Dtypes that are cast when a model is loaded in another dtype."""
 
 
 class BadWeights(Exception):
-    """A file is not what its name says, or its header lies."""
+    """A file is not of its type, or its header is not valid."""
 
 
 def safetensors_files(directory: Path) -> list[Path]:
-    """The safetensors of one model or component that are loaded from a directory.
+    """The safetensors files of one model or component in a directory.
 
-    An index names them; without one all are, but for variants in another precision (`model.fp16.safetensors`) and for
-    a repository's second copy (`consolidated.*`).
+    Those that an index names; without an index all, except variants in another precision (`model.fp16.safetensors`)
+    and a second copy of the weights (`consolidated.*`).
     """
     for index in sorted(directory.glob("*.safetensors.index.json")):
         if ".fp16." not in index.name:
@@ -39,7 +39,7 @@ def safetensors_files(directory: Path) -> list[Path]:
 
 
 def elements(path: Path) -> Counter[str]:
-    """How many elements of each dtype a safetensors file holds.
+    """The number of elements of each dtype in a safetensors file.
 
     Raises:
         BadWeights: Its header is damaged.
@@ -60,12 +60,12 @@ def elements(path: Path) -> Counter[str]:
         raise BadWeights(f"{path.name}: the header is damaged") from error
 
 
-def weigh_files(directory: Path, dtype: str | None) -> int:
-    """Bytes of a directory's safetensors in memory, 0 where there are none.
+def directory_bytes(directory: Path, dtype: str | None) -> int:
+    """Bytes of a directory's safetensors in memory; 0: there are none.
 
     Args:
         directory: Of one model or component.
-        dtype: What floating-point weights are cast to; None: nothing is.
+        dtype: The type that floating-point weights are cast to; None: they are not cast.
     """
     total = 0
     for path in safetensors_files(directory):
@@ -76,13 +76,13 @@ def weigh_files(directory: Path, dtype: str | None) -> int:
 
 
 def whisper_shape(path: Path) -> dict[str, Any]:
-    """The architecture of a Whisper model in CTranslate2's format, as transformers' config would say it.
+    """The architecture of a Whisper model in CTranslate2's format, in the form of transformers' config.
 
-    Its `config.json` says nothing of shapes, so they are read from the binary: a header, then for each variable its
-    name, shape, type and bytes (ctranslate2/specs/model_spec.py writes them; version 6 is the current one).
+    Its `config.json` has no shapes, so they are read from the binary: a header, then name, shape, type and bytes of
+    each variable (ctranslate2/specs/model_spec.py; version 6 is the current one).
 
     Raises:
-        BadWeights: It is none, or damaged.
+        BadWeights: It is not such a file, or it is damaged.
     """
     try:
         with path.open("rb") as file:
@@ -110,7 +110,7 @@ def whisper_shape(path: Path) -> dict[str, Any]:
             "vocab_size": shapes["decoder/embeddings/weight"][0],
         }
     except (ValueError, KeyError, IndexError, struct.error) as error:
-        raise BadWeights(f"{path.name}: this is no Whisper model of CTranslate2") from error
+        raise BadWeights(f"{path.name}: this is not a Whisper model in CTranslate2's format") from error
 
 
 _SIDES = ("encoder", "decoder")

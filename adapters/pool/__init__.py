@@ -1,11 +1,11 @@
 """The models of a server: loading, leasing, evicting.
 
-admission   Who gets memory, and where: models that want to be loaded wait here, in order, until there is room for ...
-components  What a model's entry names beside the model: its refiner, and its LoRAs
-eviction    Where a model goes, and which others must go so that it fits: one budget of bytes for each device
-lease       What a request holds while it uses a model: nothing is unloaded under a lease
+admission   Memory admission: models wait here, in order, until their devices have room for them
+components  The components that a catalog entry names beside its model: a refiner and LoRAs
+eviction    Which devices a model gets, and which models are unloaded to make room
+lease       A request's use of a model: a leased model is not unloaded
 load_log    Progress of loading, as lines of a log
-pool        The models of this server: loaded on first use, leased to requests, unloaded when nobody uses them
-resolve     Which model a name means: itself, an alias, or the default of a kind
-slot        A served model and the state that it is in: what the pool and its admission share
+pool        The models of this server: loaded on first use, leased to requests, unloaded when idle
+resolve     Which model a name refers to: a model's own name, an alias, or the default of a kind
+slot        A served model and its state, shared by the pool and its admission
 """

@@ -1,9 +1,9 @@
-"""Who gets memory, and where: models that want to be loaded wait here, in order, until there is room for them.
+"""Memory admission: models that are to be loaded wait here, in order, until their devices have room for them.
 
-Every device has its own budget, and one swap at a time. A model that is in use is not touched before somebody has
-waited `patience_s` for its memory, and never before it has served for so long itself: until then requests for it are
-still served, so that those of one model are collected before a swap. After that it drains: what runs goes on to its
-end, what comes new waits, nobody starves.
+Every device has its own budget, and one model at a time is admitted to it. A model in use is not evicted before another
+has waited `grace_s` for its memory, and not before it has itself been ready for that long. Until then requests for it
+are still served, so that a swap follows a batch of requests instead of every single one. After that it drains: running
+requests finish, new ones wait, and no model starves.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
 from adapters.errors import ModelLoadFailed, OutOfMemory
-from adapters.pool.eviction import Ledger, Place, place
+from adapters.pool.eviction import DeviceIndex, DeviceMemory, choose_devices
 from adapters.pool.slot import Slot
 
 GIB = 2**30
-MIN_PATIENCE_S = 0.05
-"""Those who waited for a model to be loaded need a moment to take it; without it, two models could swap for ever."""
+MIN_GRACE_S = 0.05
+"""Requests that waited for a load need a moment to lease the model; without it, two models could swap for ever."""
 
 
 class Admission:
@@ -25,144 +25,151 @@ class Admission:
 
     def __init__(
         self,
-        budgets: Mapping[Place, int] | None,
+        budgets: Mapping[DeviceIndex, int] | None,
         slots: Sequence[Slot],
         evict: Callable[[Slot], Awaitable[None]],
-        patience_s: float,
+        grace_s: float,
     ) -> None:
         """Nothing is reserved yet.
 
         Args:
-            budgets: Bytes of the models on each device; None: without limit, and models go where they like.
+            budgets: Bytes of the models on each device; None: no limit, and models choose their devices themselves.
             slots: All models.
-            evict: Drains and unloads one.
-            patience_s: How long a model in use is spared while another waits for its memory.
+            evict: Drains and unloads one model.
+            grace_s: How long a model in use is kept while another waits for its memory.
         """
         self._budgets = budgets
         self._slots = {slot.name: slot for slot in slots}
         self._evict = evict
-        self._patience_s = max(patience_s, MIN_PATIENCE_S)
-        self._turns = {where: asyncio.Lock() for where in budgets or ()}  # first come, first served
+        self._grace_s = max(grace_s, MIN_GRACE_S)
+        self._locks = {index: asyncio.Lock() for index in budgets or ()}  # first come, first served
         self._changed = asyncio.Event()
 
     def notify(self) -> None:
-        """Says that a lease ended or a model changed its state."""
+        """Wakes the waiting models: a lease ended, or a model changed its state."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def release(self, slot: Slot) -> None:
-        """Gives back what a model held. One that sleeps will wake where it is."""
+        """Releases a model's memory. A sleeping model keeps its devices, since it wakes there."""
         slot.reserved_bytes = 0
         if not slot.asleep:
-            slot.places = ()
+            slot.devices = ()
         self.notify()
 
     async def reserve(self, slot: Slot, needed_bytes: int, *, stay: bool = False) -> None:
-        """Returns once the model has its devices and its memory is reserved; unloads others where that is needed.
+        """Waits until the model has its devices and its memory is reserved; evicts other models where needed.
 
         Args:
-            slot: The model; its `places` and `reserved_bytes` are set.
+            slot: The model; its `devices` and `reserved_bytes` are set.
             needed_bytes: Of all its devices together.
-            stay: Only where it was.
+            stay: Only on the devices that it had before.
 
         Raises:
-            OutOfMemory: It can never fit; at once, with the numbers.
-            ModelLoadFailed: This machine has not the devices that it asks for.
+            OutOfMemory: It can never fit; raised at once, with the numbers.
+            ModelLoadFailed: This machine does not have the devices that its entry asks for.
         """
         if self._budgets is None:
             slot.reserved_bytes = needed_bytes
             return
-        choice, count = self._choice(slot, self._budgets)
+        allowed, count = self._allowed(slot, self._budgets)
         if stay:
-            choice = slot.places
-        async with AsyncExitStack() as turns:
-            for where, turn in self._turns.items():  # in the same order always, so that nobody waits in a circle
-                if where in choice:
-                    await turns.enter_async_context(turn)
-            asked = time.monotonic()
-            while not await self._try(slot, -(-needed_bytes // count), count, choice, asked):
+            allowed = slot.devices
+        async with AsyncExitStack() as locks:
+            for index, lock in self._locks.items():  # always in the same order, which prevents deadlocks
+                if index in allowed:
+                    await locks.enter_async_context(lock)
+            started = time.monotonic()
+            while not await self._try(slot, -(-needed_bytes // count), count, allowed, started):
                 pass
 
     async def evict_idle(self, beside: Slot) -> bool:
-        """Unloads every model that nobody uses and that shares a device with this one; whether there was one."""
+        """Evicts all idle models that share a device with this one; returns whether there were any."""
         idle = [
             slot
             for slot in self._residents()
-            if (seen := slot.resident()).evictable and not seen.busy and _share(slot.places, beside.places)
+            if (found := slot.resident()).evictable and not found.busy and _share(slot.devices, beside.devices)
         ]
         await asyncio.gather(*(self._evict(slot) for slot in idle))
         return bool(idle)
 
     def gpus_of(self, slot: Slot) -> tuple[int, ...] | None:
-        """GPUs that a model has been given; none: it is on the CPU; None: nobody counts, or there are none to give."""
+        """GPUs of a model; empty: it is on the CPU; None: there is no budget, or this machine has no GPU."""
         if self._budgets is None:
             return slot.entry.devices
-        if not any(where is not None for where in self._budgets):
+        if not any(index is not None for index in self._budgets):
             return None
-        return tuple(where for where in slot.places if where is not None)
+        return tuple(index for index in slot.devices if index is not None)
 
     @staticmethod
-    def _choice(slot: Slot, budgets: Mapping[Place, int]) -> tuple[tuple[Place, ...], int]:
-        """(devices that a model may live on, how many of them it takes)."""
+    def _allowed(slot: Slot, budgets: Mapping[DeviceIndex, int]) -> tuple[tuple[DeviceIndex, ...], int]:
+        """(devices that a model may use, how many of them it takes)."""
         entry = slot.entry
-        gpus = tuple(where for where in budgets if where is not None)
+        gpus = tuple(index for index in budgets if index is not None)
         if entry.devices is None and (entry.options.get("device") == "cpu" or not gpus):
             return (None,), 1
         wanted, count = entry.devices or gpus, int(entry.options.get("tensor_parallel_size", 1))
         if absent := sorted(set(wanted) - set(gpus)):
-            there = f"the GPUs {', '.join(map(str, gpus))}" if gpus else "no GPU"
-            raise ModelLoadFailed(f"The model {slot.name!r} is to run on GPU {absent[0]}; this machine has {there}.")
+            available = f"the GPUs {', '.join(map(str, gpus))}" if gpus else "no GPU"
+            raise ModelLoadFailed(
+                f"The model {slot.name!r} is configured for GPU {absent[0]}; this machine has {available}. "
+                "Change its `devices` in the catalog."
+            )
         if count > len(wanted):
-            raise ModelLoadFailed(f"The model {slot.name!r} takes {count} GPUs; it may use {len(wanted)}.")
+            raise ModelLoadFailed(
+                f"The model {slot.name!r} is configured for {count} GPUs; it may use {len(wanted)}. "
+                "Change its option `tensor_parallel_size` in the catalog."
+            )
         return wanted, count
 
     def _residents(self) -> list[Slot]:
         return [slot for slot in self._slots.values() if slot.reserved_bytes or slot.adapter is not None]
 
-    def _ledger(self, where: Place, budget: int) -> Ledger:
-        here = [one for one in self._residents() if where in one.places and one.reserved_bytes]
+    def _device(self, index: DeviceIndex, budget: int) -> DeviceMemory:
+        here = [one for one in self._residents() if index in one.devices and one.reserved_bytes]
         pinned = sum(one.resident().size_bytes for one in here if one.entry.pin)
-        return Ledger(where, budget, tuple(one.resident() for one in here), pinned)
+        return DeviceMemory(index, budget, tuple(one.resident() for one in here), pinned)
 
-    async def _try(self, slot: Slot, needed: int, count: int, choice: Collection[Place], asked: float) -> bool:
+    async def _try(self, slot: Slot, needed: int, count: int, allowed: Collection[DeviceIndex], started: float) -> bool:
+        """Reserves the memory if it is free; otherwise evicts models or waits for a change, and returns False."""
         changed = self._changed
-        ledgers = [self._ledger(where, budget) for where, budget in (self._budgets or {}).items() if where in choice]
-        placement = place(needed, count, ledgers)
-        found = placement.plan
-        if not found.possible:
+        devices = [self._device(index, budget) for index, budget in (self._budgets or {}).items() if index in allowed]
+        placement = choose_devices(needed, count, devices)
+        plan = placement.plan
+        if not plan.possible:
             raise OutOfMemory(
                 f"The model {slot.name!r} needs about {needed / GIB:.2f} GiB"
-                f"{f' on each of {count} GPUs' if count > 1 else ''}; the budget is {_told(ledgers)}."
+                f"{f' on each of {count} GPUs' if count > 1 else ''}; the memory budget is {_describe(devices)}."
             )
-        if found.fits:
-            slot.reserved_bytes, slot.places = needed * count, placement.places
+        if plan.fits:
+            slot.reserved_bytes, slot.devices = needed * count, placement.devices
             return True
-        victims = [self._slots[name] for name in found.victims]
-        spared_s = max((self._spared_s(victim, asked) for victim in victims), default=None)
-        if spared_s is not None and spared_s <= 0:
+        victims = [self._slots[name] for name in plan.victims]
+        wait_s = max((self._grace_left_s(victim, started) for victim in victims), default=None)
+        if wait_s is not None and wait_s <= 0:
             await asyncio.gather(*(self._evict(victim) for victim in victims))
         else:
             with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), spared_s)
+                await asyncio.wait_for(changed.wait(), wait_s)
         return False
 
-    def _spared_s(self, victim: Slot, asked: float) -> float:
-        """Seconds that a model is still let alone. Even a new one serves those who waited for it to be loaded."""
+    def _grace_left_s(self, victim: Slot, started: float) -> float:
+        """Seconds until a model may be evicted. A model that was just loaded first serves the requests for it."""
         if not victim.resident().busy:
             return 0.0
-        return max(asked, victim.ready_at) + self._patience_s - time.monotonic()
+        return max(started, victim.ready_at) + self._grace_s - time.monotonic()
 
 
-def _share(one: Collection[Place], other: Collection[Place]) -> bool:
-    """Whether two models share a device; so it is taken where nobody counts."""
+def _share(one: Collection[DeviceIndex], other: Collection[DeviceIndex]) -> bool:
+    """Whether two models share a device. Without budgets the devices are unknown, and they are assumed to."""
     return not one or not other or not set(one).isdisjoint(other)
 
 
-def _told(ledgers: Sequence[Ledger]) -> str:
-    """Budgets, for people: "9.00 GiB", or "22.00 GiB on GPU 0, 14.00 GiB on GPU 1"."""
-    told: list[str] = []
-    for ledger in ledgers:
-        where = f" on GPU {ledger.place}" if ledger.place is not None else ""
-        pinned = f", of which pinned models hold {ledger.pinned_bytes / GIB:.2f} GiB" if ledger.pinned_bytes else ""
-        told.append(f"{ledger.budget_bytes / GIB:.2f} GiB{where}{pinned}")
-    return "; ".join(told) if any("," in one for one in told) else ", ".join(told)
+def _describe(devices: Sequence[DeviceMemory]) -> str:
+    """Budgets as text: "9.00 GiB", or "22.00 GiB on GPU 0, 14.00 GiB on GPU 1"."""
+    found: list[str] = []
+    for device in devices:
+        where = f" on GPU {device.index}" if device.index is not None else ""
+        pinned = f", of which pinned models hold {device.pinned_bytes / GIB:.2f} GiB" if device.pinned_bytes else ""
+        found.append(f"{device.budget_bytes / GIB:.2f} GiB{where}{pinned}")
+    return "; ".join(found) if any("," in one for one in found) else ", ".join(found)

@@ -1,4 +1,4 @@
-"""What a model's entry names beside the model: its refiner, and its LoRAs. Brought and counted with it."""
+"""The components that a catalog entry names beside its model: a refiner and LoRAs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,30 +15,30 @@ from adapters.memory import estimate, weight_files
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 
 
-async def fetch_parts(
+async def fetch_components(
     name: str, entry: ModelEntry, models: Mapping[str, ModelEntry], fetch: Fetch, report: Report
 ) -> dict[str, str]:
-    """Where the parts are, as `ModelFiles.components` has them.
+    """Paths of the components, as in `ModelFiles.components`.
 
     Args:
-        name: The model's.
-        entry: Its entry.
-        models: The catalog, for its refiner.
-        fetch: Brings a model's files.
-        report: Hears of progress.
+        name: The model's name.
+        entry: Its catalog entry.
+        models: The catalog, for the entry of the refiner.
+        fetch: Fetches a model's files.
+        report: Called with the progress.
 
     Raises:
-        ModelLoadFailed: One could not be had, or is not what it should be.
+        ModelLoadFailed: A component could not be fetched, or is not what it should be.
     """
     found: dict[str, str] = {}
     if entry.refiner:
         found[REFINER] = str(await fetch(entry.refiner, models[entry.refiner], report))
     for lora, source in entry.loras.items():
-        found[LORA + lora] = str(await _lora(f"{name}.{lora}", entry, source, fetch, report))
+        found[LORA + lora] = str(await _fetch_lora(f"{name}.{lora}", entry, source, fetch, report))
     return found
 
 
-async def _lora(name: str, entry: ModelEntry, source: Source, fetch: Fetch, report: Report) -> Path:
+async def _fetch_lora(name: str, entry: ModelEntry, source: Source, fetch: Fetch, report: Report) -> Path:
     """The one safetensors file of a LoRA's source."""
     if isinstance(source, LocalSource) and source.path.suffix == ".safetensors":
         return await asyncio.to_thread(_checked, name, source.path)
@@ -46,44 +46,46 @@ async def _lora(name: str, entry: ModelEntry, source: Source, fetch: Fetch, repo
     directory = await fetch(name, alone, report)
     files = sorted(directory.glob("*.safetensors"))
     if len(files) != 1:
-        raise ModelLoadFailed(f"The LoRA {name!r} is {len(files)} safetensors files; name the one that is meant.")
+        raise ModelLoadFailed(
+            f"The source of the LoRA {name!r} has {len(files)} safetensors files; name one file in the catalog."
+        )
     return files[0]
 
 
 def _checked(name: str, path: Path) -> Path:
     try:
         if path.is_symlink() or not path.is_file():
-            raise ModelLoadFailed(f"The LoRA {name!r} is not there, or is not a file.")
+            raise ModelLoadFailed(f"The file of the LoRA {name!r} does not exist, or is not a regular file.")
         for problem in safetensors_problems(path):
-            raise ModelLoadFailed(f"The LoRA {name!r} is refused: {problem}.")
+            raise ModelLoadFailed(f"The file of the LoRA {name!r} is not valid: {problem}.")
     except OSError as error:
-        raise ModelLoadFailed(f"The LoRA {name!r} cannot be read: {error.strerror}.") from None
+        raise ModelLoadFailed(f"The file of the LoRA {name!r} cannot be read: {error.strerror}.") from None
     return path.resolve()
 
 
-def parts_bytes(entry: ModelEntry, path: Path, parts: Mapping[str, str]) -> int:
-    """Bytes that the parts add to the model's own; 0 where its entry says what all of it takes.
+def components_bytes(entry: ModelEntry, path: Path, components: Mapping[str, str]) -> int:
+    """Bytes that the components add to the model's own memory; 0 where its entry declares the total.
 
-    The refiner works after its base, and needs no more while it does: what it adds is its weights.
+    The refiner works after its base and needs no more memory for that, so it adds only its weights.
 
     Args:
-        entry: The model's.
-        path: Of the model.
-        parts: As `fetch_parts` gave them.
+        entry: The model's catalog entry.
+        path: The model's directory.
+        components: As returned by `fetch_components`.
     """
     if entry.memory_bytes is not None:
         return 0
-    dtype = estimate.run_as(entry, estimate.device_of(entry)).get("dtype")
+    dtype = estimate.describe_workload(entry, estimate.device_of(entry)).get("dtype")
     total = 0
     try:
-        for name, place in parts.items():
+        for name, location in components.items():
             if name.startswith(LORA):
-                total += Path(place).stat().st_size
+                total += Path(location).stat().st_size
                 continue
-            shared = shared_components(path, Path(place))
-            for component in sorted(Path(place).iterdir()):
+            shared = shared_components(path, Path(location))
+            for component in sorted(Path(location).iterdir()):
                 if component.is_dir() and component.name not in shared:
-                    total += weight_files.weigh_files(component, dtype)
+                    total += weight_files.directory_bytes(component, dtype)
     except (OSError, weight_files.BadWeights):
-        return total  # loading will say what is wrong with them
+        return total  # the load that follows reports what is wrong with them
     return total

@@ -1,6 +1,6 @@
-"""Where a model goes, and which others must go so that it fits: one budget of bytes for each device.
+"""Which devices a model gets, and which models are unloaded to make room: one memory budget per device.
 
-Decided by pure functions without a clock or a lock. `adapters/pool/pool.py` asks, and does what is answered.
+Pure functions without a clock or a lock; `adapters/pool/admission.py` calls them and carries out the result.
 Property tests are in `tests/adapters/pool/test_eviction.py`.
 """
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-Place = int | None
-"""A GPU, by the number that nvidia-smi gives it; None: the CPU, whose memory is RAM."""
+DeviceIndex = int | None
+"""A GPU, by its nvidia-smi index; None: the CPU, whose memory is RAM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,113 +20,114 @@ class Resident:
     size_bytes: int
     """On each of its devices."""
     busy: bool = False
-    """Somebody uses it, or waits for it and will use it in a moment."""
+    """A request uses it, or waits for it and will use it in a moment."""
     evictable: bool = True
-    """False while it is pinned, loading or already on its way out."""
+    """False while it is pinned, loading or being unloaded."""
     idle_s: float = 0.0
     """Seconds since it was last used."""
     restore_s: float = 1.0
-    """What loading it anew takes."""
+    """Seconds that loading it again takes."""
 
     @property
     def cost(self) -> float:
-        """What its return costs, for the time that nobody has missed it."""
+        """Cost of evicting it: the time to load it again, relative to the time it has been idle."""
         return max(self.restore_s, 1e-3) / max(self.idle_s, 1e-9)
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The memory of one device, and what holds it."""
+class DeviceMemory:
+    """The memory of one device, and the models that hold it."""
 
-    place: Place
+    index: DeviceIndex
     budget_bytes: int
     """Of all models on it together."""
     residents: tuple[Resident, ...] = ()
-    """Those that hold some of it. A model on several devices is in the ledger of each."""
+    """Models that hold some of it. A model on several devices is listed for each of them."""
     pinned_bytes: int = 0
-    """Of residents that may never go."""
+    """Of residents that are never evicted."""
 
     @property
     def free_bytes(self) -> int:
-        """What nobody holds."""
+        """What no model holds."""
         return self.budget_bytes - sum(one.size_bytes for one in self.residents)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do for a model that wants memory."""
+    """How a model gets its memory."""
 
     fits: bool
-    """Whether it fits beside what is there, with nothing to do."""
+    """Whether it fits now, without evictions."""
     victims: tuple[str, ...] = ()
-    """Otherwise: models to unload, in this order. Empty: wait for what is in motion."""
+    """Otherwise: models to unload, in this order. Empty: wait for loads and unloads in progress."""
     possible: bool = True
-    """False: it cannot fit however long one waits, because what may not be moved leaves too little."""
+    """False: it can never fit, because pinned models leave too little."""
     busy: bool = False
     """Whether a victim is in use."""
     cost: float = 0.0
-    """Of all victims' return."""
+    """Sum of the victims' costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model goes, and what is to be done for it there."""
+    """The devices for a model, and the plan for its memory on them."""
 
-    places: tuple[Place, ...]
+    devices: tuple[DeviceIndex, ...]
     plan: Plan
 
 
-def place(needed_bytes: int, count: int, ledgers: Sequence[Ledger]) -> Placement:
-    """The devices for a model: where it fits with the least that others must give up.
+def choose_devices(needed_bytes: int, count: int, devices: Sequence[DeviceMemory]) -> Placement:
+    """The devices for a model, with the fewest consequences for other models.
 
-    Where it fits beside what is there, before where idle models must go, before where busy ones must, before where one
-    can only wait. Among equals the cheapest victims, then the most room that is left: models spread.
+    Devices where it fits now come first, then those where idle models are evicted, then those where busy models are
+    evicted, then those where it can only wait. Ties are broken by the lowest cost of the victims, then by the most
+    memory left free, which spreads models over devices.
 
     Args:
         needed_bytes: On each of its devices.
-        count: Devices that share it.
-        ledgers: Those that it may live on; at least `count`.
+        count: Devices that share the model.
+        devices: Those it may use; at least `count`.
     """
 
-    def rank(choice: Sequence[Ledger], found: Plan) -> tuple[bool, bool, bool, bool, float, int]:
+    def rank(choice: Sequence[DeviceMemory], found: Plan) -> tuple[bool, bool, bool, bool, float, int]:
         waits = not found.fits and not found.victims
-        room = min(_without(ledger, found.victims).free_bytes for ledger in choice)
-        return not found.possible, waits, found.busy, not found.fits, found.cost, -room
+        free = min(_without(device, found.victims).free_bytes for device in choice)
+        return not found.possible, waits, found.busy, not found.fits, found.cost, -free
 
-    choices = [(choice, plan(needed_bytes, choice)) for choice in combinations(ledgers, count)]
+    choices = [(choice, plan(needed_bytes, choice)) for choice in combinations(devices, count)]
     choice, found = min(choices, key=lambda one: rank(*one))
-    return Placement(tuple(ledger.place for ledger in choice), found)
+    return Placement(tuple(device.index for device in choice), found)
 
 
-def plan(needed_bytes: int, ledgers: Sequence[Ledger]) -> Plan:
-    """How to make room for `needed_bytes` on every one of some devices.
+def plan(needed_bytes: int, devices: Sequence[DeviceMemory]) -> Plan:
+    """How to free `needed_bytes` on each of some devices.
 
-    Idle models go before busy ones. Among equals, the one goes first whose return is cheapest for the time that nobody
-    has missed it: the highest ratio of idle to loading time, in the spirit of GreedyDual-Size for caches of unequal
-    costs (Cao and Irani, 1997). Then those are spared that turn out not to be needed, the dearest first.
+    Idle models are evicted before busy ones, and among those the one with the lowest cost first, in the spirit of
+    GreedyDual-Size for caches of unequal costs (Cao and Irani, 1997). Victims that turn out to be unnecessary are then
+    dropped, the most expensive first.
 
     Args:
-        needed_bytes: Of the model that wants in, on each of the devices.
-        ledgers: The devices.
+        needed_bytes: Of the model to load, on each of the devices.
+        devices: The devices.
     """
-    if any(needed_bytes > ledger.budget_bytes - ledger.pinned_bytes for ledger in ledgers):
+    if any(needed_bytes > device.budget_bytes - device.pinned_bytes for device in devices):
         return Plan(fits=False, possible=False)
-    short = [ledger for ledger in ledgers if ledger.free_bytes < needed_bytes]
+    short = [device for device in devices if device.free_bytes < needed_bytes]
     if not short:
         return Plan(fits=True)
     chosen: list[Resident] = []
-    candidates = {one.name: one for ledger in short for one in ledger.residents if one.evictable}
+    candidates = {one.name: one for device in short for one in device.residents if one.evictable}
     for one in sorted(candidates.values(), key=lambda one: (one.busy, one.cost)):
-        missing = [ledger for ledger in short if not _enough(needed_bytes, ledger, chosen)]
+        missing = [device for device in short if not _enough(needed_bytes, device, chosen)]
         if not missing:
             break
-        if any(one.name == other.name for ledger in missing for other in ledger.residents):
+        if any(one.name == other.name for device in missing for other in device.residents):
             chosen.append(one)
-    if not all(_enough(needed_bytes, ledger, chosen) for ledger in short):
-        return Plan(fits=False)  # some is in motion, and will have moved when this is asked again
+    if not all(_enough(needed_bytes, device, chosen) for device in short):
+        return Plan(fits=False)  # some models are loading or unloading; the next call sees the result
     for one in reversed(chosen):
         fewer = [other for other in chosen if other is not one]
-        if all(_enough(needed_bytes, ledger, fewer) for ledger in short):
+        if all(_enough(needed_bytes, device, fewer) for device in short):
             chosen = fewer
     return Plan(
         fits=False,
@@ -136,10 +137,10 @@ def plan(needed_bytes: int, ledgers: Sequence[Ledger]) -> Plan:
     )
 
 
-def _enough(needed_bytes: int, ledger: Ledger, victims: Sequence[Resident]) -> bool:
-    return _without(ledger, [one.name for one in victims]).free_bytes >= needed_bytes
+def _enough(needed_bytes: int, device: DeviceMemory, victims: Sequence[Resident]) -> bool:
+    return _without(device, [one.name for one in victims]).free_bytes >= needed_bytes
 
 
-def _without(ledger: Ledger, victims: Sequence[str]) -> Ledger:
-    staying = tuple(one for one in ledger.residents if one.name not in victims)
-    return Ledger(ledger.place, ledger.budget_bytes, staying, ledger.pinned_bytes)
+def _without(device: DeviceMemory, victims: Sequence[str]) -> DeviceMemory:
+    remaining = tuple(one for one in device.residents if one.name not in victims)
+    return DeviceMemory(device.index, device.budget_bytes, remaining, device.pinned_bytes)

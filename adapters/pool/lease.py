@@ -1,4 +1,4 @@
-"""What a request holds while it uses a model: nothing is unloaded under a lease."""
+"""A request's use of a model: a leased model is not unloaded."""
 
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -10,15 +10,15 @@ from adapters.errors import ModelBusy
 from adapters.pool.slot import Slot
 
 MAX_LEASES = 512
-"""Of one model at a time; one more is `ModelBusy`."""
+"""Leases of one model at a time; one more is `ModelBusy`."""
 
 A = TypeVar("A", bound=Adapter)
 
 
 class Lease(Generic[A]):
-    """One use of a model, as an async context manager. Make it with `Pool.lease`.
+    """One use of a model, as an async context manager. Create it with `Pool.lease`.
 
-    A class, because every request makes one: a generator in its place costs twice as much.
+    Every request creates one, and a class costs half as much as a generator-based context manager.
     """
 
     __slots__ = ("_kind", "_model", "_notify", "_ready", "_slot")
@@ -26,12 +26,12 @@ class Lease(Generic[A]):
     def __init__(
         self, slot: Slot, kind: type[A], ready: Callable[[Slot], Awaitable[Adapter]], notify: Callable[[], None]
     ) -> None:
-        """Nothing is held yet.
+        """The lease starts when the context is entered.
 
         Args:
             slot: The model.
-            kind: What it must be once it is loaded.
-            ready: Loads it where that is needed.
+            kind: The adapter class that the loaded model must have.
+            ready: Loads the model where needed.
             notify: Called when the lease has ended.
         """
         self._slot = slot
@@ -43,15 +43,17 @@ class Lease(Generic[A]):
         """The loaded model. Raises as `Pool.lease`."""
         slot = self._slot
         if slot.leases + slot.waiting >= MAX_LEASES:
-            raise ModelBusy(f"The model {slot.name!r} has {MAX_LEASES} requests already.")
+            raise ModelBusy(f"The model {slot.name!r} already has {MAX_LEASES} requests; send this one again later.")
         slot.waiting += 1
         try:
             ready = await self._ready(slot)
-            while ready is not slot.adapter or slot.state != "ready":  # unloaded again before we had our turn
+            while ready is not slot.adapter or slot.state != "ready":  # unloaded again in the meantime
                 ready = await self._ready(slot)
         finally:
             slot.waiting -= 1
-        assert isinstance(ready, self._kind), f"backend {slot.entry.backend} is not what its row says"
+        assert isinstance(ready, self._kind), (
+            f"backend {slot.entry.backend} is of another kind than its registry row says"
+        )
         slot.leases += 1
         slot.idle.clear()
         self._model = ready
@@ -60,7 +62,7 @@ class Lease(Generic[A]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends it."""
+        """Ends the lease."""
         slot = self._slot
         slot.leases -= 1
         if self._model.alive:

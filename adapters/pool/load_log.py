@@ -5,19 +5,19 @@ import logging
 from adapters.base import LoadProgress, Report
 
 LOG_STEP = 0.1
-"""Of a stage of loading: progress is logged so often, and at its ends."""
+"""Fraction of a stage between two log lines about it."""
 
 
-def logged(name: str, log: logging.Logger) -> Report:
+def log_progress(name: str, log: logging.Logger) -> Report:
     """A report that logs the loading of a model: every new stage, and each further tenth of it."""
-    told = LoadProgress("", None)
+    last = LoadProgress("", None)
 
     def report(progress: LoadProgress) -> None:
-        nonlocal told
-        fraction, before = progress.fraction, told.fraction
-        if progress.stage != told.stage or (fraction or 0) >= (before or 0) + LOG_STEP or (fraction == 1 != before):
-            told = progress
-            share = "" if fraction is None else f" {fraction:.0%}"
-            log.info("%s: %s%s", name, progress.stage, share)
+        nonlocal last
+        fraction, before = progress.fraction, last.fraction
+        if progress.stage != last.stage or (fraction or 0) >= (before or 0) + LOG_STEP or (fraction == 1 != before):
+            last = progress
+            percent = "" if fraction is None else f" {fraction:.0%}"
+            log.info("%s: %s%s", name, progress.stage, percent)
 
     return report

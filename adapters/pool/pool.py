@@ -1,13 +1,13 @@
-"""The models of this server: loaded on first use, leased to requests, unloaded when nobody uses them.
+"""The models of this server: loaded on first use, leased to requests, unloaded when idle.
 
     unloaded ──▶ loading ──▶ ready ──▶ draining ──▶ unloading ──▶ unloaded
                     │          │
                     ▼          ▼ (its process died)
                   failed ◀─────┘        the next lease tries again
 
-Who wants a model leases it; the decision whether it can be had is made inside the state machine, so no caller checks
-and then acts. A leased model is never unloaded. All of this runs in one event loop and needs no locks but one per
-model, which makes loading and unloading wait for each other.
+A request leases the model that it needs. The state machine alone decides whether it gets it, so no caller checks a
+state and then acts on it. A leased model is never unloaded. All of this runs in one event loop; the only locks are
+one per model, so that loading and unloading wait for each other.
 """
 
 import asyncio
@@ -23,15 +23,16 @@ from adapters.base import Adapter, Kind, ModelFiles, Report
 from adapters.catalog.catalog import ModelEntry, Profile
 from adapters.errors import (
     AdapterError,
+    GenerationFailed,
     Interrupted,
     ModelLoadFailed,
     OutOfMemory,
 )
 from adapters.pool.admission import Admission
-from adapters.pool.components import fetch_parts, parts_bytes
-from adapters.pool.eviction import Place
+from adapters.pool.components import components_bytes, fetch_components
+from adapters.pool.eviction import DeviceIndex
 from adapters.pool.lease import Lease
-from adapters.pool.load_log import logged
+from adapters.pool.load_log import log_progress
 from adapters.pool.resolve import Names
 from adapters.pool.slot import Slot
 from adapters.process.client import PROXIES
@@ -40,14 +41,14 @@ from adapters.process.memory_usage import Tidying
 Estimate = Callable[[ModelEntry, Path], int]
 """Bytes that a model will hold once it is loaded, on all its devices together, from its files."""
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
-"""Brings a model's files onto this machine: (name, entry, report) to the checkpoint's directory."""
+"""Fetches a model's files: (name, entry, report) to the checkpoint's directory on this machine."""
 
 A = TypeVar("A", bound=Adapter)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-TEND_S = 1.0
-"""Between two looks for idle models."""
+IDLE_CHECK_S = 1.0
+"""Time between two checks for idle models."""
 
 
 class Pool:
@@ -60,22 +61,22 @@ class Pool:
         fetch: Fetch,
         *,
         fallback: bool = False,
-        budgets: Mapping[Place, int] | None = None,
+        budgets: Mapping[DeviceIndex, int] | None = None,
         estimate: Estimate | None = None,
-        patience_s: float = 5.0,
+        grace_s: float = 5.0,
         idle_ttl_s: float | None = None,
     ) -> None:
         """A pool in which nothing is loaded yet.
 
         Args:
             models: Catalog entries by name; those of the profile are served.
-            profile: Which, in which order, under which aliases.
-            fetch: Brings files.
-            fallback: Whether an unknown name reaches the first model of the kind that is asked for.
-            budgets: Memory of the models on each GPU and in RAM; None: without limit.
-            estimate: What a model will need; None: nothing is known, and everything fits.
-            patience_s: How long a model in use is spared while another waits for its memory.
-            idle_ttl_s: Models that were not used for so long are unloaded; None: never. An entry's own goes before.
+            profile: The served models, their order and their aliases.
+            fetch: Fetches the files of a model.
+            fallback: Whether an unknown name refers to the first model of the requested kind.
+            budgets: Memory of the models on each GPU and in RAM; None: no limit.
+            estimate: The memory that a model will need; None: every model is assumed to fit.
+            grace_s: How long a model in use is kept while another waits for its memory.
+            idle_ttl_s: Models that were not used for this long are unloaded; None: never. An entry's own value wins.
         """
         self._models = models
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
@@ -85,37 +86,37 @@ class Pool:
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
         self._tidy = Tidying()
-        self.admission = Admission(budgets, self.slots, self._make_way, patience_s)
+        self.admission = Admission(budgets, self.slots, self._free_memory, grace_s)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """All served models, in the profile's order. To read, not to change."""
+        """All served models, in the profile's order. Read only."""
         return tuple(self._slots.values())
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        """Other names, and what they mean."""
+        """Other names of models, to their names."""
         return self._aliases
 
     def find(self, name: str, adapter: type[Adapter] | None = None, *, kind: Kind | None = None) -> Slot:
-        """The model that a name means. See `Names.find`."""
+        """The model that a name refers to. See `Names.find`."""
         return self._names.find(name, adapter, kind=kind)
 
     def lease(self, name: str, adapter: type[A]) -> Lease[A]:
-        """The loaded model, for as long as the context lasts; loads it first where that is needed.
+        """The loaded model, for as long as the context lasts; it is loaded first where needed.
 
         Raises:
             ModelNotFound, WrongModelKind: As `find`.
-            ModelBusy: Too many leases of it already.
-            Interrupted: It failed again and again, and rests for a while.
+            ModelBusy: It has too many leases.
+            Interrupted: It failed several times, and its next attempt is later.
             ModelLoadFailed, OutOfMemory: It could not be loaded.
         """
         return Lease(self.find(name, adapter), adapter, self._ready, self.admission.notify)
 
     async def stream(self, name: str, adapter: type[A], work: Callable[[A], AsyncGenerator[T]]) -> AsyncGenerator[T]:
-        """The events of work on a leased model; closing the generator stops the work and ends the lease.
+        """The events of work on a leased model. Closing the generator stops the work and ends the lease.
 
-        Work that runs out of memory before its first event is tried once more, after idle models beside it have gone.
+        Work that runs out of memory before its first event is retried once, after evicting idle models on its devices.
         """
         for last in (False, True):
             async with self.lease(name, adapter) as model:
@@ -135,27 +136,27 @@ class Pool:
                     return
 
     async def load(self, name: str) -> None:
-        """Loads a model that no request has asked for yet. Raises as `lease`."""
+        """Loads a model before any request needs it. Raises as `lease`."""
         slot = self.find(name)
         await self._ready(slot)
 
     async def unload(self, name: str) -> None:
-        """Unloads a model once nobody uses it; requests that come meanwhile wait and then load it anew."""
+        """Unloads a model once it is idle; requests that arrive meanwhile wait, and then load it again."""
         await self._evict(self.find(name))
 
-    async def tend(self) -> None:
-        """Unloads models that nobody has used for their idle time; runs for as long as the pool does."""
+    async def unload_idle(self) -> None:
+        """Unloads models whose idle time has passed; runs until it is cancelled."""
         while True:
-            await asyncio.sleep(TEND_S)
+            await asyncio.sleep(IDLE_CHECK_S)
             for slot in self.slots:
                 ttl_s = slot.entry.idle_ttl_s or self._idle_ttl_s
-                seen = slot.resident()
-                if ttl_s is not None and seen.evictable and not seen.busy and seen.idle_s > ttl_s:
-                    log.info("%s was idle for %.0f s", slot.name, seen.idle_s)
+                found = slot.resident()
+                if ttl_s is not None and found.evictable and not found.busy and found.idle_s > ttl_s:
+                    log.info("%s was idle for %.0f s", slot.name, found.idle_s)
                     await self._evict(slot)
 
     async def aclose(self) -> None:
-        """Ends all models now, whatever they do."""
+        """Unloads all models now; running requests end in `Interrupted`."""
         await asyncio.gather(*(self._close(slot) for slot in self.slots))
         self._tidy.stop()
 
@@ -169,13 +170,14 @@ class Pool:
         if slot.adapter is not None and slot.state == "ready" and slot.adapter.alive:
             return slot.adapter
         if slot.adapter is not None and slot.state == "ready" and not slot.adapter.alive and slot.loading is None:
-            slot.fail()
-        if slot.loading is None and (rest_s := slot.rest_s()) > 0:
+            slot.record_failure()
+        if slot.loading is None and (backoff_s := slot.backoff_s()) > 0:
             raise Interrupted(
-                f"The model {slot.name!r} failed {slot.failures} times in a row; it is tried again in {rest_s:.0f} s."
+                f"The model {slot.name!r} failed {slot.failures} times in a row; "
+                f"send the request again in {backoff_s:.0f} s."
             )
         if slot.loading is None:
-            # A task of its own: the request that asked first may go away, the others still wait for the model.
+            # A task of its own: the first request may be cancelled while others still wait for the model.
             slot.loading = asyncio.create_task(self._load(slot))
             slot.loading.add_done_callback(lambda task: self._loaded(slot, task))
         loading = slot.loading
@@ -183,13 +185,13 @@ class Pool:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
             if not loading.cancelled():
-                raise  # we were cancelled, not the loading
+                raise  # this request was cancelled, not the loading
             raise ModelLoadFailed("The server is shutting down.") from None
 
     @staticmethod
     def _loaded(slot: Slot, task: asyncio.Task[Adapter]) -> None:
         slot.loading = None
-        if not task.cancelled() and (error := task.exception()) is not None:  # perhaps nobody waits any more
+        if not task.cancelled() and (error := task.exception()) is not None:  # maybe no request waits any more
             log.error("loading %s failed: %s", slot.name, error, exc_info=error.__cause__)
 
     async def _load(self, slot: Slot) -> Adapter:
@@ -201,40 +203,45 @@ class Pool:
             else:
                 await self._discard(slot)
             slot.state = "loading"
-        # From here to the loading itself without the lock: to wait for memory is to wait for others' locks.
+        # Not under the lock: waiting for memory is waiting for the locks of other models.
         try:
-            return await (self._wake(slot) if slot.asleep else self._bring(slot))
+            return await (self._wake(slot) if slot.asleep else self._load_from_files(slot))
         except BaseException as error:
             self.admission.release(slot)
             slot.state = "failed"
             if not isinstance(error, asyncio.CancelledError | OutOfMemory):
-                slot.fail()
-            if isinstance(error, AdapterError | asyncio.CancelledError):
+                slot.record_failure()
+            # A child process reports an exception of its library as GenerationFailed, also while it loads.
+            if isinstance(error, AdapterError | asyncio.CancelledError) and not isinstance(error, GenerationFailed):
                 raise
-            raise ModelLoadFailed(f"The model {slot.name!r} could not be loaded.") from error
+            raise ModelLoadFailed(
+                f"The model {slot.name!r} could not be loaded; the server's log has the cause."
+            ) from error
 
-    async def _bring(self, slot: Slot) -> Adapter:
-        """Files, then memory, then the model itself."""
+    async def _load_from_files(self, slot: Slot) -> Adapter:
+        """Fetches the files, reserves the memory, loads the model."""
         log.info("loading %s", slot.name)
-        report = logged(slot.name, log)
+        report = log_progress(slot.name, log)
+        if absent := registry.missing(slot.entry.backend):
+            raise ModelLoadFailed(absent)
         path = await self._fetch(slot.name, slot.entry, report)
-        parts = await fetch_parts(slot.name, slot.entry, self._models, self._fetch, report)
+        components = await fetch_components(slot.name, slot.entry, self._models, self._fetch, report)
         if self._estimate:
             slot.estimated_bytes = self._estimate(slot.entry, path)
-            if parts:
-                slot.estimated_bytes += await asyncio.to_thread(parts_bytes, slot.entry, path, parts)
+            if components:
+                slot.estimated_bytes += await asyncio.to_thread(components_bytes, slot.entry, path, components)
         await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
         gpus = self.admission.gpus_of(slot)
-        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, parts)
+        files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, components)
         row = registry.BACKENDS[files.backend]
         backend: type[Any] = (
             PROXIES[slot.entry.kind] if row.process == "child" else registry.implementation(files.backend)
         )
         async with slot.lock:
-            begun = time.monotonic()
+            started = time.monotonic()
             slot.adapter = await backend.load(files, report)
             slot.used_at = slot.ready_at = time.monotonic()
-            slot.load_s = slot.used_at - begun
+            slot.load_s = slot.used_at - started
             slot.state = "ready"
         slot.measure()
         self.admission.notify()
@@ -243,17 +250,17 @@ class Pool:
         return slot.adapter
 
     async def _wake(self, slot: Slot) -> Adapter:
-        """Memory where it sleeps, then the model as it was."""
+        """Reserves memory on its devices, then wakes the model."""
         try:
             await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0), stay=True)
-        except OutOfMemory:  # pinned models have taken its device; there may be others
+        except OutOfMemory:  # pinned models hold its devices; others may be free
             async with slot.lock:
                 await self._discard(slot)
                 slot.state = "loading"
-            return await self._bring(slot)
+            return await self._load_from_files(slot)
         async with slot.lock:
             if slot.adapter is None or not slot.asleep:
-                raise Interrupted(f"The model {slot.name!r} was unloaded meanwhile.")
+                raise Interrupted(f"The model {slot.name!r} was unloaded in the meantime; send the request again.")
             await slot.adapter.wake()
             slot.asleep = False
             slot.used_at = slot.ready_at = time.monotonic()
@@ -278,8 +285,8 @@ class Pool:
             else:
                 await self._discard(slot)
 
-    async def _make_way(self, slot: Slot) -> None:
-        """Gives a model's memory to others: it sleeps, where it can, or is unloaded."""
+    async def _free_memory(self, slot: Slot) -> None:
+        """Frees a model's memory for others: it sleeps, if it can, or is unloaded."""
         await self._evict(slot, may_sleep=True)
 
     async def _discard(self, slot: Slot) -> None:
@@ -288,7 +295,7 @@ class Pool:
             slot.state = "unloading"
             try:
                 await adapter.unload()
-            except Exception:  # whoever wants its memory is not to blame, and the slot must not stay half-way
+            except Exception:  # must fail neither the model that needs the memory nor this slot
                 log.exception("unloading %s failed", slot.name)
             log.info("unloaded %s", slot.name)
             self._tidy.wanted()

@@ -1,4 +1,4 @@
-"""A served model and the state that it is in: what the pool and its admission share."""
+"""A served model and its state, shared by the pool and its admission."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from typing import Literal
 
 from adapters.base import Adapter
 from adapters.catalog.catalog import ModelEntry
-from adapters.pool.eviction import Place, Resident
+from adapters.pool.eviction import DeviceIndex, Resident
 
 State = Literal["unloaded", "loading", "ready", "draining", "unloading", "failed"]
 
 MEASURE_EVERY_S = 2.0
-"""Between two looks at what a model holds."""
-MAX_REST_S = 60.0
+"""Shortest time between two measurements of a model's memory."""
+MAX_BACKOFF_S = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -32,56 +32,56 @@ class Slot:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while it is loaded or unloaded."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while nobody holds a lease."""
+    """Set while there is no lease."""
     asleep: bool = False
-    """It holds no share of the budget, but will be back sooner than a new load (`Adapter.sleep`)."""
+    """It holds no share of the budget, and wakes faster than it loads (`Adapter.sleep`)."""
     reserved_bytes: int = 0
     """Its share of the memory budgets, of all its devices together; 0 while it has none."""
-    places: tuple[Place, ...] = ()
-    """Where it is, or will be; empty while it is nowhere, or where nobody counts."""
+    devices: tuple[DeviceIndex, ...] = ()
+    """Devices that it holds memory on, or will; empty while it holds none, or where there are no budgets."""
     estimated_bytes: int | None = None
-    """What it should need, from its files alone."""
+    """Estimated from its files."""
     measured_at: float = float("-inf")
     peak_bytes: int | None = None
-    """The most that its processes were seen to hold, once it has run."""
+    """The largest measured memory of its processes; None: it has not run yet."""
     used_at: float = field(default_factory=monotonic)
     """When it was last used, on the monotonic clock."""
     failures: int = 0
-    """Loads that failed and processes that died, one after the other, since it last served a request."""
+    """Failed loads and process deaths since it last served a request."""
     failed_at: float = 0.0
-    """When the last of them was, on the monotonic clock."""
+    """When the last of them happened, on the monotonic clock."""
     ready_at: float = 0.0
     """When it was loaded, on the monotonic clock."""
     load_s: float = 1.0
-    """What loading it took the last time, without downloading."""
+    """Duration of its last load, without the download."""
 
     def __post_init__(self) -> None:
-        """Nobody uses it yet."""
+        """A new slot is idle."""
         self.idle.set()
 
     def resident(self) -> Resident:
-        """How the policy of eviction sees it."""
+        """The model as the eviction policy sees it."""
         return Resident(
             self.name,
-            -(-self.reserved_bytes // max(1, len(self.places))),
+            -(-self.reserved_bytes // max(1, len(self.devices))),
             busy=bool(self.leases or self.waiting),
             evictable=self.state == "ready" and not self.entry.pin,
             idle_s=monotonic() - self.used_at,
             restore_s=self.load_s,
         )
 
-    def fail(self) -> None:
-        """Notes that a load failed, or that the model's process died."""
+    def record_failure(self) -> None:
+        """Records that a load failed, or that the model's process died."""
         self.failures += 1
         self.failed_at = monotonic()
 
-    def rest_s(self) -> float:
-        """Seconds until it may be tried again: none after one failure, then 1, 2, 4 ... up to `MAX_REST_S`."""
-        rest = min(MAX_REST_S, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
-        return max(0.0, self.failed_at + rest - monotonic())
+    def backoff_s(self) -> float:
+        """Seconds until the next attempt to load it: 0 after one failure, then 1, 2, 4 ... up to `MAX_BACKOFF_S`."""
+        backoff = min(MAX_BACKOFF_S, 2.0 ** (self.failures - 2)) if self.failures > 1 else 0.0
+        return max(0.0, self.failed_at + backoff - monotonic())
 
     def measure(self) -> None:
-        """Notes what the model holds now, if that is the most ever seen; not too often, since looking costs ms."""
+        """Updates `peak_bytes`. Measuring takes milliseconds, so calls soon after another do nothing."""
         now = monotonic()
         if now - self.measured_at < MEASURE_EVERY_S:
             return

@@ -84,6 +84,7 @@ class Worker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # no module out of the current directory
                 "-m",
                 "adapters.process.child",
                 str(theirs.fileno()),

@@ -1,12 +1,12 @@
 """Speech to text on faster-whisper.
 
-audio_budget     How much decoded sound a model keeps in memory at a time, whoever sent it
-batched_whisper  faster-whisper's model, as one of several requests that share a network sees it
-batching         Calls to one Whisper network, from many requests at once: those that are alike are computed together
-features         What Whisper hears: log-mel spectrograms, in memory that does not grow with the sound's length ...
-options          A transcription's request, as the model must be able to do it and as faster-whisper wants to be told
-segments         Segments on their way out: faster-whisper's as ours, those of chunks in their order and at their ...
-vad_chunks       Where to cut a long sound: in the pauses that a voice detector hears, so that no word is cut in two
-whisper          Speech on faster-whisper: writes it down, names its language
-word_alignment   Words' times, brought to where the sound says they are
+audio_budget     Limits the decoded audio in memory, over all requests
+batched_whisper  faster-whisper's model for one of several requests that share a network
+batching         Batches calls to one Whisper network from several requests
+features         Log-mel spectrograms, computed in blocks to save memory
+options          Checks a request, and translates it into faster-whisper's options
+segments         Converts and orders segments of faster-whisper and of chunks
+vad_chunks       Cuts long audio in the pauses that voice activity detection finds
+whisper          The adapter: transcription and language detection on faster-whisper
+word_alignment   Refines words' times by the level of the audio
 """

@@ -1,4 +1,4 @@
-"""How much decoded sound a model keeps in memory at a time, whoever sent it."""
+"""Limits the decoded audio in memory, over all requests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,31 +6,32 @@ from threading import Condition, Lock
 from typing import Any
 
 
-class Room:
-    """What is kept of sounds in memory: while so many seconds are held, no other sound is decoded.
+class AudioBudget:
+    """Delays the decoding of further audio while a number of samples is in memory.
 
-    One is decoded at a time, so at most twice as much is held, however many requests there are.
+    Audio is decoded one file at a time, so memory holds at most the limit plus one file, however many requests there
+    are.
     """
 
     def __init__(self, samples: float) -> None:
-        """Room for so many samples, and one sound beyond them."""
-        self._most = samples
-        self._held = 0
-        self._turn = Lock()
-        self._freed = Condition()
+        """A budget of this many samples."""
+        self._limit = samples
+        self._reserved = 0
+        self._decoding = Lock()
+        self._released = Condition()
 
     @contextmanager
-    def holding(self, decode: Callable[[], Any]) -> Iterator[Any]:
-        """The decoded sound, once there is room for it."""
-        with self._turn:
-            with self._freed:
-                self._freed.wait_for(lambda: self._held < self._most)
-            sound = decode()
-            with self._freed:
-                self._held += len(sound)
+    def reserve(self, decode: Callable[[], Any]) -> Iterator[Any]:
+        """The decoded audio, once the budget allows; it counts until the context ends."""
+        with self._decoding:
+            with self._released:
+                self._released.wait_for(lambda: self._reserved < self._limit)
+            audio = decode()
+            with self._released:
+                self._reserved += len(audio)
         try:
-            yield sound
+            yield audio
         finally:
-            with self._freed:
-                self._held -= len(sound)
-                self._freed.notify_all()
+            with self._released:
+                self._reserved -= len(audio)
+                self._released.notify_all()

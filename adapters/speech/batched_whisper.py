@@ -1,4 +1,4 @@
-"""faster-whisper's model, as one of several requests that share a network sees it."""
+"""faster-whisper's model for one of several requests that share a network."""
 
 import copy
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.speech.batching import Batcher
 from adapters.speech.features import BlockedFeatures
 
-LEAST_FRAMES = 16
-"""Of 10 ms: text that Whisper imagines in a shorter sound cannot be aligned, and would be an error."""
+MIN_FRAMES = 16
+"""Of 10 ms: CTranslate2 fails to align text that Whisper hallucinates in shorter audio."""
 FRAMES_PER_S = 100
 SPARE_FRAMES = 300
-"""Silence that a short window keeps behind its sound at least."""
+"""Minimum silence at the end of a short window."""
 
 
 class Whisper(WhisperModel):
-    """faster-whisper's model with prompts that always fit."""
+    """faster-whisper's model with prompts that always fit its context."""
 
     def __init__(self, path: str, **options: Any) -> None:
-        """Loads it from files on this machine."""
+        """Loads it from local files."""
         super().__init__(path, local_files_only=True, **options)
         self.first_special = self.token("<|endoftext|>")
-        """Tokens before it are text."""
+        """Tokens below this id are text."""
         self.feature_extractor = BlockedFeatures(**self.feat_kwargs)
 
     def get_prompt(
@@ -42,42 +42,42 @@ class Whisper(WhisperModel):
         prefix: str | None = None,
         hotwords: str | None = None,
     ) -> list[int]:
-        """As faster-whisper's; hotwords and the text before share what Whisper was trained to see before a window.
+        """Like faster-whisper's, but hotwords and previous text share half of the context, as in Whisper's training.
 
-        There, each may take half of the model's context, and both together leave nothing to write in.
+        In faster-whisper each may take half of the context, and both together would leave no room for the output.
         """
-        room = self.max_length // 2 - 1 - len(self.hotword_tokens(hotwords or ""))
-        before = previous_tokens[-room:] if room > 0 else []
-        return super().get_prompt(tokenizer, before, without_timestamps, prefix, hotwords)
+        available = self.max_length // 2 - 1 - len(self.hotword_tokens(hotwords or ""))
+        previous = previous_tokens[-available:] if available > 0 else []
+        return super().get_prompt(tokenizer, previous, without_timestamps, prefix, hotwords)
 
     def token(self, text: str) -> int:
-        """A special token's number."""
+        """The id of a special token."""
         found = self.hf_tokenizer.token_to_id(text)
         if found is None:
-            raise ModelLoadFailed(f"The vocabulary is not Whisper's: it lacks {text}.")
+            raise ModelLoadFailed(f"The tokenizer is not Whisper's: it has no token {text}.")
         return found
 
     def hotword_tokens(self, hotwords: str) -> list[int]:
-        """The tokens that hotwords become."""
+        """The token ids of hotwords."""
         return list(self.hf_tokenizer.encode(f" {hotwords.strip()}", add_special_tokens=False).ids) if hotwords else []
 
-    def heard_by(self, session: "Session") -> "Whisper":
-        """The same model, whose calls to the network go through a request's session."""
-        mine = copy.copy(self)
-        mine.model = session
-        return mine
+    def with_session(self, session: "Session") -> "Whisper":
+        """A copy of the model whose calls to the network go through a request's session."""
+        bound = copy.copy(self)
+        bound.model = session
+        return bound
 
 
 @dataclass(slots=True)
-class Spoken:
-    """What an alignment says of a window's text."""
+class AlignedText:
+    """The tokens of an aligned window, and their probabilities."""
 
     tokens: list[int]
     probabilities: list[float]
 
 
 class Session:
-    """A request's way to the network: has the methods of CTranslate2's Whisper that faster-whisper calls."""
+    """A request's access to the network, with the methods of CTranslate2's Whisper that faster-whisper calls."""
 
     def __init__(
         self, whisper: Whisper, batcher: Batcher, stop: Event, languages: Sequence[str] = (), *, short_s: float = 30.0
@@ -85,11 +85,11 @@ class Session:
         """A session of one request.
 
         Args:
-            whisper: Whose network it is.
-            batcher: Where calls meet those of others.
-            stop: Set when nobody waits for the request any more: its next call raises `Interrupted`.
+            whisper: The model that owns the network.
+            batcher: Batches the calls with those of other requests.
+            stop: Set when the request is cancelled: its next call raises `Interrupted`.
             languages: The only ones that may be detected; empty: all.
-            short_s: Length of the window for sounds that end 3 s before it does; all others have half a minute.
+            short_s: Window length in seconds for audio that ends 3 s earlier; longer audio has windows of 30 s.
         """
         self._network: Any = whisper.model
         self._start: int = whisper.token("<|startoftranscript|>")
@@ -97,23 +97,23 @@ class Session:
         self._stop = stop
         self._short_frames = int(short_s * FRAMES_PER_S)
         self._languages = frozenset(f"<|{code}|>" for code in languages)
-        self.spoken: list[Spoken] = []
-        """Of every window that was aligned."""
+        self.aligned: list[AlignedText] = []
+        """One per aligned window."""
         self.is_multilingual: bool = self._network.is_multilingual
         self.n_mels: int = self._network.n_mels
         self.device: str = self._network.device
         self.device_index: list[int] = self._network.device_index
 
     def encode(self, features: StorageView, to_cpu: bool = False) -> Any:
-        """The network's view of a window: float32 [1, frames, width]."""
-        del to_cpu  # always: the next call may be computed beside other windows
+        """Encodes a window; returns float32 [1, frames, width]."""
+        del to_cpu  # always on the CPU: the next call may be in another batch
         window = np.asarray(features)
-        if not window[..., self._short_frames - SPARE_FRAMES :].any():  # faster-whisper has filled it up with zeros
+        if not window[..., self._short_frames - SPARE_FRAMES :].any():  # faster-whisper padded it with zeros
             window = window[..., : self._short_frames]
         return self._call(("encode", window.shape), self._encode, window)
 
     def detect_language(self, encoded: Any) -> list[list[tuple[str, float]]]:
-        """Languages of a window, likeliest first; of those that are allowed, whose probabilities then add up to 1."""
+        """The allowed languages of a window, most probable first; their probabilities add up to 1."""
         ranked: list[tuple[str, float]] = self._call(("detect", encoded.shape), self._detect, encoded)
         if self._languages:
             ranked = [(code, p) for code, p in ranked if code in self._languages]
@@ -122,23 +122,23 @@ class Session:
         return [ranked]
 
     def generate(self, encoded: Any, prompts: list[list[int]], **options: Any) -> list[Any]:
-        """What is said in a window."""
+        """Transcribes a window."""
         (prompt,) = prompts
-        # CTranslate2 wants the task's tokens at the same place in all prompts of a batch.
+        # CTranslate2 needs the task's tokens at the same position in all prompts of a batch.
         key = ("generate", tuple(sorted(options.items())), len(prompt), prompt.index(self._start), encoded.shape)
         return [self._call(key, lambda items: self._generate(items, options), (encoded, prompt))]
 
     def align(
         self, encoded: Any, start: list[int], texts: list[list[int]], frames: int, *, median_filter_width: int = 7
     ) -> list[Any]:
-        """When each token of a window's text is said."""
+        """Aligns the tokens of a window's text with the audio."""
         (text,) = texts
-        frames = max(frames, LEAST_FRAMES)
+        frames = max(frames, MIN_FRAMES)
         key = ("align", tuple(start), median_filter_width, encoded.shape)
         result = self._call(
             key, lambda items: self._align(items, list(start), median_filter_width), (encoded, text, frames)
         )
-        self.spoken.append(Spoken(list(text), [float(p) for p in result.text_token_probs]))
+        self.aligned.append(AlignedText(list(text), [float(p) for p in result.text_token_probs]))
         return [result]
 
     def _call(self, key: tuple[Any, ...], run: Any, item: Any) -> Any:
@@ -149,7 +149,7 @@ class Session:
     def _encode(self, windows: Sequence[Any]) -> list[Any]:
         encoded = self._network.encode(_view(windows), to_cpu=True)
         if encoded.dtype == DataType.bfloat16:
-            encoded = encoded.to(DataType.float32)  # NumPy has no such numbers
+            encoded = encoded.to(DataType.float32)  # NumPy has no bfloat16
         return list(np.split(np.array(encoded), len(windows)))
 
     def _detect(self, encoded: Sequence[Any]) -> list[Any]:
@@ -164,15 +164,15 @@ class Session:
         return self._network.align(_view(encoded), start, list(texts), list(frames), median_filter_width=width)
 
 
-def likelihoods(whisper: Whisper, spoken: Spoken, first: int, count: int) -> tuple[CandidateToken, ...]:
-    """Of some tokens of an aligned text: each given all before it and the sound."""
+def token_logprobs(whisper: Whisper, aligned: AlignedText, first: int, count: int) -> tuple[CandidateToken, ...]:
+    """The log probabilities of `count` tokens of an aligned text, each given the audio and the tokens before it."""
     pieces = [
-        _bytes_of(whisper.hf_tokenizer.id_to_token(token) or "") for token in spoken.tokens[first : first + count]
+        _bytes_of(whisper.hf_tokenizer.id_to_token(token) or "") for token in aligned.tokens[first : first + count]
     ]
-    chances = spoken.probabilities[first : first + count]
+    probabilities = aligned.probabilities[first : first + count]
     return tuple(
-        CandidateToken(piece.decode("utf-8", "replace"), piece, float(np.log(max(chance, 1e-10))))
-        for piece, chance in zip(pieces, chances, strict=True)
+        CandidateToken(piece.decode("utf-8", "replace"), piece, float(np.log(max(probability, 1e-10))))
+        for piece, probability in zip(pieces, probabilities, strict=True)
     )
 
 
@@ -187,7 +187,7 @@ def _bytes_of(token: str) -> bytes:
 
 @cache
 def _byte_table() -> dict[str, int]:
-    """Byte-level vocabularies write each byte as a letter that can be seen: itself, or one from U+0100 on."""
+    """The printable character that byte-level vocabularies use for each byte: itself, or one from U+0100 on."""
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(0x100 + at): byte for at, byte in enumerate(others)}

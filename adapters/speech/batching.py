@@ -1,9 +1,9 @@
-"""Calls to one Whisper network, from many requests at once: those that are alike are computed together.
+"""Batches calls to one Whisper network from several requests.
 
-Every request runs faster-whisper's own algorithm in a thread of its own (windows, fallback temperatures, word times),
-and only its calls to the network come here. So what a request gets does not depend on its company, but its windows
-share the price of reading the weights with all others. Nothing waits for long: a batch is what has come once every
-request that is being worked on waits for the network, or `LINGER_S` after the first call of the batch.
+Every request runs faster-whisper's own algorithm (windows, fallback temperatures, word times) in a thread of its own;
+only its calls to the network are batched here. So a request's result does not depend on other requests, while their
+windows share the cost of reading the weights. A batch starts once every active request waits for the network, or
+`MAX_WAIT_S` after its first call.
 """
 
 import time
@@ -16,16 +16,16 @@ from typing import Any
 
 from adapters.errors import Interrupted
 
-LINGER_S = 0.02
-"""How long a call waits for company from requests that compute something else meanwhile."""
+MAX_WAIT_S = 0.02
+"""Seconds that a call waits for active requests that do not wait for the network."""
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
-"""Computes the results of several calls that have the same key, in order."""
+"""Computes the results of several calls with the same key, in order."""
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One call, and where its result goes."""
+    """A call, and the future of its result."""
 
     key: Hashable
     run: Run
@@ -35,38 +35,38 @@ class _Call:
 
 
 class Batcher:
-    """The one thread in which a network computes."""
+    """The single thread in which a network computes."""
 
     def __init__(self, *, max_batch: int) -> None:
         """Starts the thread.
 
         Args:
-            max_batch: Calls that are computed together at most.
+            max_batch: Maximum number of calls in a batch.
         """
         self._max_batch = max_batch
         self._changed = Condition()
         self._calls: list[_Call] = []
-        self._guests = 0
+        self._active = 0
         self._closed = False
         self.batches: dict[int, int] = {}
-        """How many batches of each size there were."""
+        """Number of batches so far, by size."""
         self._thread = Thread(target=self._work, name="speech-batches", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def guest(self) -> Iterator[None]:
-        """While it lasts, batches wait for the caller's next call, though not longer than `LINGER_S`."""
+    def active_request(self) -> Iterator[None]:
+        """Marks a request as active: batches wait for its next call, but at most `MAX_WAIT_S`."""
         with self._changed:
-            self._guests += 1
+            self._active += 1
         try:
             yield
         finally:
             with self._changed:
-                self._guests -= 1
+                self._active -= 1
                 self._changed.notify_all()
 
     def call(self, key: Hashable, run: Run, item: Any) -> Any:
-        """The result for one item, computed together with others that have the same key. Blocks.
+        """The result for one item, computed in a batch with others of the same key. Blocks.
 
         Raises:
             Interrupted: The model was unloaded.
@@ -81,7 +81,7 @@ class Batcher:
         return call.result.result()
 
     def close(self) -> None:
-        """Ends all calls that wait in `Interrupted`, and waits for the batch that is being computed."""
+        """Ends all waiting calls with `Interrupted`, and waits for the running batch."""
         with self._changed:
             self._closed = True
             for call in self._calls:
@@ -96,25 +96,25 @@ class Batcher:
             _compute(batch)
 
     def _next(self) -> list[_Call]:
-        """The next batch: the oldest call and those like it. Empty when there will be none."""
+        """The next batch: the oldest call and those with the same key. Empty after `close`."""
         with self._changed:
             while not self._closed:
                 if not self._calls:
                     self._changed.wait()
                     continue
                 oldest = self._calls[0]
-                alike = [call for call in self._calls if call.key == oldest.key][: self._max_batch]
-                wait_s = oldest.arrived_s + LINGER_S - time.monotonic()
-                if len(alike) < self._max_batch and len(self._calls) < self._guests and wait_s > 0:
+                batch = [call for call in self._calls if call.key == oldest.key][: self._max_batch]
+                wait_s = oldest.arrived_s + MAX_WAIT_S - time.monotonic()
+                if len(batch) < self._max_batch and len(self._calls) < self._active and wait_s > 0:
                     self._changed.wait(wait_s)
                     continue
-                self._calls = [call for call in self._calls if call not in alike]
-                return alike
+                self._calls = [call for call in self._calls if call not in batch]
+                return batch
         return []
 
 
 def _compute(batch: Sequence[_Call]) -> None:
-    """Gives every call its result. Where a batch fails, each is tried alone: who is to blame fails alone."""
+    """Sets the result of every call. If a batch fails, its calls run one by one, so that only the faulty one fails."""
     try:
         results = batch[0].run([call.item for call in batch])
     except Exception as error:

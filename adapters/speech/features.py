@@ -1,6 +1,6 @@
-"""What Whisper hears: log-mel spectrograms, in memory that does not grow with the sound's length more than it must.
+"""Log-mel spectrograms, computed in blocks to save memory.
 
-faster-whisper transforms a whole sound at once, which takes several GB for two hours; here a few minutes at a time.
+faster-whisper transforms all audio at once, which takes several GB for two hours; here it is a minute at a time.
 """
 
 from typing import Any
@@ -9,31 +9,31 @@ import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
 
 BLOCK_FRAMES = 6_000
-"""Frames of 10 ms that are transformed at once: a minute, 30 MB."""
+"""Frames of 10 ms per block: a minute, 30 MB."""
 
 
 class BlockedFeatures(FeatureExtractor):
-    """faster-whisper's features: the same numbers."""
+    """Computes the same values as faster-whisper's extractor."""
 
     def __call__(self, waveform: Any, padding: int = 160, chunk_length: int | None = None) -> Any:
-        """The spectrogram.
+        """Computes the spectrogram.
 
         Args:
             waveform: float32 [samples], 16 kHz, -1..1.
-            padding: Samples of silence behind it.
-            chunk_length: Not known here; faster-whisper's transcription never sends one.
+            padding: Samples of silence appended.
+            chunk_length: Not supported; faster-whisper's transcription never passes it.
 
         Returns:
-            float32 [mels, frames], a frame every 10 ms, 0..1 wide below the loudest: log10 of power, at most 8 below
-            the sound's loudest place, shifted and scaled as Whisper was trained.
+            float32 [mels, frames], a frame every 10 ms: log10 of power, at most 8 below the maximum, shifted and scaled
+            as in Whisper's training.
         """
         if chunk_length is not None:
-            raise ValueError("Windows have one length, the model's.")
-        sound = np.pad(np.asarray(waveform, np.float32), (0, padding))
-        sound = np.pad(sound, self.n_fft // 2, mode="reflect")  # the first frame's middle is the first sample
-        frames = (len(sound) - self.n_fft) // self.hop_length
+            raise ValueError("chunk_length is not supported: windows have the model's length")
+        samples = np.pad(np.asarray(waveform, np.float32), (0, padding))
+        samples = np.pad(samples, self.n_fft // 2, mode="reflect")  # the first frame is centred on the first sample
+        frames = (len(samples) - self.n_fft) // self.hop_length
         window = np.hanning(self.n_fft + 1)[:-1].astype(np.float32)
-        every = np.lib.stride_tricks.sliding_window_view(sound, self.n_fft)[:: self.hop_length]
+        every = np.lib.stride_tricks.sliding_window_view(samples, self.n_fft)[:: self.hop_length]
         mels = np.empty((len(self.mel_filters), frames), np.float32)
         for start in range(0, frames, BLOCK_FRAMES):
             block = every[start : min(start + BLOCK_FRAMES, frames)]

@@ -1,4 +1,4 @@
-"""A transcription's request, as the model must be able to do it and as faster-whisper wants to be told."""
+"""Checks a request, and translates it into faster-whisper's options."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -10,27 +10,34 @@ if TYPE_CHECKING:
     from adapters.speech.batched_whisper import Whisper
 
 MAX_HOTWORD_TOKENS = 111
-"""Half of what Whisper can be shown before a window; the other half is for the text before it."""
+"""Half of Whisper's prompt; the other half is for the previous text."""
 
 
 def check(request: TranscriptionRequest, whisper: "Whisper") -> None:
-    """Refuses what the model cannot do.
+    """Checks a request against the model.
 
     Raises:
-        UnsupportedOption: Naming the field.
+        UnsupportedOption: The model does not support an option; `param` names it.
     """
     languages = whisper.supported_languages
     if request.language is not None and request.language not in languages:
         raise UnsupportedOption(
-            f"This model does not know the language '{request.language}'. Send an ISO 639-1 code such as 'en'.",
+            f"This model does not support the language '{request.language}'. Send an ISO 639-1 code such as 'en'.",
             param="language",
         )
     if unknown := next((code for code in request.languages if code not in languages), None):
-        raise UnsupportedOption(f"This model does not know the language '{unknown}'.", param="languages")
+        raise UnsupportedOption(
+            f"This model does not support the language '{unknown}'. Send ISO 639-1 codes such as 'en'.",
+            param="languages",
+        )
     if len(whisper.hotword_tokens(hotwords(request))) > MAX_HOTWORD_TOKENS:
-        raise UnsupportedOption(f"All keywords together may have {MAX_HOTWORD_TOKENS} tokens.", param="keywords")
+        raise UnsupportedOption(
+            f"All keywords together may have at most {MAX_HOTWORD_TOKENS} tokens. Send fewer.", param="keywords"
+        )
     if request.task == "translate" and not whisper.model.is_multilingual:
-        raise UnsupportedOption("This model knows English only, so it cannot translate.", param="task")
+        raise UnsupportedOption(
+            "This model supports English only, so it cannot translate. Choose a multilingual model.", param="task"
+        )
     if request.beam_size < 1:
         raise UnsupportedOption("beam_size must be at least 1.", param="beam_size")
     if not request.temperature or not all(math.isfinite(t) and 0 <= t <= 2 for t in request.temperature):
@@ -38,7 +45,7 @@ def check(request: TranscriptionRequest, whisper: "Whisper") -> None:
 
 
 def options(request: TranscriptionRequest) -> dict[str, Any]:
-    """A request as faster-whisper's options."""
+    """The options of faster-whisper for a request."""
     return {
         "language": request.language,
         "task": request.task,
@@ -46,10 +53,10 @@ def options(request: TranscriptionRequest) -> dict[str, Any]:
         "hotwords": hotwords(request) or None,
         "beam_size": request.beam_size,
         "temperature": list(request.temperature),
-        "word_timestamps": request.word_timestamps or request.logprobs,  # both come of aligning text and sound
+        "word_timestamps": request.word_timestamps or request.logprobs,  # both need the alignment
     }
 
 
 def hotwords(request: TranscriptionRequest) -> str:
-    """All keywords, as Whisper is shown them."""
+    """All keywords, as they appear in Whisper's prompt."""
     return ", ".join(request.hotwords)

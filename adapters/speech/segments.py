@@ -1,4 +1,4 @@
-"""Segments on their way out: faster-whisper's as ours, those of chunks in their order and at their times."""
+"""Converts and orders segments of faster-whisper and of chunks."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,27 +9,27 @@ from typing import Any
 
 from adapters.base import Segment, Word
 
-CHUNKS_AHEAD = 8
-"""Chunks of one sound that are written down side by side."""
+MAX_PARALLEL_CHUNKS = 8
+"""Maximum number of chunks of one request that are transcribed at the same time."""
 
 
 def numbered(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """The segments, counted from 0."""
+    """The segments with ids from 0."""
     return (replace(segment, id=number) for number, segment in enumerate(segments))
 
 
-def ahead(
+def transcribe_spans(
     threads: ThreadPoolExecutor,
     work: Callable[[tuple[int, int]], list[Segment]],
     spans: Iterable[tuple[int, int]],
     stop: Event,
 ) -> Iterator[Segment]:
-    """The segments of all spans, in order, a few spans being worked on at a time."""
+    """The segments of all spans in order; several spans are transcribed at the same time."""
     waiting: deque[Future[list[Segment]]] = deque()
     try:
         for span in spans:
             waiting.append(threads.submit(work, span))
-            if len(waiting) == CHUNKS_AHEAD:
+            if len(waiting) == MAX_PARALLEL_CHUNKS:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
@@ -40,16 +40,16 @@ def ahead(
             future.cancel()
 
 
-def later(segment: Segment, seconds: float) -> Segment:
-    """The segment of a chunk that starts so late."""
+def shifted(segment: Segment, seconds: float) -> Segment:
+    """The segment with all times moved by `seconds`, the start of its chunk."""
     words = tuple(
         replace(word, start=round(word.start + seconds, 3), end=round(word.end + seconds, 3)) for word in segment.words
     )
     return replace(segment, start=round(segment.start + seconds, 3), end=round(segment.end + seconds, 3), words=words)
 
 
-def ours(segment: Any) -> Segment:
-    """faster-whisper's segment (numpy scalars) as ours, not numbered yet."""
+def converted(segment: Any) -> Segment:
+    """A segment of faster-whisper (with numpy scalars) as `Segment`, with id 0."""
     return Segment(
         id=0,
         start=float(segment.start),

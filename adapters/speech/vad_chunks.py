@@ -1,4 +1,4 @@
-"""Where to cut a long sound: in the pauses that a voice detector hears, so that no word is cut in two."""
+"""Cuts long audio in the pauses that voice activity detection finds, so that no word is split."""
 
 from typing import Any
 
@@ -10,35 +10,35 @@ RATE = 16_000
 MAX_CHUNK_S = 30.0
 """Whisper's window."""
 SILENCE_MS, PAD_MS = 2000, 400
-"""faster-whisper's own: of silence that ends speech, and of what is kept before and after speech."""
+"""faster-whisper's defaults: silence that ends speech, and padding before and after speech."""
 CHUNK_SILENCE_MS = 160
-"""For chunks any short pause will do: stretches that it parts are put together again, as many as fit."""
+"""Chunks may end at any short pause; neighbouring stretches of speech are joined as long as they fit."""
 LOUD = 0.5
 MAX_GAIN = 20.0
 
 
 def options(voice: VoiceDetection, **defaults: Any) -> Any:
-    """The detector's options as faster-whisper wants them: what the request says, else these defaults, else its own."""
+    """The detector's options: those of the request, then `defaults`, then faster-whisper's own."""
     from faster_whisper.vad import VadOptions
 
-    said = {
+    given = {
         "threshold": voice.threshold,
         "min_silence_duration_ms": voice.min_silence_ms,
         "speech_pad_ms": voice.padding_ms,
     }
-    return VadOptions(**defaults | {name: value for name, value in said.items() if value is not None})
+    return VadOptions(**defaults | {name: value for name, value in given.items() if value is not None})
 
 
-def spans(sound: Any, voice: VoiceDetection) -> list[tuple[int, int]]:
-    """Stretches of a sound that are to be written down one by one.
+def spans(audio: Any, voice: VoiceDetection) -> list[tuple[int, int]]:
+    """Cuts audio into spans that are transcribed separately.
 
     Args:
-        sound: float32 [samples], 16 kHz, mono.
-        voice: Settings of the detector. Where it says nothing of a threshold, the sound is made loud for it first.
+        audio: float32 [samples], 16 kHz, mono.
+        voice: Settings of the detector. Without a threshold, quiet audio is amplified for it first.
 
     Returns:
-        (first, last + 1) sample of each: in order, not overlapping, none longer than Whisper's window. Empty where
-        nobody speaks.
+        (first, last + 1) sample of each span: in order, not overlapping, none longer than Whisper's window. Empty if
+        there is no speech.
     """
     from faster_whisper.vad import get_speech_timestamps
 
@@ -49,29 +49,29 @@ def spans(sound: Any, voice: VoiceDetection) -> list[tuple[int, int]]:
         VoiceDetection(voice.threshold, voice.min_silence_ms, 0), min_silence_duration_ms=CHUNK_SILENCE_MS
     )
     detector.max_speech_duration_s = (longest - before - after) / RATE
-    found = get_speech_timestamps(_loud(sound) if voice.threshold is None else sound, detector)
+    found = get_speech_timestamps(_amplified(audio) if voice.threshold is None else audio, detector)
     return joined(
-        [(one["start"], one["end"]) for one in found], len(sound), before=before, after=after, longest=longest
+        [(one["start"], one["end"]) for one in found], len(audio), before=before, after=after, longest=longest
     )
 
 
 def joined(
     speech: list[tuple[int, int]], length: int, *, before: int, after: int, longest: int
 ) -> list[tuple[int, int]]:
-    """Stretches of speech with some silence around them, put together as long as they fit.
+    """Stretches of speech with padding, joined as long as they fit.
 
     Args:
         speech: (start, end) in samples, in order.
-        length: Of the whole sound.
+        length: Samples of the whole audio.
         before: Samples to keep before speech.
         after: Samples to keep after speech.
-        longest: Samples of a stretch.
+        longest: Maximum samples of a joined stretch.
     """
     padded: list[tuple[int, int]] = []
     for number, (start, end) in enumerate(speech):
         earlier = speech[number - 1][1] if number else 0
         later = speech[number + 1][0] if number + 1 < len(speech) else length
-        # A pause too short for both sides' silence is parted in its middle.
+        # A pause too short for the padding of both sides is cut in the middle.
         first = max(start - before, 0 if not number else (earlier + start) // 2)
         last = min(end + after, length if number + 1 == len(speech) else (end + later) // 2)
         if padded and last - padded[-1][0] <= longest:
@@ -81,7 +81,7 @@ def joined(
     return padded
 
 
-def _loud(sound: Any) -> Any:
-    """The sound for the detector, louder where it is faint."""
-    peak = float(np.quantile(np.abs(sound[:: max(1, len(sound) // 1_000_000)]), 0.999))
-    return sound * min(LOUD / peak, MAX_GAIN) if 0 < peak < LOUD else sound
+def _amplified(audio: Any) -> Any:
+    """The audio for the detector, amplified if it is quiet."""
+    peak = float(np.quantile(np.abs(audio[:: max(1, len(audio) // 1_000_000)]), 0.999))
+    return audio * min(LOUD / peak, MAX_GAIN) if 0 < peak < LOUD else audio

@@ -1,4 +1,4 @@
-"""Speech on faster-whisper: transcribes, detects languages. Uploads are decoded in `adapters/media/decode_audio.py`."""
+"""The adapter: transcription and language detection on faster-whisper."""
 
 import asyncio
 import logging
@@ -32,10 +32,10 @@ from adapters.engines.threads import Emit, ModelThread
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
 from adapters.media.decode_audio import SAMPLE_RATE, decode_audio
 from adapters.speech import vad_chunks
-from adapters.speech.audio_budget import Room
+from adapters.speech.audio_budget import AudioBudget
 from adapters.speech.batching import Batcher
 from adapters.speech.options import check, options
-from adapters.speech.segments import ahead, later, numbered, ours
+from adapters.speech.segments import converted, numbered, shifted, transcribe_spans
 from adapters.speech.word_alignment import Envelope, refined
 
 if TYPE_CHECKING:
@@ -44,57 +44,57 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILES = ("config.json", "model.bin", "tokenizer.json")
-"""Without these, faster-whisper would fail late, or look for them on a model hub."""
+"""Required files: without them, faster-whisper would fail late, or look for them on a model hub."""
 
 DETECTION_S = 30.0
-"""Whisper hears half a minute at a time; the first is enough to know a language."""
+"""Whisper's window; the first one is enough to detect the language."""
 
 
 class WhisperSpeech(SpeechAdapter):
-    """A Whisper model in CTranslate2's format. Requests run side by side; their windows are computed together."""
+    """A Whisper model in CTranslate2's format. Windows of concurrent requests are batched."""
 
     class Options(Adapter.Options):
-        """What the operator may set."""
+        """Options that the operator may set."""
 
         device: Literal["auto", "cpu", "cuda"] = "auto"
         """"auto": a GPU where CTranslate2 sees one."""
         compute_type: Literal[
             "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
         ] = "auto"
-        """Of the weights in memory; "auto": the fastest that the device can do."""
+        """Of the weights in memory; "auto": the fastest that the device supports."""
         cpu_threads: int = Field(default=0, ge=0, le=256)
-        """0: what OMP_NUM_THREADS says, else four at most."""
+        """0: the value of OMP_NUM_THREADS, or else at most four."""
         max_audio_s: float = Field(default=7200.0, gt=0, le=86_400)
-        """Longer sounds are refused. An hour takes 0.5 GB while it is transcribed, as samples and as a spectrogram."""
+        """Maximum length of a request's audio. An hour takes 0.5 GB of memory (samples and spectrogram)."""
         decode_timeout_s: float = Field(default=120.0, gt=0)
-        """Wall clock for decoding one upload, before the model hears it."""
+        """Maximum wall clock seconds for decoding one upload."""
         short_window_s: float | None = Field(default=None, ge=5, le=30)
-        """Clips that end 3 s sooner are filled up to so many seconds, and not to the half minute that Whisper was
-        trained on: faster, and a word may differ now and then (docs/speech.md). None: 15 on a CPU, 30 on a GPU."""
+        """Clips that are 3 s shorter than this are padded to it instead of the 30 s of Whisper's training: faster, but
+        words may occasionally differ (docs/speech.md). None: 15 on a CPU, 30 on a GPU."""
         max_batch: int = Field(default=16, ge=1, le=256)
-        """Requests that are worked on at a time, and windows of half a minute that are computed together."""
+        """Maximum number of concurrent requests, and of 30 s windows in a batch."""
 
     def __init__(self, whisper: "Whisper", options: Options) -> None:
         """Use `load`."""
         self._whisper = whisper
         self._options = options
         self._batcher = Batcher(max_batch=options.max_batch)
-        self._room = Room(options.max_audio_s * SAMPLE_RATE)
+        self._budget = AudioBudget(options.max_audio_s * SAMPLE_RATE)
         self._threads = ModelThread[SpeechEvent]("speech", options.max_batch)
         self._chunks = ThreadPoolExecutor(options.max_batch, thread_name_prefix="speech-chunk")
         self._closing = Event()
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
-        """The model, in memory and ready.
+        """Loads the model.
 
         Raises:
-            ModelLoadFailed: Files are missing or broken, or the device cannot do what the options ask.
+            ModelLoadFailed: Files are missing or damaged, or the device does not support the options.
             OutOfMemory: It does not fit.
         """
-        options = cls.Options.model_validate(dict(model.options))
+        options = cls.Options.of(model)
         if missing := _missing(Path(model.path)):
-            raise ModelLoadFailed(f"The speech model '{model.name}' lacks {', '.join(missing)}.")
+            raise ModelLoadFailed(f"The model {model.name} has no {', '.join(missing)}.")
         report(LoadProgress("loading weights"))
         thread = ModelThread[Any]("speech-load")
         try:
@@ -103,7 +103,7 @@ class WhisperSpeech(SpeechAdapter):
             thread.close()
 
     async def unload(self) -> None:
-        """Gives the memory back. Transcriptions in progress end in `Interrupted` at their next window."""
+        """Frees the memory. Running transcriptions end with `Interrupted` at their next window."""
         if not self._closing.is_set():
             self._closing.set()
             self._threads.close()
@@ -115,7 +115,7 @@ class WhisperSpeech(SpeechAdapter):
         return not self._closing.is_set()
 
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
-        """As `SpeechAdapter.transcribe`; a cancel is noticed between two calls to the network."""
+        """See `SpeechAdapter.transcribe`. Cancelling takes effect at the next call to the network."""
         self._check_open()
         return self._stream(request)
 
@@ -130,7 +130,7 @@ class WhisperSpeech(SpeechAdapter):
             await events.aclose()
 
     async def detect_language(self, audio: Media) -> LanguageDetection:
-        """As `SpeechAdapter.detect_language`."""
+        """See `SpeechAdapter.detect_language`."""
         self._check_open()
         return await self._threads.run(partial(self._detect, audio))
 
@@ -138,70 +138,70 @@ class WhisperSpeech(SpeechAdapter):
         started = time.perf_counter()
         with self._open():
             check(request, self._whisper)
-            with self._room.holding(partial(self._decode, request.audio)) as sound, _translated():
-                work = self._chunked if request.chunked else self._whole
-                work(request, sound, stop, emit)
+            with self._budget.reserve(partial(self._decode, request.audio)) as audio, _translated():
+                work = self._chunked if request.chunked else self._sequential
+                work(request, audio, stop, emit)
         emit(TranscriptionDone((time.perf_counter() - started) * 1000))
 
-    def _whole(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
-        """The sound window by window, each with the text before it in mind."""
-        with self._batcher.guest():
+    def _sequential(self, request: TranscriptionRequest, audio: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
+        """Transcribes window by window, each with the previous text as context."""
+        with self._batcher.active_request():
             session = self._session(stop, request.languages)
-            found, info = self._whisper.heard_by(session).transcribe(
-                sound,
+            found, info = self._whisper.with_session(session).transcribe(
+                audio,
                 **options(request),
                 vad_filter=request.vad_filter,
                 vad_parameters=vad_chunks.options(request.voice) if request.vad_filter else None,
             )
-            emit(TranscriptionInfo(info.language, float(info.language_probability), len(sound) / SAMPLE_RATE))
-            envelope = Envelope(sound) if request.word_timestamps else None
+            emit(TranscriptionInfo(info.language, float(info.language_probability), len(audio) / SAMPLE_RATE))
+            envelope = Envelope(audio) if request.word_timestamps else None
             for segment in numbered(self._segments(request, session, found, envelope)):
                 emit(segment)
 
-    def _chunked(self, request: TranscriptionRequest, sound: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
-        """The sound in chunks, several side by side; their segments in order."""
-        spans = vad_chunks.spans(sound, request.voice)
-        head = sound[slice(*spans[0])] if spans else sound[: round(DETECTION_S * SAMPLE_RATE)]
+    def _chunked(self, request: TranscriptionRequest, audio: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
+        """Transcribes chunks independently and concurrently; emits their segments in order."""
+        spans = vad_chunks.spans(audio, request.voice)
+        head = audio[slice(*spans[0])] if spans else audio[: round(DETECTION_S * SAMPLE_RATE)]
         if request.language is None:
             language, probability, _ = self._languages(head, self._session(stop, request.languages))
             request = replace(request, language=language)
         else:
             language, probability = request.language, 1.0
-        emit(TranscriptionInfo(language, probability, len(sound) / SAMPLE_RATE))
+        emit(TranscriptionInfo(language, probability, len(audio) / SAMPLE_RATE))
 
         def one(span: tuple[int, int]) -> list[Segment]:
-            with self._batcher.guest():
-                session, piece = self._session(stop, ()), sound[slice(*span)]
-                found, _ = self._whisper.heard_by(session).transcribe(
-                    piece, **options(request), condition_on_previous_text=False
+            with self._batcher.active_request():
+                session, chunk = self._session(stop, ()), audio[slice(*span)]
+                found, _ = self._whisper.with_session(session).transcribe(
+                    chunk, **options(request), condition_on_previous_text=False
                 )
-                envelope = Envelope(piece) if request.word_timestamps else None
+                envelope = Envelope(chunk) if request.word_timestamps else None
                 return [
-                    later(segment, span[0] / SAMPLE_RATE)
+                    shifted(segment, span[0] / SAMPLE_RATE)
                     for segment in self._segments(request, session, found, envelope)
                 ]
 
-        for segment in numbered(ahead(self._chunks, one, spans, stop)):
+        for segment in numbered(transcribe_spans(self._chunks, one, spans, stop)):
             emit(segment)
 
     def _segments(
         self, request: TranscriptionRequest, session: "Session", found: Iterable[Any], envelope: Envelope | None
     ) -> Iterator[Segment]:
-        """faster-whisper's segments as ours, with what the request wants to know of their words and tokens."""
-        from adapters.speech.batched_whisper import likelihoods
+        """faster-whisper's segments, converted, with the words and log probabilities that the request asks for."""
+        from adapters.speech.batched_whisper import token_logprobs
 
         window, token, ended = -1, 0, 0.0
         for one in found:
             self._check_open()
-            segment = ours(one)
+            segment = converted(one)
             if request.logprobs:
                 text = [number for number in segment.tokens if number < self._whisper.first_special]
-                if window != len(session.spoken) - 1:  # a new window was aligned, its tokens start anew
-                    window, token = len(session.spoken) - 1, 0
-                spoken = session.spoken[window]
-                while spoken.tokens[token : token + len(text)] != text:  # of a segment that was left out
+                if window != len(session.aligned) - 1:  # the segment starts a new window
+                    window, token = len(session.aligned) - 1, 0
+                aligned = session.aligned[window]
+                while aligned.tokens[token : token + len(text)] != text:  # tokens of a segment that was left out
                     token += 1
-                segment = replace(segment, logprobs=likelihoods(self._whisper, spoken, token, len(text)))
+                segment = replace(segment, logprobs=token_logprobs(self._whisper, aligned, token, len(text)))
                 token += len(text)
             if envelope is not None and segment.words:
                 words = refined(segment.words, envelope, after=ended)
@@ -216,22 +216,22 @@ class WhisperSpeech(SpeechAdapter):
         return Session(self._whisper, self._batcher, stop, tuple(languages), short_s=short_s)
 
     def _detect(self, audio: Media) -> LanguageDetection:
-        with self._open(), _translated(), self._batcher.guest():
-            sound = self._decode(audio, first_s=DETECTION_S)
-            language, probability, candidates = self._languages(sound, self._session(Event(), ()))
+        with self._open(), _translated(), self._batcher.active_request():
+            samples = self._decode(audio, first_s=DETECTION_S)
+            language, probability, candidates = self._languages(samples, self._session(Event(), ()))
         ranked = sorted(((code, float(p)) for code, p in candidates), key=lambda candidate: -candidate[1])
         return LanguageDetection(language, probability, tuple(ranked))
 
-    def _languages(self, sound: Any, session: "Session") -> tuple[str, float, list[tuple[str, float]]]:
-        """The language, how likely it is, and all candidates."""
+    def _languages(self, samples: Any, session: "Session") -> tuple[str, float, list[tuple[str, float]]]:
+        """The language, its probability, and all candidates."""
         if not session.is_multilingual:
             return "en", 1.0, [("en", 1.0)]
-        language, probability, candidates = self._whisper.heard_by(session).detect_language(sound)
+        language, probability, candidates = self._whisper.with_session(session).detect_language(samples)
         return language, float(probability), candidates
 
     @contextmanager
     def _open(self) -> Iterator[None]:
-        """Work on the model; whatever fails because it is being unloaded is an interruption."""
+        """Wraps work on the model: errors caused by unloading become `Interrupted`."""
         self._check_open()
         try:
             yield
@@ -260,7 +260,7 @@ class WhisperSpeech(SpeechAdapter):
 
 def _missing(directory: Path) -> list[str]:
     missing = [name for name in FILES if not (directory / name).is_file()]
-    return missing if any(directory.glob("vocabulary.*")) else [*missing, "a vocabulary"]
+    return missing if any(directory.glob("vocabulary.*")) else [*missing, "vocabulary file"]
 
 
 def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
@@ -272,15 +272,19 @@ def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
 
 @contextmanager
 def _translated(*, loading: bool = False) -> Iterator[None]:
-    """Exceptions of faster-whisper and CTranslate2 (mostly RuntimeError) as ours."""
+    """Translates exceptions of faster-whisper and CTranslate2 (mostly RuntimeError) into adapter errors."""
     try:
         yield
     except AdapterError:
         raise
     except Exception as error:
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            raise OutOfMemory("The speech model ran out of memory.") from error
+            raise OutOfMemory(
+                "The speech model ran out of memory. Send shorter audio or fewer requests at a time."
+            ) from error
         logger.exception("faster-whisper failed")
         if loading:
-            raise ModelLoadFailed("The speech model's files are broken, or its device cannot do this.") from error
-        raise GenerationFailed("The speech model failed on this sound.") from error
+            raise ModelLoadFailed(
+                "The speech model's files are damaged, or the device does not support its options."
+            ) from error
+        raise GenerationFailed("The speech model failed on this audio.") from error

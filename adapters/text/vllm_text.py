@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from adapters.base import (
     ImagePart,
@@ -83,10 +83,7 @@ class VllmText(TextAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """A running, warm engine. As `Adapter.load`."""
-        try:
-            options = cls.Options.model_validate(dict(model.options))
-        except ValidationError as error:
-            raise ModelLoadFailed(f"The options of this model are wrong: {error}") from error
+        options = cls.Options.of(model)
         loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
         report(LoadProgress("importing vLLM"))
         await loop.run_in_executor(thread, preload)

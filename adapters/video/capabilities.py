@@ -1,4 +1,4 @@
-"""Which of diffusers' video pipelines a checkpoint is run by, and what that one can do."""
+"""Which of diffusers' video pipelines runs a checkpoint, and what it can do."""
 
 import inspect
 import json
@@ -9,30 +9,30 @@ from typing import Any
 
 from adapters.base import ModelFiles, VideoRequest
 from adapters.errors import ModelLoadFailed, UnsupportedOption
-from adapters.video.inputs import PIPELINES, VideoInputs, inputs_by_config, lack
+from adapters.video.inputs import PIPELINES, VideoInputs, find_unsupported, inputs_by_config
 
 LTX_TOKENS = (256, 1024)
-"""Of LTX-Video, whose pipelines pad as they are told."""
+"""Minimum and maximum prompt length of LTX-Video, whose pipelines pad to any length."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoCapabilities:
-    """What a pipeline can do, read once. What it lacks is refused by the name of the request's field."""
+    """What a pipeline can do, read once after loading."""
 
     inputs: VideoInputs
     side_step: int
-    """Width and height are multiples of so many pixels."""
+    """Width and height are multiples of this, in pixels."""
     frame_step: int
-    """Lengths are one frame more than a multiple of this."""
+    """The number of frames is a multiple of this, plus one."""
     tokens: tuple[int, int]
-    """Of a prompt: it is padded to the least, as the model was trained, and refused beyond the most."""
+    """Minimum and maximum tokens of a prompt: shorter ones are padded, as in training; longer ones are rejected."""
 
 
 def pipeline_class(model: ModelFiles) -> type[Any]:
-    """The class of diffusers that runs a checkpoint.
+    """The diffusers class that runs a checkpoint.
 
     Raises:
-        ModelLoadFailed: It names none, or one that is not known here.
+        ModelLoadFailed: The checkpoint names no class, or one that is not in `PIPELINES`.
     """
     import diffusers
 
@@ -45,33 +45,32 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
         ) from None
     if not isinstance(name, str) or name not in PIPELINES:
         raise ModelLoadFailed(
-            f"The model {model.name} is of a pipeline that films nothing here: {', '.join(PIPELINES)}."
+            f"The pipeline class of the model {model.name} is not supported for video. Supported: "
+            f"{', '.join(PIPELINES)}."
         )
     if name.startswith("Wan"):
-        _mend_cleaning()
+        _patch_prompt_cleaning()
     return getattr(diffusers, PIPELINES[name])
 
 
-def _mend_cleaning() -> None:
-    """Has Wan's pipeline of pictures clean prompts as that of text does: with ftfy only where that is installed.
-
-    As diffusers 0.42.1 has it, the one asks for ftfy and the other fails without (`pipeline_wan_i2v.basic_clean`).
-    """
+def _patch_prompt_cleaning() -> None:
+    """Makes Wan's image-to-video pipeline clean prompts like the text-to-video one, which works without ftfy."""
     from diffusers.pipelines.wan import pipeline_wan, pipeline_wan_i2v
 
+    # INTERNAL diffusers==0.42.1: `pipeline_wan_i2v.basic_clean` calls ftfy without checking that it is installed.
     pipeline_wan_i2v.basic_clean = pipeline_wan.basic_clean
 
 
 def capabilities(pipeline: Any) -> VideoCapabilities:
-    """What a loaded pipeline can do, of one of the classes of `PIPELINES`."""
+    """What a loaded pipeline can do; its class is one of the values of `PIPELINES`."""
     arguments = inspect.signature(type(pipeline).__call__).parameters
     default = int(arguments["max_sequence_length"].default)
     if "conditions" in arguments:
-        # LTX's pipelines refuse other sides than multiples of 32, however fine the latents of their autoencoder are.
+        # LTX's pipelines require multiples of 32 even if their autoencoder would allow finer steps.
         side, length = lcm(32, pipeline.vae_spatial_compression_ratio), pipeline.vae_temporal_compression_ratio
         tokens = LTX_TOKENS if type(pipeline).__name__ == "LTXConditionPipeline" else (default, default)
     else:
-        # The transformer's patches are two by two latents, of which the autoencoder makes the pixels.
+        # A patch of the transformer is two by two latents; the autoencoder upscales each latent.
         transformer = pipeline.transformer or pipeline.transformer_2
         side = pipeline.vae_scale_factor_spatial * transformer.config.patch_size[-1]
         length, tokens = pipeline.vae_scale_factor_temporal, (default, default)
@@ -85,7 +84,7 @@ def capabilities(pipeline: Any) -> VideoCapabilities:
     )
 
 
-def check_class(request: VideoRequest, can: VideoCapabilities) -> None:
-    """Raises `UnsupportedOption` for what a pipeline's class does not do, or needs and does not get."""
-    if (found := lack(request, can.inputs)) is not None:
-        raise UnsupportedOption(found.message, param="video" if found.what == "video" else "keyframes")
+def check_inputs(request: VideoRequest, can: VideoCapabilities) -> None:
+    """Raises `UnsupportedOption` for inputs that the pipeline does not accept, or requires and does not get."""
+    if (found := find_unsupported(request, can.inputs)) is not None:
+        raise UnsupportedOption(found.message, param="video" if found.input == "video" else "keyframes")

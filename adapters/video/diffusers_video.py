@@ -1,4 +1,4 @@
-"""Videos on diffusers: by LTX-Video or LTX-2 with keyframes, or by Wan."""
+"""The adapter: LTX-Video, LTX-2 and Wan on diffusers."""
 
 import inspect
 import time
@@ -30,21 +30,20 @@ from adapters.engines.diffusers import (
     load_pipeline,
     to_bytes,
     translated,
-    validated,
 )
 from adapters.engines.threads import Emit
 from adapters.errors import UnsupportedOption
 from adapters.media.decode_image import encode_image
-from adapters.media.encode_video import FilmEncoder
-from adapters.media.join_video import reel
-from adapters.video.capabilities import capabilities, check_class, pipeline_class
-from adapters.video.keyframes import arguments, pipeline_for, placed
-from adapters.video.ltx2 import guidance, makes_sound, sound_of
-from adapters.video.tiled_decode import can_tile, tiles_to
+from adapters.media.encode_video import VideoEncoder
+from adapters.media.join_video import first_frames
+from adapters.video.capabilities import capabilities, check_inputs, pipeline_class
+from adapters.video.keyframes import decode_keyframes, keyframe_arguments, pipeline_for
+from adapters.video.ltx2 import encode_soundtrack, generates_audio, guidance
+from adapters.video.tiled_decode import decode_in_tiles, supports_tiles
 
 
 def nearest(value: int, step: int, offset: int = 0) -> int:
-    """The nearest number of the form k * step + offset; halves go up, and k is at least 0, or 1 where offset is 0.
+    """The nearest number of the form k * step + offset, halves rounded up; k is at least 0, or 1 if offset is 0.
 
     Examples:
         >>> nearest(720, 32), nearest(121, 8, 1), nearest(120, 8, 1), nearest(5, 8, 1), nearest(1, 32)
@@ -56,27 +55,27 @@ def nearest(value: int, step: int, offset: int = 0) -> int:
 class DiffusersVideo(VideoAdapter):
     """An LTX-Video, LTX-2 or Wan checkpoint in diffusers' layout, safetensors only.
 
-    LTX films sides of multiples of 32 pixels and lengths of 8k + 1 frames, Wan 16 and 4k + 1. What is asked for is
-    rounded to the nearest, halves up, and `GeneratedVideo` says what was made. Keyframes, where a model takes them
-    (`adapters/video/inputs.py`), are scaled to cover the frame, and cropped at its centre.
+    LTX generates sides in multiples of 32 pixels and 8k + 1 frames, Wan 16 pixels and 4k + 1 frames. Requested values
+    are rounded to the nearest of these, halves up, and `GeneratedVideo` reports the result. Keyframes, if the model
+    accepts them (`adapters/video/inputs.py`), are scaled to cover the frame and cropped at its centre.
     """
 
     class Options(PipelineOptions):
-        """What the operator may set."""
+        """Options that the operator may set."""
 
         max_frames: int = Field(257, ge=1)
-        """The longest video of one request."""
+        """Maximum number of frames of one request."""
         max_keyframes: int = Field(16, ge=0)
-        """The most keyframes of one request; each costs as much as eight frames."""
+        """Maximum number of keyframes of one request; each costs as much as eight frames."""
         tile_frames: int = Field(64, ge=16)
-        """Longer films are decoded in tiles of so many frames; each is encoded while the next one is decoded."""
+        """Longer videos are decoded in tiles of this many frames; each is encoded while the next one is decoded."""
         decode_timestep: float = Field(0.05, ge=0, le=1)
-        """How noisy the autoencoder takes the latents to be; LTX-Video 0.9.1 and later denoise while they decode."""
+        """The noise level that the autoencoder assumes; LTX-Video 0.9.1 and later denoise while they decode."""
         image_cond_noise_scale: float = Field(0.025, ge=0, le=1)
-        """Noise on keyframes of full strength while they guide: with none, videos tend to stand still."""
+        """Noise added to keyframes of strength 1 during denoising; without it, videos tend to be static."""
 
     def __init__(self, loaded: Loaded[VideoEvent], options: Options) -> None:
-        """For `load`, which makes the parts."""
+        """Use `load`."""
         self._loaded = loaded
         self._options = options
         self._can = capabilities(loaded.pipeline)
@@ -84,7 +83,7 @@ class DiffusersVideo(VideoAdapter):
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
         """See `Adapter.load`."""
-        options = validated(cls.Options, model)
+        options = cls.Options.of(model)
 
         def work() -> Any:
             return load_pipeline(pipeline_class(model), model, options, "bfloat16")
@@ -105,58 +104,61 @@ class DiffusersVideo(VideoAdapter):
 
     def _check(self, request: VideoRequest) -> None:
         options = self._options
-        check_class(request, self._can)
+        check_inputs(request, self._can)
         check_range("num_frames", request.num_frames, 1, options.max_frames)
         check_range("fps", request.fps, 1, 120)
         check_range("num_inference_steps", request.num_inference_steps, 1, options.max_steps)
         check_guidance(request.guidance_scale, request.negative_prompt)
         if min(request.width, request.height) < 1 or request.width * request.height > options.max_pixels:
             raise UnsupportedOption(
-                f"Width and height must be positive, and not exceed {options.max_pixels:,} pixels.", param="size"
+                f"Width and height must be positive, and their product at most {options.max_pixels:,} pixels.",
+                param="size",
             )
         check_range("keyframes", len(request.keyframes), 0, options.max_keyframes)
         if request.source is not None:
             check_range("strength", request.strength, 0, 1)
             if int(request.num_inference_steps * request.strength) < 1:
-                raise UnsupportedOption("strength leaves no step of num_inference_steps to film.", param="strength")
+                raise UnsupportedOption(
+                    "num_inference_steps * strength is less than one step; raise one of them.", param="strength"
+                )
         for keyframe in request.keyframes:
             check_range("keyframes.strength", keyframe.strength, 0, 1)
             check_range("keyframes.frame_index", keyframe.frame_index, -request.num_frames, request.num_frames - 1)
 
     def _work(self, request: VideoRequest, emit: Emit[VideoEvent]) -> None:
-        """Films the video, in the model's thread."""
+        """Generates the video, in the model's thread."""
         started = time.monotonic()
         width, height = nearest(request.width, self._can.side_step), nearest(request.height, self._can.side_step)
         num_frames = nearest(request.num_frames, self._can.frame_step, 1)
         seed = first_seed(request.seed)
-        pictures = placed(request, width, height, num_frames)
-        pipeline = pipeline_for(self._loaded.pipeline, pictures)
+        keyframes = decode_keyframes(request, width, height, num_frames)
+        pipeline = pipeline_for(self._loaded.pipeline, keyframes)
 
         def on_step(_: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            _ = self._loaded.pipeline  # raises when it was unloaded
+            _ = self._loaded.pipeline  # raises once the model is unloaded
             emit(Step(step + 1, pipeline.num_timesteps))
             return tensors
 
-        encoder = FilmEncoder(request.fps, num_frames)
+        encoder = VideoEncoder(request.fps, num_frames)
 
         def encode(tile: Any) -> None:
-            emit(Step(pipeline.num_timesteps, pipeline.num_timesteps))  # raises when nobody waits any more
-            shown = pipeline.video_processor.postprocess_video(tile, output_type="np")
-            encoder.add(to_bytes(shown[0]))
+            emit(Step(pipeline.num_timesteps, pipeline.num_timesteps))  # raises once the request is cancelled
+            frames = pipeline.video_processor.postprocess_video(tile, output_type="np")
+            encoder.add(to_bytes(frames[0]))
 
         with ExitStack() as stack:
-            stack.callback(encoder.drop)
+            stack.callback(encoder.abort)
             stack.enter_context(translated())
             stack.enter_context(self._tiles(pipeline, encode))
-            asked = {
+            wanted = {
                 **self._source(pipeline, request, width, height, num_frames),
-                **arguments(pipeline, pictures),
+                **keyframe_arguments(pipeline, keyframes),
                 "prompt": request.prompt,
                 "negative_prompt": request.negative_prompt,
                 "width": width,
                 "height": height,
                 "num_frames": num_frames,
-                "frame_rate": request.fps,  # of models that were trained to heed it; the film is played so anyway
+                "frame_rate": request.fps,  # some models were trained on it; the file has it in any case
                 "num_inference_steps": request.num_inference_steps,
                 "guidance_scale": request.guidance_scale,
                 "generator": generator(seed),
@@ -165,30 +167,31 @@ class DiffusersVideo(VideoAdapter):
                 "max_sequence_length": self._prompt_length(pipeline, request),
                 "output_type": "np",
                 "callback_on_step_end": on_step,
-                **(guidance(pipeline, request.guidance_scale) if makes_sound(pipeline) else {}),
+                **(guidance(pipeline, request.guidance_scale) if generates_audio(pipeline) else {}),
             }
-            takes = inspect.signature(type(pipeline).__call__).parameters
-            taken = {name: value for name, value in asked.items() if name in takes}
-            filmed: Any = pipeline(**taken)
-            if not encoder.begun:
-                encoder.add(to_bytes(filmed.frames[0]))
+            parameters = inspect.signature(type(pipeline).__call__).parameters
+            output: Any = pipeline(**{name: value for name, value in wanted.items() if name in parameters})
+            if not encoder.started:
+                encoder.add(to_bytes(output.frames[0]))
             data, first = encoder.close()
             thumbnail = encode_image(Image.fromarray(first), "image/png")
-            sound = sound_of(pipeline, filmed.audio) if makes_sound(pipeline) else None
-        spent = (time.monotonic() - started) * 1000
+            soundtrack = encode_soundtrack(pipeline, output.audio) if generates_audio(pipeline) else None
+        spent_ms = (time.monotonic() - started) * 1000
         video = Media("video/mp4", data)
-        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent, sound))
+        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent_ms, soundtrack))
 
     def _tiles(self, pipeline: Any, encode: Callable[[Any], None]) -> AbstractContextManager[None]:
-        return tiles_to(pipeline.vae, self._options.tile_frames, encode) if can_tile(pipeline.vae) else nullcontext()
+        if not supports_tiles(pipeline.vae):
+            return nullcontext()
+        return decode_in_tiles(pipeline.vae, self._options.tile_frames, encode)
 
     def _source(self, pipeline: Any, request: VideoRequest, width: int, height: int, num_frames: int) -> dict[str, Any]:
-        """The film that is filmed anew as the pipeline takes it: latents, and how much of them becomes noise."""
+        """The pipeline's arguments for a source video: its latents, and the share of them that becomes noise."""
         import torch
 
         if request.source is None or request.strength >= 1:
             return {}
-        frames = reel(request.source.path, num_frames, (width, height))
+        frames = first_frames(request.source.path, num_frames, (width, height))
         pixels = pipeline.video_processor.preprocess_video(frames, height, width)
         vae = pipeline.vae
         with torch.no_grad():
@@ -197,10 +200,10 @@ class DiffusersVideo(VideoAdapter):
         return {"latents": latents, "denoise_strength": request.strength}
 
     def _prompt_length(self, pipeline: Any, request: VideoRequest) -> int:
-        """How many tokens to read: all, for the pipeline would cut off what is beyond."""
-        length, most = self._can.tokens
+        """The tokens that the pipeline reads of a prompt: all of them, since it would silently truncate the rest."""
+        length, maximum = self._can.tokens
         for param, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
             length = max(length, count := len(pipeline.tokenizer(text).input_ids))
-            if count > most:
-                raise UnsupportedOption(f"{param} has {count} tokens; at most {most} are read.", param=param)
+            if count > maximum:
+                raise UnsupportedOption(f"{param} has {count} tokens; at most {maximum} are allowed.", param=param)
         return length

@@ -1,6 +1,6 @@
-"""What a video checkpoint takes beside words, read from its config files: without its weights, and without any library.
+"""What a video checkpoint accepts besides text, read from its config files: no weights, no libraries.
 
-The server asks before it accepts a job; the adapter asks the same of the pipeline that it has loaded.
+The server checks requests with it before it accepts a job; the adapter applies it to the pipeline that it has loaded.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from adapters.base import VideoRequest
+from adapters.registry import BACKENDS
 
 PIPELINES = {
     "LTXPipeline": "LTXConditionPipeline",
@@ -21,77 +22,82 @@ PIPELINES = {
     "WanPipeline": "WanPipeline",
     "WanImageToVideoPipeline": "WanImageToVideoPipeline",
 }
-"""The classes that checkpoints name, and those that run them: of LTX the one that takes keyframes beside text."""
+"""The pipeline class that a checkpoint names, and the class that runs it; for LTX, the one that accepts keyframes."""
 
 MAX_CONFIG_BYTES = 2**20
-"""Of a config file; those of diffusers have a few kilobytes."""
+"""Maximum size of a config file; diffusers' have a few kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInputs:
-    """What a model takes beside words."""
+    """What a model accepts besides text."""
 
-    pictures: Literal["none", "first", "ends", "any"]
-    """At which frames it takes pictures."""
-    required: Literal["none", "first", "ends"] = "none"
-    """Where it must have one."""
+    keyframes: Literal["none", "first", "first_and_last", "any"]
+    """The frames at which it accepts images."""
+    required: Literal["none", "first", "first_and_last"] = "none"
+    """The frames at which it must have images."""
     strength: bool = True
-    """Whether a picture may be shown less than as it is."""
+    """Whether a keyframe may have a strength below 1."""
     video: bool = True
-    """Whether it films along a video."""
+    """Whether it accepts a source video."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """What a request asks for and a model cannot do, or what it leaves out and the model needs."""
+class Unsupported:
+    """Something that a request asks for and the model cannot do, or that the model requires and the request lacks."""
 
-    what: Literal["picture", "first", "last", "video"]
-    """A picture that came, a first or last one that did not, or a video that came."""
+    input: Literal["keyframe", "first_frame", "last_frame", "video"]
+    """A keyframe that was sent, an image for the first or last frame that is missing, or a video that was sent."""
     message: str
-    picture: int = 0
-    """Of a picture that came: its place among the keyframes."""
+    keyframe: int = 0
+    """For a keyframe: its index in `VideoRequest.keyframes`."""
 
 
-def lack(request: VideoRequest, can: VideoInputs) -> Lack | None:
-    """The first thing that a model cannot do; None: it can do it all."""
-    if request.source is not None and not can.video:
-        return Lack("video", "This model films along no video.")
-    places = [_place(keyframe.frame_index, request.num_frames) for keyframe in request.keyframes]
-    taken = {"none": (), "first": ("first",), "ends": ("first", "last"), "any": ("first", "last", "between")}
-    for number, (place, keyframe) in enumerate(zip(places, request.keyframes, strict=True)):
-        if place not in taken[can.pictures]:
-            return Lack("picture", _TAKEN[can.pictures], number)
-        if keyframe.strength != 1 and not can.strength:
-            return Lack("picture", "This model shows pictures as they are: strength is 1.", number)
-    if can.required != "none" and "first" not in places:
-        return Lack("first", "This model films from a picture: send one for the first frame.")
-    if can.required == "ends" and "last" not in places:
-        return Lack("last", "This model films from a picture to another: send one for the last frame, too.")
+def find_unsupported(request: VideoRequest, inputs: VideoInputs) -> Unsupported | None:
+    """The first input that a model cannot use, or that it requires and does not get; None if there is none."""
+    if request.source is not None and not inputs.video:
+        return Unsupported("video", "This model does not accept a source video.")
+    positions = [_position(keyframe.frame_index, request.num_frames) for keyframe in request.keyframes]
+    accepted = {
+        "none": (),
+        "first": ("first",),
+        "first_and_last": ("first", "last"),
+        "any": ("first", "last", "between"),
+    }
+    for index, (position, keyframe) in enumerate(zip(positions, request.keyframes, strict=True)):
+        if position not in accepted[inputs.keyframes]:
+            return Unsupported("keyframe", _ACCEPTED_MESSAGES[inputs.keyframes], index)
+        if keyframe.strength != 1 and not inputs.strength:
+            return Unsupported("keyframe", "This model shows keyframes unchanged: set strength to 1.", index)
+    if inputs.required != "none" and "first" not in positions:
+        return Unsupported("first_frame", "This model generates from an image: send one for the first frame.")
+    if inputs.required == "first_and_last" and "last" not in positions:
+        return Unsupported("last_frame", "This model generates between two images: send one for the last frame, too.")
     return None
 
 
-_TAKEN = {
-    "none": "This model films from text alone; it takes no pictures.",
-    "first": "This model takes a picture for the first frame alone.",
-    "ends": "This model takes pictures for the first frame and the last one alone.",
+_ACCEPTED_MESSAGES = {
+    "none": "This model generates from text only; it accepts no images.",
+    "first": "This model accepts an image for the first frame only.",
+    "first_and_last": "This model accepts images for the first and the last frame only.",
 }
 
 
-def _place(index: int, frames: int) -> Literal["first", "last", "between"]:
+def _position(index: int, frames: int) -> Literal["first", "last", "between"]:
     index = index + frames if index < 0 else index
     return "first" if index == 0 else "last" if index == frames - 1 else "between"
 
 
 def inputs_of(backend: str, directory: Path) -> VideoInputs | None:
-    """What the model in a directory takes; None: nobody can tell before it is loaded.
+    """What the model in a directory accepts; None: unknown until it is loaded.
 
-    Nothing is believed of the files: what is missing, damaged, huge or no config at all is None.
+    The files are not trusted: a config that is missing, damaged, oversized or not a JSON object gives None.
 
     Args:
-        backend: Of its catalog entry.
-        directory: Of the checkpoint.
+        backend: The backend of its catalog entry.
+        directory: The checkpoint's directory.
     """
-    if backend != "diffusers-video":
+    if BACKENDS[backend].layout != "diffusers":
         return None
     index = _read(directory / "model_index.json")
     name = PIPELINES.get(str(index.get("_class_name"))) if index is not None else None
@@ -99,42 +105,43 @@ def inputs_of(backend: str, directory: Path) -> VideoInputs | None:
         return None
     transformer = _read(directory / "transformer" / "config.json")
     if name == "WanImageToVideoPipeline" and transformer is None and index.get("transformer") != [None, None]:
-        return None  # it has one, and that decides
+        return None  # the model has a transformer, and its config decides
     return inputs_by_config(name, index, transformer)
 
 
 def inputs_by_config(pipeline: str, index: Mapping[str, Any], transformer: Mapping[str, Any] | None) -> VideoInputs:
-    """What a pipeline takes.
+    """What a pipeline accepts.
 
     Args:
-        pipeline: The class that runs it, of the values of `PIPELINES`.
+        pipeline: The class that runs it, one of the values of `PIPELINES`.
         index: The pipeline's own config, as in its model_index.json.
-        transformer: The transformer's; None: there is none.
+        transformer: The transformer's config; None: the pipeline has no transformer.
     """
     if pipeline == "WanPipeline":
-        # Wan 2.2's smallest: a first picture takes the place of the first latents, in which it was trained as well.
-        at = "first" if index.get("expand_timesteps") else "none"
-        return VideoInputs(at, strength=False, video=False)
+        # Wan 2.2's smallest model replaces the first latents by those of an image, as it did in training.
+        keyframes = "first" if index.get("expand_timesteps") else "none"
+        return VideoInputs(keyframes, strength=False, video=False)
     if pipeline == "WanImageToVideoPipeline":
-        return _wan_pictures(index, transformer or {})
+        return _wan_image_inputs(index, transformer or {})
     return VideoInputs("any", video=pipeline != "LTX2ConditionPipeline")
 
 
-def _wan_pictures(index: Mapping[str, Any], transformer: Mapping[str, Any]) -> VideoInputs:
-    """What Wan's pipeline of pictures does with a second one, by the transformer that it has."""
+def _wan_image_inputs(index: Mapping[str, Any], transformer: Mapping[str, Any]) -> VideoInputs:
+    """What Wan's image-to-video pipeline accepts; whether it uses a last image depends on its transformer."""
     if index.get("expand_timesteps"):
-        return VideoInputs("first", "first", strength=False, video=False)  # it would pass over a last one
+        return VideoInputs("first", "first", strength=False, video=False)  # it would ignore a last image
     if transformer.get("image_dim") is None:
-        return VideoInputs("ends", "first", strength=False, video=False)  # Wan 2.2: pictures are latents alone
+        return VideoInputs("first_and_last", "first", strength=False, video=False)  # Wan 2.2: images enter as latents
     if transformer.get("pos_embed_seq_len") is None:
         return VideoInputs("first", "first", strength=False, video=False)  # Wan 2.1
-    return VideoInputs("ends", "ends", strength=False, video=False)  # its first and last frame model: no fewer than two
+    # Wan 2.1's first-and-last-frame model needs both images.
+    return VideoInputs("first_and_last", "first_and_last", strength=False, video=False)
 
 
 def _read(path: Path) -> Mapping[str, Any] | None:
-    """A config file's object; None where there is none."""
+    """The JSON object in a config file; None if it cannot be read."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a named pipe would block
             return None
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)

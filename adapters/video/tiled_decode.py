@@ -1,7 +1,7 @@
-"""Decoding a film in tiles of time, each of which is handed on as soon as it is whole.
+"""Decoding latents in temporal tiles, each passed on as soon as it is complete.
 
-diffusers decodes long films so too (`_temporal_tiled_decode` of the LTX autoencoders), but gives nothing away before
-the last tile. The arithmetic here is its own: the frames are the same, bit for bit.
+diffusers decodes long videos like this, too (`_temporal_tiled_decode` of the LTX autoencoders), but returns nothing
+before the last tile. The arithmetic here is the same, so the frames are equal bit for bit.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     import torch
 
 OVERLAP = 8
-"""Frames in which a tile is faded into the next; as diffusers has it."""
+"""Frames over which a tile is blended into the next; diffusers' value."""
 
 Sink = Callable[["torch.Tensor"], None]
-"""Takes frames: [1, 3, frames, height, width], about -1..1."""
+"""Receives frames: [1, 3, frames, height, width], about -1..1."""
 
 
-def can_tile(vae: Any) -> bool:
-    """Whether an autoencoder decodes tiles of time as the LTX ones do."""
+def supports_tiles(vae: Any) -> bool:
+    """Whether an autoencoder decodes temporal tiles as the LTX ones do."""
     return all(hasattr(vae, name) for name in ("_temporal_tiled_decode", "blend_t", "use_framewise_decoding"))
 
 
 @contextmanager
-def tiles_to(vae: Any, frames: int, sink: Sink) -> Iterator[None]:
-    """Has an autoencoder decode in tiles of so many frames, and gives each to `sink`; as it was before, afterwards.
+def decode_in_tiles(vae: Any, frames: int, sink: Sink) -> Iterator[None]:
+    """Makes an autoencoder decode in tiles within the context, and passes each tile to `sink`.
 
-    A film of no more than one tile is decoded as ever, and `sink` is not called. Otherwise the autoencoder returns the
-    film's first frame only.
+    A video of at most one tile is decoded as usual, and `sink` is not called. Otherwise the autoencoder returns the
+    video's first frame only.
 
     Args:
-        vae: One that `can_tile`.
-        frames: Of a tile; rounded down to what the autoencoder can do, and more than `OVERLAP`.
-        sink: Is called in the thread that decodes.
+        vae: One for which `supports_tiles` is true.
+        frames: Frames of a tile; rounded down to what the autoencoder can do, and to more than `OVERLAP`.
+        sink: Called in the decoding thread.
     """
     ratio = vae.temporal_compression_ratio
     own = ("use_framewise_decoding", "tile_sample_min_num_frames", "tile_sample_stride_num_frames")
@@ -51,6 +51,7 @@ def tiles_to(vae: Any, frames: int, sink: Sink) -> Iterator[None]:
 
     vae.use_framewise_decoding = True
     vae.tile_sample_min_num_frames, vae.tile_sample_stride_num_frames = size, size - OVERLAP
+    # INTERNAL diffusers==0.42.1: the method that `decode` calls for long videos.
     vae._temporal_tiled_decode = decode
     try:
         yield
@@ -68,18 +69,18 @@ def _tiles(
     left = (total - 1) * ratio + 1
     before: Any = None
     for start in range(0, total, step):
-        part = latents[:, :, start : start + size + 1]
+        piece = latents[:, :, start : start + size + 1]
         rows, columns = (vae.tile_sample_min_height, vae.tile_sample_min_width)
         space = vae.spatial_compression_ratio
-        if vae.use_tiling and (part.shape[-2] > rows // space or part.shape[-1] > columns // space):
-            tile = vae.tiled_decode(part, *embedded, **causal, return_dict=True).sample
+        if vae.use_tiling and (piece.shape[-2] > rows // space or piece.shape[-1] > columns // space):
+            tile = vae.tiled_decode(piece, *embedded, **causal, return_dict=True).sample
         else:
-            tile = vae.decoder(part, *embedded, **causal)
+            tile = vae.decoder(piece, *embedded, **causal)
         if before is not None:
             tile = vae.blend_t(before, tile[:, :, :-1], OVERLAP)
-        shown = tile[:, :, : step * ratio + (before is None)][:, :, :left]
-        before, left = tile, left - shown.shape[2]
-        if shown.shape[2]:
-            yield shown
+        output = tile[:, :, : step * ratio + (before is None)][:, :, :left]
+        before, left = tile, left - output.shape[2]
+        if output.shape[2]:
+            yield output
         if not left:
             return

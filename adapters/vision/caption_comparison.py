@@ -1,7 +1,7 @@
-"""Pictures compared by what the model says of each: one at a time is what small models look at best.
+"""Images compared by what the model says of each: one at a time is what small models look at best.
 
-Every picture is described, aspect by aspect, and what is said of one is then held against its partners. Nothing is
-compared as text: "a small house" and "a cottage" are the same where the pictures have both.
+Every image is described, aspect by aspect, and what is said of one is then held against its partners. Nothing is
+compared as text: "a small house" and "a cottage" are the same where the images have both.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ from adapters.base import (
 from adapters.vision.explanations import all_of
 
 MAX_TOKENS = 48
-"""Of what is said of one aspect of a picture."""
+"""Of what is said of one aspect of an image."""
 AT_ONCE = 8
-"""Pictures that are described or judged at the same time."""
+"""Images that are described or judged at the same time."""
 UNKNOWN = 0.5
 """Of an aspect of which the model said nothing on either side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Pictures in the model's words, and held against each other's."""
+    """Images in the model's words, and held against each other's."""
 
     said: tuple[tuple[str, ...], ...]
-    """Of each picture, of each aspect; empty where the model said nothing."""
+    """Of each image, of each aspect; empty where the model said nothing."""
     pairs: tuple[PairConsistency, ...]
     usage: Usage
     masses: tuple[float, ...]
@@ -44,7 +44,7 @@ class Described:
 
 
 def asked_for(aspect: str) -> str:
-    """The words that ask for an aspect of a picture.
+    """The words that ask for an aspect of an image.
 
     Examples:
         >>> asked_for("lighting")
@@ -54,9 +54,9 @@ def asked_for(aspect: str) -> str:
 
 
 def wordings(aspect: str, text: str) -> tuple[str, str]:
-    """How a picture is asked for what was said of another; the mean counts.
+    """How an image is asked for what was said of another; the mean counts.
 
-    The first alone tells values of one aspect apart ("red" is in every picture with a sun), the second alone is
+    The first alone tells values of one aspect apart ("red" is in every image with a sun), the second alone is
     understood where the first makes no sentence.
     """
     return f"Is the {aspect} {text}?", f'Does the image show this: "{text}"?'
@@ -65,16 +65,16 @@ def wordings(aspect: str, text: str) -> tuple[str, str]:
 async def described(
     adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str], partners: Sequence[tuple[int, int]]
 ) -> Described:
-    """Describes pictures and compares those.
+    """Describes images and compares those.
 
     How probably two are the same in an aspect is the mean of two probabilities: that each shows what is said of the
     other.
 
     Args:
         adapter: A model with eyes.
-        parts: The pictures.
+        parts: The images.
         aspects: What is described.
-        partners: Which pictures are compared.
+        partners: Which images are compared.
 
     Raises:
         AdapterError: As `TextAdapter.generate` and `TextAdapter.judge`.

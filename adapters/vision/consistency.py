@@ -27,7 +27,7 @@ from adapters.vision.caption_comparison import described
 from adapters.vision.explanations import all_of, blaming, check_sees, doubt, shown
 
 Comparison = Literal["pictures", "descriptions"]
-"""How pictures are compared: the model looks at several, or at one at a time and at what it said of the others."""
+"""How images are compared: the model looks at several, or at one at a time and at what it said of the others."""
 
 ASPECTS = ("subject", "colours", "setting", "lighting", "style")
 """What is compared where nobody says what."""
@@ -73,7 +73,7 @@ async def check_consistency(
     threshold: float = 0.5,
     comparison: Comparison = "pictures",
 ) -> SceneConsistency:
-    """Whether pictures show the same, by aspects.
+    """Whether images show the same, by aspects.
 
     An aspect's score is the geometric mean of two probabilities: that of the image that agrees least with those it is
     compared with (the mean over its pairs), and that of all images judged at once. The score of the set is its lowest

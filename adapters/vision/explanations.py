@@ -26,7 +26,7 @@ def check_sees(adapter: TextAdapter) -> None:
 
 @contextmanager
 def blaming(param: str) -> Generator[None]:
-    """Errors within name the field that the pictures came in."""
+    """Errors within name the field that the images came in."""
     try:
         yield
     except AdapterError as error:

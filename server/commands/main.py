@@ -4,7 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("serve", "demo", "models", "config", "doctor")
+COMMANDS = ("serve", "demo", "models", "config", "doctor", "install")
 """The modules of this folder that are subcommands, in the order of `muybridge --help`."""
 
 

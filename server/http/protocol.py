@@ -11,11 +11,13 @@ from asyncio.events import TimerHandle
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
+from weakref import ref
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from compat.errors import RequestError, wire_error
 from server.http.errors import error_body
+from server.http.framing import FramedProtocol
 from server.http.streaming import CONNECTION
 
 HEAD_TIMEOUT_S = 15.0
@@ -32,10 +34,12 @@ STATUS_LINE = b"HTTP/1.1 "
 STATUS_TEXT = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(FramedProtocol):
     """HTTP/1.1 with a time and size limit for request heads, a deadline for slow readers, and a connection limit."""
 
     per_address: ClassVar[Counter[str]] = Counter()
+    idle: ClassVar[dict[str, dict["GuardedProtocol", None]]] = {}
+    """Per address: its connections without a running request, oldest first. They are closed for new ones."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Takes the arguments that uvicorn passes to every protocol."""
@@ -45,21 +49,29 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._on_disconnect: set[Callable[[], None]] = set()
+        self._refusal: tuple[int, str, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Starts the deadline, or drops the connection when there are too many."""
+        """Starts the deadline. With too many connections, drops the oldest idle one, or else this one."""
         super().connection_made(_HeadBufferingTransport(transport, self.loop))  # pyright: ignore[reportArgumentType] - has all members that are used
         address = self._address()
         self.per_address[address] += 1
-        if len(self.connections) > MAX_CONNECTIONS or self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS:
-            transport.abort()
-            return
+        too_many = self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS
+        if too_many or len(self.connections) > MAX_CONNECTIONS:
+            busiest = address if too_many else max(self.idle, key=self.per_address.__getitem__, default=address)
+            oldest = next(iter(self.idle.get(busiest, ())), None)
+            if oldest is None:
+                transport.abort()
+                return
+            oldest.transport.abort()
+        self._mark_idle()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the timers, and calls the callbacks for disconnects."""
         self._stop_deadline()
         self._stop_watching()
+        self._mark_busy()
         address = self._address()
         self.per_address[address] -= 1
         if self.per_address[address] <= 0:
@@ -67,6 +79,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         for callback in tuple(self._on_disconnect):
             callback()
+        # Breaks the reference cycle of the protocol, its last request, and that request's headers and body, which
+        # Python would free only in a full collection.
+        self.cycle = self.scope = self.headers = None  # pyright: ignore[reportAttributeAccessIssue]
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parses received bytes, as long as the request's head is within its size limit."""
@@ -100,6 +116,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.transport.is_closing():
             self._watch_reader()
+        elif self.cycle.response_complete:
+            self._mark_idle()
+            if self._refusal is not None:
+                self.refuse(*self._refusal)
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request arrived in time after a reply."""
@@ -108,12 +128,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        if not self._in_head:
+        if not self._in_head and not self._resuming:
             self._await_head()
 
     def on_headers_complete(self) -> None:
         """The head is complete: stops its deadline, and hands the request to the application."""
+        if self._resuming:
+            return
         self._stop_deadline()
+        self._mark_busy()
         self._in_head = False
         self._head_bytes = 0
         super().on_headers_complete()
@@ -122,10 +145,18 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers invalid HTTP."""
-        self.refuse(400, f"The request is not valid HTTP/1.1: {msg.rstrip('.')}. Send a valid request.", "invalid_http")
+        self.refuse(400, msg, "invalid_http")
 
     def refuse(self, status: int, message: str, code: str) -> None:
-        """Sends an error in OpenAI's envelope without calling the application, and closes the connection."""
+        """Sends an error in OpenAI's envelope without the application, after all pending replies, and closes."""
+        if self.cycle is not None and not self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
+            if not self._in_body:  # the error is in what follows a request that is being answered
+                self._refusal = (status, message, code)
+                self.flow.pause_reading()
+                return
+            if self.cycle.response_started:
+                self._close()
+                return
         body = error_body(wire_error(RequestError(message, code=code, status=status)))
         head = (
             b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
@@ -136,6 +167,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _address(self) -> str:
         return self.client[0] if self.client else ""
+
+    def _mark_idle(self) -> None:
+        self.idle.setdefault(self._address(), {})[self] = None
+
+    def _mark_busy(self) -> None:
+        address = self._address()
+        if (idle := self.idle.get(address)) is not None:
+            idle.pop(self, None)
+            if not idle:
+                del self.idle[address]
 
     def _await_head(self) -> None:
         self._stop_deadline()
@@ -219,22 +260,28 @@ class RequestConnection:
             cycle: uvicorn's object for the request.
             callbacks: What the protocol calls when the connection is lost.
         """
-        self._cycle = cycle
+        self._cycle = ref(cycle)  # weak, since its scope refers to this object
         self._callbacks = callbacks
         self._taken = False
 
     def write(self, chunk: bytes) -> bool:
         """See `Connection`. One call instead of five awaits per streamed token."""
-        cycle = self._cycle
-        if cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding:
+        cycle = self._cycle()
+        if (
+            cycle is None
+            or cycle.flow.write_paused
+            or cycle.disconnected
+            or cycle.response_complete
+            or not cycle.chunked_encoding
+        ):
             return False
         cycle.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
         return True
 
     def body(self) -> bytes | None:
         """See `Connection`. Needs no task switch and no timer per chunk."""
-        cycle = self._cycle
-        if cycle.more_body or cycle.disconnected or self._taken:
+        cycle = self._cycle()
+        if cycle is None or cycle.more_body or cycle.disconnected or self._taken:
             return None
         self._taken = True
         body, cycle.body = cycle.body, bytearray()
@@ -243,7 +290,7 @@ class RequestConnection:
 
     def on_disconnect(self, callback: Callable[[], None]) -> Callable[[], None]:
         """See `Connection`. One entry in a set instead of one task per request."""
-        if self._cycle.disconnected:
+        if (cycle := self._cycle()) is None or cycle.disconnected:
             return asyncio.get_running_loop().call_soon(callback).cancel
         self._callbacks.add(callback)
         return lambda: self._callbacks.discard(callback)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from adapters.base import Keyframe, Media, VideoRequest
-from adapters.video.inputs import VideoInputs, lack
+from adapters.video.inputs import VideoInputs, find_unsupported
 from compat.errors import RequestError
 from compat.videos.plan import Fields, Plan, Shot
 
@@ -36,18 +36,19 @@ def require_supported(plan: Plan, fields: Fields, inputs: VideoInputs) -> None:
         if shot.request is None:
             continue
         request, names = _with_linked_frames(shot, shot.request, fields.pictures[number], fields.links)
-        if (found := lack(request, inputs)) is None:
+        if (found := find_unsupported(request, inputs)) is None:
             continue
         message, code = found.message, "unsupported_parameter"
-        if found.what == "first":
+        if found.input == "first_frame":
             param, code = fields.first[number], "missing_required_parameter"
-        elif found.what == "last":
+        elif found.input == "last_frame":
             param = fields.last
             code = "missing_required_parameter" if param == "keyframes" else code
         else:
-            param = fields.source if found.what == "video" else names[found.picture]
+            param = fields.source if found.input == "video" else names[found.keyframe]
         if param == "transition_frames":
-            lengths = "8k + 1, such as 25, or 0" if inputs.pictures == "ends" else "0, which joins scenes by a hard cut"
+            starts_and_ends = inputs.keyframes == "first_and_last"
+            lengths = "8k + 1, such as 25, or 0" if starts_and_ends else "0, which joins scenes by a hard cut"
             message += f" Send transition_frames of {lengths}."
         raise RequestError(message, param=param, code=code)
 

@@ -38,14 +38,14 @@ class ClipInfo(msgspec.Struct):
     height: int
     num_frames: int
     fps: int
-    has_audio: bool = msgspec.field(name="has_sound")
+    has_audio: bool
 
 
 class Reply(msgspec.Struct):
     """The reply of the process: one of these fields, or none."""
 
-    joined: JoinedVideo | None = msgspec.field(default=None, name="film")
-    clip: ClipInfo | None = msgspec.field(default=None, name="footage")
+    joined: JoinedVideo | None = None
+    converted: ClipInfo | None = None
     error: str | None = None
     invalid: str | None = None
     full: bool = False
@@ -76,8 +76,10 @@ async def join(
         RequestError: 503 `insufficient_storage`.
     """
     clips = [[str(path), first, count] for path, first, count in spans]
-    sound = "" if soundtrack is None else str(soundtrack)
-    reply = await _run({"do": "join", "clips": clips, "fps": fps, "sound": sound, "size": size, "target": str(target)})
+    track = "" if soundtrack is None else str(soundtrack)
+    reply = await _run(
+        {"command": "join", "clips": clips, "fps": fps, "soundtrack": track, "size": size, "target": str(target)}
+    )
     if reply.joined is None:
         raise GenerationFailed("The clips of the video could not be joined.")
     return reply.joined
@@ -85,8 +87,8 @@ async def join(
 
 async def add_soundtrack(clip: Path, soundtrack: Path, fps: int, num_frames: int, target: Path) -> None:
     """Writes a clip with a soundtrack. `target` and errors as for `join`."""
-    order = {"do": "dub", "clip": str(clip), "sound": str(soundtrack), "fps": fps, "num_frames": num_frames}
-    await _run({**order, "target": str(target)})
+    request = {"command": "add_soundtrack", "clip": str(clip), "soundtrack": str(soundtrack), "fps": fps}
+    await _run({**request, "num_frames": num_frames, "target": str(target)})
 
 
 async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
@@ -102,17 +104,25 @@ async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: in
         RequestError: 503 `insufficient_storage`.
     """
     rows = [["" if path is None else str(path), first, count] for path, first, count in pieces]
-    await _run({"do": "mix", "pieces": rows, "fps": fps, "target": str(target), "deadline_s": CONVERT_TIMEOUT_S})
+    await _run(
+        {
+            "command": "join_soundtracks",
+            "clips": rows,
+            "fps": fps,
+            "target": str(target),
+            "deadline_s": CONVERT_TIMEOUT_S,
+        }
+    )
 
 
 async def extract_frame(clip: Path, frame: int, target: Path) -> None:
     """Writes one frame of a clip as a PNG. Raises as `join`."""
-    await _run({"do": "cut", "clip": str(clip), "frame": frame, "target": str(target)})
+    await _run({"command": "frame", "clip": str(clip), "frame": frame, "target": str(target)})
 
 
 async def make_spritesheet(clip: Path, num_frames: int, target: Path) -> None:
     """Writes an overview of a video's frames as a JPEG. Raises as `join`."""
-    await _run({"do": "sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
+    await _run({"command": "contact_sheet", "clip": str(clip), "num_frames": num_frames, "target": str(target)})
 
 
 async def convert_video(source: Path, target: Path, *, max_frames: int, param: str) -> ClipInfo:
@@ -128,31 +138,31 @@ async def convert_video(source: Path, target: Path, *, max_frames: int, param: s
         InvalidMedia: It cannot be converted; the message says why.
         RequestError: 503 `insufficient_storage`.
     """
-    order = {"do": "take_video", "source": str(source), "target": str(target), "max_frames": max_frames}
+    request = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
     async with _conversions:
-        reply = await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
-    if reply.clip is None:
+        reply = await _run({**request, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
+    if reply.converted is None:
         raise InvalidMedia(f"Invalid '{param}': the video cannot be decoded. Send an MP4 or WebM file.", param=param)
-    return reply.clip
+    return reply.converted
 
 
 async def convert_audio(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
     """Converts uploaded audio into a soundtrack of at most `max_seconds`. Arguments and errors as `convert_video`."""
-    order = {"do": "take_sound", "source": str(source), "target": str(target), "max_seconds": max_seconds}
+    request = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
     async with _conversions:
-        await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
+        await _run({**request, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
-async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
+async def _run(request: dict[str, Any], param: str | None = None) -> Reply:
     """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
     # Its standard input stays open for as long as this process lives: the worker exits when it closes.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-P", "-m", PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        process.stdin.write(msgspec.json.encode(request) + b"\n")
         async with asyncio.timeout(TIMEOUT_S):
             output = await process.stdout.read()
             status = await process.wait()

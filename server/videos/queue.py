@@ -6,6 +6,8 @@ themselves are in the server's tables. Its workflows run on its own event loop, 
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
@@ -135,13 +137,32 @@ _deliver: Deliver | None = None
 _lost: set[str] = set()
 
 
+class Connection(sqlite3.Connection):
+    """A connection to SQLite on which `unixepoch('subsec')` works before SQLite 3.42 (Debian 12 has 3.40).
+
+    INTERNAL dbos==3.4.0: from Python 3.12 on, its tables and statements take the time from that expression. Older
+    SQLite answers NULL, and jobs would stay queued.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Connects like `sqlite3.connect`."""
+        super().__init__(*arguments, **options)
+        if sqlite3.sqlite_version_info < (3, 42):
+            self.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float:
+    """Seconds since 1970 with milliseconds, as SQLite's own "subsec"."""
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}) is not supported")
+    return round(time.time(), 3)
+
+
 @cache
 def _dbos() -> Any:
     """DBOS's class. Imported here, since the import takes a second and a server without video jobs does not need it."""
     logger = logging.getLogger("dbos")
-    logger.addHandler(
-        logging.NullHandler()
-    )  # keeps DBOS from adding its own handler, so that it writes to the server's log
+    logger.addHandler(logging.NullHandler())  # without a handler, DBOS adds its own instead of using the server's log
     from dbos import DBOS
 
     return DBOS
@@ -215,6 +236,7 @@ def _launch(url: str, server: str, run_step: RunStep, deliver: Deliver, lost: se
             "executor_id": server,
             "application_version": "1",  # constant, so that jobs continue after an update of the server
             "run_admin_server": False,
+            "db_engine_kwargs": {"connect_args": {"factory": Connection}} if url.startswith("sqlite") else {},
             "serializer": DBOSPortableJSONSerializer(),  # the default is pickle
             "log_level": "WARNING",
         }

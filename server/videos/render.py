@@ -140,8 +140,8 @@ class VideoRenderer:
         # The clip comes last: once it exists, so do the other files.
         await self._files.save(job.state.id, f"clip-{index}.png", made.thumbnail.data)
         await self._files.save(job.state.id, f"clip-{index}.json", msgspec.json.encode(metadata))
-        if made.sound is not None and not job.plan.sound:
-            await self._files.save(job.state.id, clip_audio(index), made.sound.data)
+        if made.soundtrack is not None and not job.plan.sound:
+            await self._files.save(job.state.id, clip_audio(index), made.soundtrack.data)
         await self._files.save(job.state.id, clip(index), made.video.data)
 
     async def _keyframes(self, job: Job, shot: Shot, request: VideoRequest) -> tuple[Keyframe, ...]:

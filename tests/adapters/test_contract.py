@@ -14,7 +14,6 @@ from typing import Any
 
 import psutil
 import pytest
-from pydantic import ValidationError
 from support.servers import ROOT, model_path
 
 from adapters import registry
@@ -51,7 +50,7 @@ from adapters.base import (
     VideoRequest,
     VoiceAdapter,
 )
-from adapters.errors import AdapterError, ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
+from adapters.errors import ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
 from adapters.process.client import PROXIES
 
 NARRATION = ROOT / "examples" / "narration.ogg"
@@ -267,10 +266,14 @@ async def test_an_embedding_model_refuses_what_it_cannot_read(loaded: tuple[Case
 
 
 @pytest.mark.parametrize("backend", registry.BACKENDS)
-async def test_options_that_no_backend_knows_are_refused(backend: str, tmp_path: Path) -> None:
+async def test_a_wrong_option_is_a_failed_load_that_names_it(backend: str, tmp_path: Path) -> None:
     implementation = registry.implementation(backend)
-    with pytest.raises((ValidationError, AdapterError)):
-        await implementation.load(ModelFiles("x", backend, str(tmp_path), {"no_such_option": 1}), nothing)
+    known = next(iter(implementation.Options.model_fields))
+    for options in ({"no_such_option": 1}, {known: ["no", "such", "value"]}):
+        with pytest.raises(ModelLoadFailed, match=rf"'x' has wrong options \({next(iter(options))}") as wrong:
+            await implementation.load(ModelFiles("x", backend, str(tmp_path), options), nothing)
+        assert "\n" not in wrong.value.message
+        assert str(tmp_path) not in wrong.value.message
 
 
 @pytest.mark.parametrize("backend", [name for name in registry.BACKENDS if not name.startswith("fake")])

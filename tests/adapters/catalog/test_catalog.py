@@ -16,13 +16,13 @@ from adapters.catalog.model_config import (
     default_config,
     find_entry,
     load_config,
-    option_problems,
     save_config,
 )
 from adapters.catalog.model_config import to_entry as entry_of
 from adapters.catalog.yaml_lines import read_located
 from adapters.hardware import Device, Hardware
 from adapters.memory.validation import ConfigurationValidation, validate_config
+from adapters.registry import implementation
 
 CPU = Device("cpu", "EPYC", 32 * 10**9, 30 * 10**9)
 RTX_3060 = Device("cuda", "RTX 3060", 12 * 2**30, 11 * 2**30)
@@ -62,7 +62,7 @@ def test_the_catalog_serves_what_the_seed_recommends() -> None:
     for name, entry in catalog.models.items():
         assert name == name.lower()
         assert entry.license or name.startswith("fake-")
-        assert option_problems(entry) == []
+        assert implementation(entry.backend).Options.problems(entry.options) == []
 
 
 def test_the_small_profile_fits_a_12_gb_card_one_at_a_time() -> None:
@@ -92,11 +92,14 @@ def test_own_entries_lie_over_the_built_in_ones(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("- models\n", "c.yaml: expected the sections models and profiles"),
-        ("models: [a]\n", "c.yaml:1: models: expected names, each with a mapping"),
-        ("model:\n  a: {}\n", "c.yaml:1: model: there are only the sections models and profiles"),
-        ("models:\n  1: {kind: text, backend: vllm}\n", "c.yaml:2: models.1: a name must be text; put it in quotes"),
-        ("models: &a\n  b: *a\n", "c.yaml:1: an alias refers to what it is part of"),
-        ("models:\n  ? [a, b]\n  : {}\n", "c.yaml:2: a key must be a name"),
+        ("models: [a]\n", "c.yaml:1: models: expected a mapping of names to mappings"),
+        ("model:\n  a: {}\n", "c.yaml:1: model: unknown section; the sections are models and profiles"),
+        (
+            "models:\n  1: {kind: text, backend: vllm}\n",
+            "c.yaml:2: models.1: a name must be a string; put it in quotes",
+        ),
+        ("models: &a\n  b: *a\n", "c.yaml:1: an alias refers to a value that contains it"),
+        ("models:\n  ? [a, b]\n  : {}\n", "c.yaml:2: a key must be a string"),
         ("models:\n  a: {backend: vllm}\n", "c.yaml:2: models.a.kind: it is missing"),
         ("models: !!python/object:os.system {}\n", "c.yaml:1: could not determine a constructor for the tag"),
     ],
@@ -218,7 +221,7 @@ def test_the_seeds_own_example() -> None:
     )
     assert found.is_valid
     assert found.estimated_memory_bytes == pytest.approx(5e9, rel=0.15)
-    assert found.warnings == ("batch_size: has no effect; speech is done one request at a time",)
+    assert found.warnings == ("batch_size: has no effect on speech models; leave it out",)
 
 
 def test_what_does_not_fit_says_so_with_numbers_and_advice() -> None:
@@ -235,19 +238,23 @@ def test_what_does_not_fit_says_so_with_numbers_and_advice() -> None:
 def test_what_fits_but_not_now_is_a_warning() -> None:
     found = validated(RTX_4090, kind="video", model="ltx-video")
     assert found.is_valid
-    assert "of RTX 4090, 20.0 GB are free; 23.4 needed" in found.warnings[0]
+    assert "needs 23.4 GB, and only 20.0 GB of RTX 4090 are free now" in found.warnings[0]
 
 
 @pytest.mark.parametrize(
     ("device", "given", "message"),
     [
-        (CPU, {"kind": "text", "model": "sdxl"}, "model: 'sdxl' is of kind image, not text"),
-        (CPU, {"kind": "text", "model": "none"}, "model: there is no 'none' in the catalog"),
-        (CPU, {"kind": "image", "model": "sdxl", "device": "cuda"}, "device: there is no GPU"),
+        (CPU, {"kind": "text", "model": "sdxl"}, "model: 'sdxl' is a model of kind image, not text"),
+        (CPU, {"kind": "text", "model": "none"}, "model: 'none' is not in the catalog"),
+        (CPU, {"kind": "image", "model": "sdxl", "device": "cuda"}, "device: this process can use no GPU"),
         (A100, {"kind": "vision", "model": "phi-3.5-vision"}, "model: phi-3.5-vision cannot be loaded: its config"),
-        (A100, {"kind": "text", "model": "llama-3.1-8b-instruct", "compute_type": "int4"}, "compute_type: vLLM runs"),
-        (A100, {"kind": "text", "model": "llama-3.1-8b-instruct", "device": "cpu"}, "device: vLLM was installed"),
-        (A100, {"kind": "image", "model": "sdxl", "num_frames": 9}, "num_frames: means nothing for image"),
+        (A100, {"kind": "text", "model": "llama-3.1-8b-instruct", "compute_type": "int4"}, "compute_type: "),
+        (
+            A100,
+            {"kind": "text", "model": "llama-3.1-8b-instruct", "device": "cpu"},
+            "device: backend vllm runs on the GPU",
+        ),
+        (A100, {"kind": "image", "model": "sdxl", "num_frames": 9}, "num_frames: cannot be set for image models"),
         (A100, {"kind": "image", "model": "sdxl", "compute_type": "int8"}, "compute_type: "),
     ],
 )
@@ -269,7 +276,7 @@ def test_a_configuration_becomes_an_entry_that_its_backend_takes() -> None:
         config = default_config(kind)
         entry = entry_of(config, find_entry(config.model, load_catalog()))
         assert entry.kind == kind
-        assert option_problems(entry) == []
+        assert implementation(entry.backend).Options.problems(entry.options) == []
 
 
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.base import GeneratedImage, ImageDone, ImageEvent, ImageRequest, Lora, Media, Step
 from adapters.errors import GenerationFailed, Interrupted, OutOfMemory
-from adapters.image.batching import Collector, Ticket
+from adapters.image.batching import Batcher, BatchItem
 from adapters.image.denoise import Row
 from adapters.image.options import Plan
 
@@ -27,29 +27,29 @@ class Model:
         self.batches: list[list[int]] = []
         self.step_s = step_s
         self.failure: Exception | None = None
-        self.collector = Collector(self._stream, size, window_s)
+        self.batcher = Batcher(self._stream, size, window_s)
 
-    async def _stream(self, batch: Sequence[Ticket]) -> AsyncGenerator[tuple[Ticket, ImageEvent]]:
-        self.batches.append([ticket.row.seed for ticket in batch])
+    async def _stream(self, batch: Sequence[BatchItem]) -> AsyncGenerator[tuple[BatchItem, ImageEvent]]:
+        self.batches.append([item.row.seed for item in batch])
         for step in range(3):
             await asyncio.sleep(self.step_s)
-            if all(ticket.order.gone for ticket in batch):
+            if all(item.request.cancelled for item in batch):
                 raise Interrupted("nobody waits")
             if self.failure:
                 raise self.failure
-            for ticket in batch:
-                yield ticket, Step(step + 1, 3)
-        for ticket in batch:
-            yield ticket, GeneratedImage(ticket.index, Media("image/png", b"x"), ticket.row.seed, 64, 64)
+            for item in batch:
+                yield item, Step(step + 1, 3)
+        for item in batch:
+            yield item, GeneratedImage(item.index, Media("image/png", b"x"), item.row.seed, 64, 64)
 
-    async def draw(self, *seeds: int, plan: Plan = PLAN) -> list[ImageEvent]:
+    async def generate(self, *seeds: int, plan: Plan = PLAN) -> list[ImageEvent]:
         request = ImageRequest("x", n=len(seeds))
-        return [event async for event in self.collector.draw(request, plan, [Row("x", "", seed) for seed in seeds])]
+        return [event async for event in self.batcher.generate(request, plan, [Row("x", "", seed) for seed in seeds])]
 
 
 async def test_requests_that_come_together_are_one_batch() -> None:
     model = Model()
-    results = await asyncio.gather(*(model.draw(seed) for seed in range(4)))
+    results = await asyncio.gather(*(model.generate(seed) for seed in range(4)))
     assert model.batches == [[0, 1, 2, 3]]
     for seed, events in enumerate(results):
         assert [type(event) for event in events] == [Step, Step, Step, GeneratedImage, ImageDone]
@@ -59,18 +59,18 @@ async def test_requests_that_come_together_are_one_batch() -> None:
 async def test_a_request_waits_for_others_no_longer_than_the_window() -> None:
     model = Model(window_s=0.2, step_s=0)
     begun = time.monotonic()
-    await model.draw(1)
+    await model.generate(1)
     assert 0.2 <= time.monotonic() - begun < 2
     begun = time.monotonic()
-    await model.draw(1, 2, 3, 4)
+    await model.generate(1, 2, 3, 4)
     assert time.monotonic() - begun < 0.2, "a full batch waits for nobody"
 
 
 async def test_who_comes_late_joins_the_next_batch_and_more_than_a_batch_is_two() -> None:
     model = Model()
-    first = asyncio.ensure_future(model.draw(*range(6)))
+    first = asyncio.ensure_future(model.generate(*range(6)))
     await asyncio.sleep(0.005)
-    late = asyncio.ensure_future(model.draw(9))
+    late = asyncio.ensure_future(model.generate(9))
     events = await first
     assert model.batches == [[0, 1, 2, 3], [4, 5, 9]]
     assert [event.seed for event in events if isinstance(event, GeneratedImage)] == list(range(6))
@@ -96,7 +96,9 @@ async def test_who_comes_late_joins_the_next_batch_and_more_than_a_batch_is_two(
 )
 async def test_what_is_drawn_otherwise_never_shares_a_batch(other: Plan) -> None:
     model = Model()
-    await asyncio.gather(model.draw(1), model.draw(2, plan=other), model.draw(3), model.draw(4, plan=other))
+    await asyncio.gather(
+        model.generate(1), model.generate(2, plan=other), model.generate(3), model.generate(4, plan=other)
+    )
     assert model.batches == [[1, 3], [2, 4]]
 
 
@@ -104,23 +106,23 @@ async def test_one_that_goes_takes_nobody_along_and_the_last_one_stops_the_model
     model = Model(step_s=0.05)
 
     async def leave(seed: int) -> None:
-        async with aclosing(model.collector.draw(ImageRequest("x"), PLAN, [Row("x", "", seed)])) as events:
+        async with aclosing(model.batcher.generate(ImageRequest("x"), PLAN, [Row("x", "", seed)])) as events:
             await anext(events)
 
-    stays, _ = await asyncio.gather(model.draw(1), leave(2))
+    stays, _ = await asyncio.gather(model.generate(1), leave(2))
     assert isinstance(stays[-1], ImageDone)
     await leave(3)  # waits until the model is free of it
     begun = time.monotonic()
-    assert isinstance((await model.draw(4))[-1], ImageDone)
+    assert isinstance((await model.generate(4))[-1], ImageDone)
     assert model.batches == [[1, 2], [3], [4]]
     assert time.monotonic() - begun < 2
 
 
 async def test_one_that_goes_before_its_turn_is_not_drawn() -> None:
     model = Model(step_s=0.05)
-    running = asyncio.ensure_future(model.draw(1))
+    running = asyncio.ensure_future(model.generate(1))
     await asyncio.sleep(0.06)
-    queued = asyncio.ensure_future(model.draw(2))
+    queued = asyncio.ensure_future(model.generate(2))
     await asyncio.sleep(0.01)
     queued.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -134,20 +136,20 @@ async def test_one_that_goes_before_its_turn_is_not_drawn() -> None:
 async def test_a_failure_ends_its_batch_and_not_the_next(failure: Exception) -> None:
     model = Model(size=2)
     model.failure = failure
-    results = await asyncio.gather(model.draw(1, 2, 3), model.draw(4), return_exceptions=True)
+    results = await asyncio.gather(model.generate(1, 2, 3), model.generate(4), return_exceptions=True)
     expected = OutOfMemory if isinstance(failure, OutOfMemory) else GenerationFailed
     assert [type(result) for result in results] == [expected, expected]
     assert not any("secret" in str(result) for result in results)
     model.failure = None
-    assert isinstance((await model.draw(5))[-1], ImageDone)
+    assert isinstance((await model.generate(5))[-1], ImageDone)
 
 
 async def test_unloading_interrupts_what_waits() -> None:
     model = Model(window_s=5)
-    waiting = asyncio.ensure_future(model.draw(1))
+    waiting = asyncio.ensure_future(model.generate(1))
     await asyncio.sleep(0.01)
-    model.collector.end()
+    model.batcher.close()
     with pytest.raises(Interrupted):
         await waiting
     with pytest.raises(Interrupted):
-        await model.draw(2)
+        await model.generate(2)

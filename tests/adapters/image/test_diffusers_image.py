@@ -321,7 +321,7 @@ async def test_a_refiner_of_other_latents_is_refused(tmp_path: Path):
     other = tiny_pipelines.build("sd15", tmp_path / "sd15")
     with pytest.raises(ModelLoadFailed):
         await DiffusersImage.load(replace(files(), components={"refiner": str(other)}), lambda _: None)
-    with pytest.raises(ModelLoadFailed, match="hand over"):
+    with pytest.raises(ModelLoadFailed, match="does not support the refiner"):
         await DiffusersImage.load(replace(files(other), components={"refiner": str(other)}), lambda _: None)
 
 
@@ -339,8 +339,8 @@ def test_handover_leaves_each_model_the_steps_that_it_was_asked_for():
     for spacing in ("leading", "trailing", "linspace"):
         for base, more in ((40, 20), (1, 1), (24, 6), (5, 95)):
             scheduler = diffusers.EulerDiscreteScheduler(timestep_spacing=spacing)
-            cut = handover(scheduler, base, more)
-            limit = round(1000 - cut * 1000)  # as both pipelines compute it
+            switch = handover(scheduler, base, more)
+            limit = round(1000 - switch * 1000)  # as both pipelines compute it
             assert (scheduler.timesteps >= limit).sum() == base, (spacing, base, more)
             assert (scheduler.timesteps < limit).sum() == more
     with pytest.raises(UnsupportedOption) as caught:
@@ -375,7 +375,7 @@ async def test_promise_10_random_cancels_leave_no_lora_no_refiner_and_no_ticket_
                     break
 
     await asyncio.gather(*(one() for _ in range(60)))
-    assert not model._collector._waiting
+    assert not model._batcher._waiting
     for (seed, kind), image in wanted.items():
         assert (await drawn(model, replace(kinds[kind], seed=seed)))[0].image == image
     await model.unload()

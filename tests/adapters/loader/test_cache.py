@@ -11,7 +11,7 @@ from support.hub import COMMIT, Hub
 
 from adapters.base import LoadProgress
 from adapters.errors import ModelBusy, ModelLoadFailed, ModelNotFound
-from adapters.loader.cache import delete, find_cached, list_cached, lock_path, touch
+from adapters.loader.cache import delete, find_cached, list_cached, lock_path, mark_accessed
 from adapters.loader.fetch import MANIFEST, HubSource, fetch, locate
 from adapters.loader.verification import verify
 
@@ -51,7 +51,7 @@ async def test_fetching_for_loading_counts_as_use_and_pulling_does_not(hub: Hub,
     os.utime(accessed, (4e9, 4e9))
     await pull(hub, tmp_path)
     assert list_cached(tmp_path)[0].last_accessed_at == 4_000_000_000
-    touch(directory)
+    mark_accessed(directory)
     assert list_cached(tmp_path)[0].last_accessed_at <= time.time()
 
 
@@ -70,7 +70,7 @@ async def test_promise_16_what_changes_in_the_cache_is_found(hub: Hub, tmp_path:
     assert set(verify(directory).problems) == {
         "config.json: it has 2 bytes instead of 22",
         "extra.txt: it was added later",
-        "model.safetensors: its sum differs",
+        "model.safetensors: its checksum differs",
         "tokenizer.json: it is missing",
     }
     (directory / MANIFEST).write_text("{}")

@@ -93,7 +93,7 @@ def test_promise_30_other_sources_are_refused_when_they_are_read(value: Any) -> 
 
 @pytest.mark.parametrize("name", ["../up", "a/b/c", ".hidden", "a b", "", "a\0b", "~/x"])
 async def test_promise_23_a_models_name_never_leaves_the_cache(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadFailed, match="name is made of"):
+    with pytest.raises(ModelLoadFailed, match="name must be made of"):
         await fetch(name, [LocalSource(path=tmp_path)], tmp_path, ignore, backend="vllm")
 
 
@@ -125,13 +125,14 @@ async def test_what_failed_is_told_without_paths(tmp_path: Path) -> None:
 
 
 def wheel(index: Path, name: str, members: dict[str, bytes]) -> Path:
-    """A wheel whose code, if it ever ran, would leave a file behind."""
+    """A wheel for another Python, whose code, if it ever ran, would leave a file behind."""
     path = index / f"{name}-1.0-py3-none-any.whl"
     canary = f"open({str(index / 'canary')!r}, 'w')\n".encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
         for member, content in {**members, f"{name}/__init__.py": canary}.items():
             file.writestr(member, content)
-        file.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Python: <3\n"
+        file.writestr(f"{name}-1.0.dist-info/METADATA", metadata)
         file.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         file.writestr(f"{name}-1.0.dist-info/RECORD", "")
     return path
@@ -202,11 +203,11 @@ async def test_what_is_there_is_not_fetched_again(index: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"sha256": "0" * 64}, "its sum differs"),
+        ({"sha256": "0" * 64}, "its checksum differs"),
         ({"size_bytes": 100}, "larger than the catalog says"),
-        ({"size_bytes": 1 << 20}, "its sum differs"),
-        ({"parts": ["weights_one/data/part1.bin"]}, "its sum differs"),
-        ({"parts": ["weights_one/data/missing.bin"]}, "no package holds"),
+        ({"size_bytes": 1 << 20}, "its checksum differs"),
+        ({"parts": ["weights_one/data/part1.bin"]}, "its checksum differs"),
+        ({"parts": ["weights_one/data/missing.bin"]}, "no package has the file"),
     ],
 )
 async def test_promise_16_what_differs_from_the_catalog_is_never_loadable(
@@ -226,7 +227,7 @@ async def test_promise_16_a_damaged_wheel_and_a_missing_one_are_refused(index: P
     with pytest.raises(ModelLoadFailed, match="damaged"):
         await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
     path.unlink()
-    with pytest.raises(ModelLoadFailed, match="did not deliver"):
+    with pytest.raises(ModelLoadFailed, match="pip could not download"):
         await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
     path.write_bytes(good)
     await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")

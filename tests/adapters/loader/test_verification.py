@@ -18,7 +18,7 @@ from adapters.catalog.catalog import CATALOG
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.loader import verification
 from adapters.loader.fetch import LocalSource, fetch
-from adapters.loader.verification import problems_of, refuse, unsafe_name, verify
+from adapters.loader.verification import find_problems, is_unsafe_name, require_loadable, verify
 
 STARTER = CATALOG.parents[2] / "starter" / "checkpoints"
 
@@ -43,7 +43,7 @@ def raw(entries: Any, body: bytes = bytes(8)) -> bytes:
 
 @pytest.mark.parametrize("name", ["image", "video", "vision"])
 def test_the_starters_checkpoints_are_sound(name: str) -> None:
-    assert list(problems_of(STARTER / name)) == []
+    assert list(find_problems(STARTER / name)) == []
     found = verify(STARTER / name)
     assert (found.is_valid, found.hashed) == (True, False)
     assert found.size_bytes == sum(path.stat().st_size for path in (STARTER / name).rglob("*") if path.is_file())
@@ -56,14 +56,14 @@ def test_what_the_reference_writes_is_sound(tmp_path_factory: pytest.TempPathFac
     directory = tmp_path_factory.mktemp("sound")
     tensors = {f"t{i}": np.zeros((rows, 3), dtype) for i, (dtype, rows) in enumerate(shapes)}
     (directory / "model.safetensors").write_bytes(save(tensors, {"format": "np"}))
-    assert list(problems_of(directory)) == []
+    assert list(find_problems(directory)) == []
 
 
 def test_whispers_weights_and_types_below_a_byte_are_sound(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(CTRANSLATE2 + b"weights")
     (tmp_path / "model.safetensors").write_bytes(safetensors({"w": ("F4", [4], bytes(2)), "s": ("F32", [], bytes(4))}))
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"w": "model.safetensors"}}')
-    refuse(tmp_path)
+    require_loadable(tmp_path)
 
 
 # --- headers that lie ------------------------------------------------------------------------------------------------
@@ -82,31 +82,31 @@ def test_whispers_weights_and_types_below_a_byte_are_sound(tmp_path: Path) -> No
         (raw(b" {}", b""), "not JSON"),
         (raw(b"[" * 100_000), "not JSON"),
         (raw(b'{"w": {}, "w": {}}'), "not JSON"),
-        (raw({"w": 1}), "wrong about 'w'"),
+        (raw({"w": 1}), "a wrong entry for 'w'"),
         (raw({"__metadata__": {"a": 1}}, b""), "metadata"),
-        (header(dtype="OBJECT"), "wrong about 'w'"),
-        (header(dtype=["F32"]), "wrong about 'w'"),
-        (header(shape="22"), "wrong about 'w'"),
-        (header(shape=[-2]), "wrong about 'w'"),
-        (header(shape=[2.0]), "wrong about 'w'"),
-        (header(shape=[True, 2]), "wrong about 'w'"),
-        (header(data_offsets=[0]), "wrong about 'w'"),
-        (header(data_offsets=[0, 2**64]), "wrong about 'w'"),
-        (header(data_offsets=[-8, 0]), "wrong about 'w'"),
-        (header(shape=[3]), "lies about the size"),
-        (header(shape=[2**31, 2**31]), "lies about the size"),
-        (header(data_offsets=[8, 0]), "lies about the size"),
-        (header(dtype="F64"), "lies about the size"),
-        (header(data_offsets=[8, 16]), "overlap, or leave gaps"),
-        (raw({n: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in "ab"}), "overlap, or leave gaps"),
-        (header(shape=[1], data_offsets=[0, 4]), "8 bytes of weights, its header promises 4"),
-        (safetensors({"w": ("F32", [2], bytes(8))})[:-1], "7 bytes of weights, its header promises 8"),
+        (header(dtype="OBJECT"), "a wrong entry for 'w'"),
+        (header(dtype=["F32"]), "a wrong entry for 'w'"),
+        (header(shape="22"), "a wrong entry for 'w'"),
+        (header(shape=[-2]), "a wrong entry for 'w'"),
+        (header(shape=[2.0]), "a wrong entry for 'w'"),
+        (header(shape=[True, 2]), "a wrong entry for 'w'"),
+        (header(data_offsets=[0]), "a wrong entry for 'w'"),
+        (header(data_offsets=[0, 2**64]), "a wrong entry for 'w'"),
+        (header(data_offsets=[-8, 0]), "a wrong entry for 'w'"),
+        (header(shape=[3]), "has a wrong size"),
+        (header(shape=[2**31, 2**31]), "has a wrong size"),
+        (header(data_offsets=[8, 0]), "has a wrong size"),
+        (header(dtype="F64"), "has a wrong size"),
+        (header(data_offsets=[8, 16]), "overlap or have gaps"),
+        (raw({n: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for n in "ab"}), "overlap or have gaps"),
+        (header(shape=[1], data_offsets=[0, 4]), "8 bytes of weights, and its header says 4"),
+        (safetensors({"w": ("F32", [2], bytes(8))})[:-1], "7 bytes of weights, and its header says 8"),
     ],
 )
 def test_promise_17_lying_headers_are_refused(content: bytes, why: str, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelLoadFailed, match=why):
-        refuse(tmp_path)
+        require_loadable(tmp_path)
 
 
 @given(st.binary(max_size=200), st.integers(0, 199))
@@ -117,7 +117,7 @@ def test_promise_17_no_header_breaks_the_reader(
     sound = safetensors({"a": ("F32", [2], bytes(8)), "b": ("U8", [3], bytes(3))})
     (directory / "noise.safetensors").write_bytes(noise)
     (directory / "mixed.safetensors").write_bytes(sound[:at] + noise + sound[at:])
-    list(problems_of(directory))
+    list(find_problems(directory))
 
 
 # --- the zoo ---------------------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ ZOO: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "auto_map": ("config.json", lambda path: path.write_text('{"auto_map": {"AutoModel": "e.E"}}'), "auto_map"),
     "deep auto_map": ("tokenizer_config.json", lambda path: path.write_text('{"a": [{"auto_map": 1}]}'), "auto_map"),
     "pipeline of its own": (
-        "model_index.json", lambda path: path.write_text('{"_class_name": ["evil", "Evil"]}'), "pipeline of its own",
+        "model_index.json", lambda path: path.write_text('{"_class_name": ["evil", "Evil"]}'), "pipeline class of the repository",
     ),
     "part from a module": ("model_index.json", lambda path: path.write_text('{"unet": ["os", "system"]}'), "'os'"),
     "part from a pipeline's module": (
@@ -154,10 +154,10 @@ ZOO: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "not JSON": ("config.json", lambda path: path.write_text("{"), "not JSON"),
     "deep JSON": ("config.json", lambda path: path.write_text("[" * 200_000), "not JSON"),
     "shard elsewhere": (
-        "m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"w": "../x.safetensors"}}'), "elsewhere",
+        "m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"w": "../x.safetensors"}}'), "outside of the directory",
     ),
     "absolute shard": (
-        "m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"w": "/etc/x.safetensors"}}'), "elsewhere",
+        "m.safetensors.index.json", lambda path: path.write_text('{"weight_map": {"w": "/etc/x.safetensors"}}'), "outside of the directory",
     ),
     "pickled shard": (
         "m.bin.index.json", lambda path: path.write_text('{"weight_map": {"w": "shard.bin"}}'), "pickle",
@@ -168,11 +168,11 @@ ZOO: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "link to a file": ("config.json", lambda path: path.symlink_to("/etc/hostname"), "a link"),
     "link to a directory": ("unet", lambda path: path.symlink_to("/etc"), "a link"),
     "dangling link": ("vocab.txt", lambda path: path.symlink_to("nowhere"), "a link"),
-    "pipe": ("model.safetensors", os.mkfifo, "not a file"),
-    "socket": ("config.json", bind, "not a file"),
-    "device": ("config.json", device, "not a file"),
-    "backslash": ("..\\config.json", lambda path: path.write_text("{}"), "may lead elsewhere"),
-    "line break": ("a\nb.txt", lambda path: path.write_text("{}"), "may lead elsewhere"),
+    "pipe": ("model.safetensors", os.mkfifo, "not a regular file"),
+    "socket": ("config.json", bind, "not a regular file"),
+    "device": ("config.json", device, "not a regular file"),
+    "backslash": ("..\\config.json", lambda path: path.write_text("{}"), "may lead out of the directory"),
+    "line break": ("a\nb.txt", lambda path: path.write_text("{}"), "may lead out of the directory"),
     "GGUF that is none": ("model.gguf", lambda path: path.write_bytes(b"GGML" + bytes(9)), "not a GGUF"),
 }  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_promise_17_too_many_files_are_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(verification, "MAX_FILES", 10)
     for number in range(12):
         (tmp_path / f"{number}.txt").touch()
-    assert list(problems_of(tmp_path)) == ["more than 10 files"]
+    assert list(find_problems(tmp_path)) == ["more than 10 files"]
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_promise_17_too_many_files_are_refused(tmp_path: Path, monkeypatch: pyte
     ["", "/etc/passwd", "../x", "a/../b", "a//b", ".", "./a", "a\\b", "c:evil", "a\0b", "x" * 600, "a/" + "ä" * 200],
 )
 def test_promise_17_names_that_lead_elsewhere(name: str) -> None:
-    assert unsafe_name(name)
-    assert not unsafe_name("unet/diffusion_pytorch_model-00001-of-00002.safetensors")
+    assert is_unsafe_name(name)
+    assert not is_unsafe_name("unet/diffusion_pytorch_model-00001-of-00002.safetensors")
 
 
 def test_a_verification_can_be_stopped(tmp_path: Path) -> None:
@@ -215,4 +215,4 @@ def test_a_verification_can_be_stopped(tmp_path: Path) -> None:
     (tmp_path / "muybridge.json").write_text(json.dumps(manifest))
     with pytest.raises(Interrupted):
         verify(tmp_path, verification.stoppable(lambda: True))
-    assert verify(tmp_path).problems == ("model.txt: its sum differs",)
+    assert verify(tmp_path).problems == ("model.txt: its checksum differs",)

@@ -150,13 +150,13 @@ def test_promise_18_metadata_bombs_are_refused_or_left_alone():
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_promise_18_animations_are_refused(kind: str):
     frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in range(0, 250, 10)]
-    refused(saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=40), "animation")
+    refused(saved(frames[0], kind, save_all=True, append_images=frames[1:], duration=40), "animated")
 
 
 def test_promise_18_an_apng_that_lies_about_its_frames_is_refused():
     data = saved(picture(), "PNG")
     for frames in (0, 1, 2**31):
-        refused(data[:33] + png_chunk(b"acTL", struct.pack(">II", frames, 0)) + data[33:], "animation")
+        refused(data[:33] + png_chunk(b"acTL", struct.pack(">II", frames, 0)) + data[33:], "animated")
 
 
 def test_promise_18_the_byte_cap_holds_for_data_and_files(tmp_path: Path):
@@ -204,14 +204,14 @@ def test_promise_18_millions_of_empty_parts_are_refused():
     ],
 )
 def test_promise_18_other_formats_and_stumps_are_refused(data: bytes):
-    refused(data, "picture")
+    refused(data, "image")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_truncated_pictures_are_refused(kind: str):
     data = saved(picture(200, 200), kind)
     for length in range(1, len(data) - 16, max(1, len(data) // 40)):
-        refused(data[:length], "picture")
+        refused(data[:length], "image")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about broken metadata.

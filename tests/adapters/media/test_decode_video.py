@@ -20,18 +20,18 @@ from support.videos import clip, frames_of, narration
 
 from adapters.errors import InvalidMedia
 from adapters.media import decode_video
-from adapters.media.decode_audio import Deadline, Source
-from adapters.media.decode_video import Footage, take_video
+from adapters.media.container import Deadline, Source
+from adapters.media.decode_video import ConvertedVideo, convert_video
 from adapters.media.join_video import encode_mp4
-from adapters.media.soundtrack import take_sound
+from adapters.media.soundtrack import convert_audio
 
 MP4 = clip(12)
 
 
-def taken(tmp_path: Path, data: bytes, **limits: float) -> Footage:
+def taken(tmp_path: Path, data: bytes, **limits: float) -> ConvertedVideo:
     (tmp_path / "in").write_bytes(data)
     given = {"max_frames": 500, "deadline_s": 30.0, **limits}
-    return take_video(str(tmp_path / "in"), str(tmp_path / "out.mp4"), **given)  # pyright: ignore
+    return convert_video(str(tmp_path / "in"), str(tmp_path / "out.mp4"), **given)  # pyright: ignore
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_all_kinds_become_h264_of_the_same_length(
     tmp_path: Path, codec: str, container: str, rate: Fraction, fps: int
 ) -> None:
     made = taken(tmp_path, clip(24, rate, (128, 96), codec=codec, container=container))
-    assert made == Footage(128, 96, 24, fps, has_sound=False)
+    assert made == ConvertedVideo(128, 96, 24, fps, has_audio=False)
     assert frames_of(tmp_path / "out.mp4") == (128, 96, 24)
     with av.open(str(tmp_path / "out.mp4")) as file:
         stream = file.streams.video[0]
@@ -127,7 +127,7 @@ def test_promise_19_the_allow_list_holds_even_where_recognition_is_fooled(tmp_pa
         pytest.skip(f"this FFmpeg has no {demuxer} demuxer")
     data = PLAYLISTS["ffconcat"].replace(b"SECRET", str(tmp_path / "in").encode())
     with pytest.raises((av.error.FFmpegError, ValueError)):
-        decode_video._open(Source(io.BytesIO(data), Deadline(5)), demuxer)
+        decode_video._open(Source(io.BytesIO(data), Deadline(5, "video")), demuxer)
 
 
 def test_promise_18_a_long_still_stops_at_the_limit(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_promise_18_a_long_still_stops_at_the_limit(tmp_path: Path) -> None:
 
 def test_promise_18_frames_pixels_and_time_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken(tmp_path, MP4, max_frames=12).num_frames == 12
-    with pytest.raises(InvalidMedia, match="longer than 11"):
+    with pytest.raises(InvalidMedia, match="maximum of 11"):
         taken(tmp_path, MP4, max_frames=11)
     with pytest.raises(InvalidMedia, match="within"):
         taken(tmp_path, MP4, deadline_s=0)
@@ -184,7 +184,7 @@ def test_promise_19_no_other_decoder_is_run(tmp_path: Path) -> None:
             file.mux(stream.encode(None))
         with pytest.raises(InvalidMedia):
             taken(tmp_path, out.getvalue())
-    with pytest.raises(InvalidMedia, match="no pictures"):
+    with pytest.raises(InvalidMedia, match="no video track"):
         taken(tmp_path, narration(0.5, "mp4", "aac"))
 
 
@@ -215,20 +215,20 @@ def test_a_track_is_cut_where_it_is_told_to_and_holds_no_nonsense(tmp_path: Path
         frame.sample_rate = 48_000
         file.mux(stream.encode(frame))
     (tmp_path / "in").write_bytes(out.getvalue())
-    assert take_sound(str(tmp_path / "in"), str(tmp_path / "out"), max_seconds=0.25, deadline_s=10) == 0.25
+    assert convert_audio(str(tmp_path / "in"), str(tmp_path / "out"), max_seconds=0.25, deadline_s=10) == 0.25
     with av.open(str(tmp_path / "out")) as file:
         heard = np.concatenate([one.to_ndarray() for one in file.decode(audio=0)], 1)
     assert np.abs(heard).max() < 0.01
     (tmp_path / "bomb").write_bytes(narration(900, "flac", "flac"))
     started = time.monotonic()
-    take_sound(str(tmp_path / "bomb"), str(tmp_path / "out"), max_seconds=1.0, deadline_s=30)
+    convert_audio(str(tmp_path / "bomb"), str(tmp_path / "out"), max_seconds=1.0, deadline_s=30)
     assert time.monotonic() - started < 10  # what lies behind is not even decoded
 
 
-def order(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: object) -> tuple[dict, list[str]]:
+def run(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: object) -> tuple[dict, list[str]]:
     """What the process says, and the files that it leaves."""
     (tmp_path / "in").write_bytes(data)
-    told = {"do": "take_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
+    told = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
     told |= {"max_frames": 100, "deadline_s": 20, "param": "video", **more}
 
     def limit() -> None:
@@ -245,18 +245,18 @@ def order(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: ob
 
 
 def test_promises_4_and_20_the_process_leaves_a_whole_file_or_none(tmp_path: Path) -> None:
-    reply, left = order(tmp_path, b"\0" * 100)
+    reply, left = run(tmp_path, b"\0" * 100)
     assert "format" in reply["invalid"]
     assert left == []
-    assert order(tmp_path, MP4[: len(MP4) // 2])[1] == []
+    assert run(tmp_path, MP4[: len(MP4) // 2])[1] == []
     noise = np.random.default_rng(1).integers(0, 255, (40, 240, 320, 3), np.uint8)
-    assert order(tmp_path, encode_mp4(noise, 24), most_bytes=10_000) == ({"full": True}, [])
-    reply, left = order(tmp_path, narration(1.0), do="take_video")
+    assert run(tmp_path, encode_mp4(noise, 24), most_bytes=10_000) == ({"full": True}, [])
+    reply, left = run(tmp_path, narration(1.0), command="convert_video")
     assert reply.keys() == {"invalid"}
-    reply, left = order(tmp_path, narration(5.0), most_bytes=10_000, do="take_sound", max_seconds=9)
+    reply, left = run(tmp_path, narration(5.0), most_bytes=10_000, command="convert_audio", max_seconds=9)
     assert (reply, left) == ({"full": True}, [])
-    reply, left = order(tmp_path, MP4)
-    assert reply["footage"]["num_frames"] == 12
+    reply, left = run(tmp_path, MP4)
+    assert reply["converted"]["num_frames"] == 12
     assert left == ["out.mp4"]
 
 
@@ -264,7 +264,7 @@ def test_promise_20_the_process_ends_with_whoever_started_it(tmp_path: Path) -> 
     command = [sys.executable, "-m", "adapters.media.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         (tmp_path / "in").write_bytes(clip(400, size=(1280, 720)))
-        told = {"do": "take_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
+        told = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
         process.stdin.write(
             json.dumps({**told, "max_frames": 500, "deadline_s": 60, "param": "video"}).encode() + b"\n"
         )

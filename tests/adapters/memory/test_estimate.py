@@ -20,11 +20,11 @@ from adapters.memory.activations import latent_frames
 from adapters.memory.estimate import (
     KNOWN,
     MemoryEstimate,
+    describe_workload,
     estimate,
     estimate_directory,
     estimate_entry,
     known_configs,
-    run_as,
 )
 from adapters.memory.parameters import FORMATS, UnknownArchitecture, class_of, count
 
@@ -314,7 +314,7 @@ def test_weights_on_disk_are_what_the_config_counts(name: str) -> None:
     configs = memory.read_configs(path)
     models = {key: one for key, one in configs.items() if class_of(one)}
     assert found.weights_bytes == pytest.approx(
-        memory.weigh(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06
+        memory.model_weights_bytes(models, FORMATS[entry.options.get("dtype", "float16")]), rel=0.06
     )
 
 
@@ -380,4 +380,4 @@ def test_options_change_the_estimate() -> None:
     assert total(dtype="float32") > 1.8 * total()
     assert total(quantization="fp8") < 0.65 * total()
     assert known_configs(entry) is not None
-    assert run_as(entry, "cuda")["sequences"] == 32
+    assert describe_workload(entry, "cuda")["sequences"] == 32

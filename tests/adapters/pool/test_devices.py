@@ -36,7 +36,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[ModelFiles]:
     return seen
 
 
-def machine(names: str, budgets: Mapping[int | None, int] = TWO, patience_s: float = 0.05, **own: Any) -> Pool:
+def machine(names: str, budgets: Mapping[int | None, int] = TWO, grace_s: float = 0.05, **own: Any) -> Pool:
     """A pool of models of ten bytes each; `own` are fields of a model's entry, by its name."""
 
     async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
@@ -51,7 +51,7 @@ def machine(names: str, budgets: Mapping[int | None, int] = TWO, patience_s: flo
         fetch,
         budgets=budgets,
         estimate=lambda entry, _: entry.memory_bytes or 10,
-        patience_s=patience_s,
+        grace_s=grace_s,
     )
 
 
@@ -61,15 +61,15 @@ async def use(pool: Pool, name: str, words: str = "a b") -> list[Any]:
 
 
 def where(pool: Pool) -> dict[str, tuple[int | None, ...]]:
-    return {slot.name: slot.places for slot in pool.slots if slot.state == "ready"}
+    return {slot.name: slot.devices for slot in pool.slots if slot.state == "ready"}
 
 
 def held(pool: Pool) -> dict[int | None, int]:
     """Bytes reserved on each device."""
     found: dict[int | None, int] = {}
     for slot in pool.slots:
-        for place in slot.places if slot.reserved_bytes else ():
-            found[place] = found.get(place, 0) + slot.resident().size_bytes
+        for index in slot.devices if slot.reserved_bytes else ():
+            found[index] = found.get(index, 0) + slot.resident().size_bytes
     return found
 
 
@@ -113,7 +113,7 @@ async def test_without_gpus_nothing_is_hidden(given: list[ModelFiles]) -> None:
 
 async def test_a_model_that_no_single_device_holds_says_so_with_the_numbers() -> None:
     pool = machine("a", {0: 9 * GIB, 1: 5 * GIB, None: 100 * GIB}, a={"memory_bytes": 10 * GIB})
-    with pytest.raises(OutOfMemory, match=r"10\.00 GiB; the budget is 9\.00 GiB on GPU 0, 5\.00 GiB on GPU 1\."):
+    with pytest.raises(OutOfMemory, match=r"10\.00 GiB; the memory budget is 9\.00 GiB on GPU 0, 5\.00 GiB on GPU 1\."):
         await use(pool, "a")
     pool = machine(
         "ab", {0: 9 * GIB, 1: 5 * GIB}, a={"memory_bytes": 4 * GIB, "pin": True}, b={"memory_bytes": 6 * GIB}
@@ -125,7 +125,7 @@ async def test_a_model_that_no_single_device_holds_says_so_with_the_numbers() ->
 
 @pytest.mark.parametrize(
     ("budgets", "told"),
-    [(TWO, "is to run on GPU 2; this machine has the GPUs 0, 1"), ({None: 9}, "GPU 2; this machine has no GPU")],
+    [(TWO, "is configured for GPU 2; this machine has the GPUs 0, 1"), ({None: 9}, "GPU 2; this machine has no GPU")],
 )
 async def test_a_gpu_that_is_not_there_is_told(budgets: Mapping[int | None, int], told: str) -> None:
     with pytest.raises(ModelLoadFailed, match=told):
@@ -134,7 +134,7 @@ async def test_a_gpu_that_is_not_there_is_told(budgets: Mapping[int | None, int]
 
 async def test_one_gpus_swap_does_not_hold_up_another() -> None:
     own = {name: {"devices": [0], "memory_bytes": 20} for name in "ab"} | {"c": {"devices": [1]}}
-    pool = machine("abc", patience_s=60, **own)
+    pool = machine("abc", grace_s=60, **own)
     stream = pool.stream("a", TextAdapter, lambda model: model.generate(TextRequest(prompt="a b c")))
     await anext(stream)
     waiting = asyncio.create_task(use(pool, "b"))
@@ -184,14 +184,14 @@ async def test_a_sleeper_wakes_where_it_is_and_moves_only_when_it_never_could() 
 
 async def test_promise_15_stress_of_two_gpus() -> None:
     own = {"e": {"memory_bytes": 20}, "f": {"devices": [1]}, "g": {"devices": [0], "options": {"can_sleep": True}}}
-    pool = machine("abcdefg", patience_s=0.02, **own)
+    pool = machine("abcdefg", grace_s=0.02, **own)
     most: dict[int | None, int] = {}
 
     async def one(index: int) -> None:
         for turn in range(12):
             assert await use(pool, "abcdefg"[(index * 5 + turn * 3) % 7], "[delay_ms=1] a b")
-            for place, size in held(pool).items():
-                most[place] = max(most.get(place, 0), size)
+            for index, size in held(pool).items():
+                most[index] = max(most.get(index, 0), size)
 
     async with asyncio.timeout(60):
         await asyncio.gather(*(one(index) for index in range(12)))
@@ -209,33 +209,33 @@ def slot(name: str, gpus: int = 1, **fields: Any) -> Slot:
 
 async def test_a_model_on_two_gpus_takes_its_share_of_each() -> None:
     wide, small, large = slot("wide", 2), slot("small"), slot("large", 3)
-    admission = Admission({0: 20, 1: 20, 2: 8}, [wide, small, large], evict=nobody, patience_s=1)
+    admission = Admission({0: 20, 1: 20, 2: 8}, [wide, small, large], evict=nobody, grace_s=1)
     await admission.reserve(wide, 30)
-    assert (wide.places, wide.reserved_bytes, admission.gpus_of(wide)) == ((0, 1), 30, (0, 1))
+    assert (wide.devices, wide.reserved_bytes, admission.gpus_of(wide)) == ((0, 1), 30, (0, 1))
     await admission.reserve(small, 6)
-    assert small.places == (2,), "wide has left too little on the others"
+    assert small.devices == (2,), "wide has left too little on the others"
     with pytest.raises(OutOfMemory, match="on each of 3 GPUs"):
         await admission.reserve(large, 30)
     admission.release(wide)
-    assert wide.places == ()
+    assert wide.devices == ()
 
 
 async def test_models_on_the_cpu_count_against_ram_alone() -> None:
     drawn = {"kind": "image", "backend": "diffusers-image"}
     on_cpu, anywhere = slot("a", **drawn, options={"device": "cpu"}), slot("b", **drawn, options={"device": "auto"})
-    admission = Admission(TWO, [on_cpu, anywhere], evict=nobody, patience_s=1)
+    admission = Admission(TWO, [on_cpu, anywhere], evict=nobody, grace_s=1)
     await admission.reserve(on_cpu, 10)
-    assert (on_cpu.places, admission.gpus_of(on_cpu)) == ((None,), ()), "it sees no GPU"
+    assert (on_cpu.devices, admission.gpus_of(on_cpu)) == ((None,), ()), "it sees no GPU"
     await admission.reserve(anywhere, 20)
-    assert anywhere.places == (0,)
+    assert anywhere.devices == (0,)
     with pytest.raises(OutOfMemory):
         await admission.reserve(on_cpu, 11)
 
 
 async def test_more_gpus_than_there_are() -> None:
     wide = slot("wide", 4)
-    admission = Admission(TWO, [wide], evict=nobody, patience_s=1)
-    with pytest.raises(ModelLoadFailed, match="takes 4 GPUs; it may use 2"):
+    admission = Admission(TWO, [wide], evict=nobody, grace_s=1)
+    with pytest.raises(ModelLoadFailed, match="is configured for 4 GPUs; it may use 2"):
         await admission.reserve(wide, 10)
 
 
@@ -246,11 +246,11 @@ async def nobody(slot: Slot) -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"devices": [0, 0]}, "named twice"),
+        ({"devices": [0, 0]}, "listed twice"),
         ({"devices": [-1]}, "greater than or equal to 0"),
         ({"devices": []}, "at least 1 item"),
         ({"devices": [0], "options": {"device": "cpu"}}, "runs on the CPU"),
-        ({"devices": [0], "options": {"tensor_parallel_size": 2}}, "asks for 2 of them"),
+        ({"devices": [0], "options": {"tensor_parallel_size": 2}}, "tensor_parallel_size is 2"),
     ],
 )
 def test_devices_that_make_no_sense_are_refused(fields: dict[str, Any], told: str) -> None:

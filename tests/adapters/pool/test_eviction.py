@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.pool.eviction import Ledger, Resident, place, plan
+from adapters.pool.eviction import DeviceMemory, Resident, choose_devices, plan
 
 residents = st.lists(
     st.builds(
@@ -21,24 +21,24 @@ residents = st.lists(
 )
 
 
-def on_one(budget: int, residents: list[Resident], pinned: int = 0) -> list[Ledger]:
-    return [Ledger(None, budget, tuple(residents), pinned)]
+def on_one(budget: int, residents: list[Resident], pinned: int = 0) -> list[DeviceMemory]:
+    return [DeviceMemory(None, budget, tuple(residents), pinned)]
 
 
 @st.composite
-def machines(draw: st.DrawFn) -> list[Ledger]:
+def machines(draw: st.DrawFn) -> list[DeviceMemory]:
     """GPUs of any size, with models on one or several of them."""
     everyone = draw(residents)
     count = draw(st.integers(1, 4))
     places = {one.name: draw(st.sets(st.integers(0, count - 1), min_size=1)) for one in everyone}
     return [
-        Ledger(gpu, draw(st.integers(1, 300)), tuple(one for one in everyone if gpu in places[one.name]))
+        DeviceMemory(gpu, draw(st.integers(1, 300)), tuple(one for one in everyone if gpu in places[one.name]))
         for gpu in range(count)
     ]
 
 
-def without(ledger: Ledger, victims: tuple[str, ...]) -> int:
-    return ledger.budget_bytes - sum(one.size_bytes for one in ledger.residents if one.name not in victims)
+def without(device: DeviceMemory, victims: tuple[str, ...]) -> int:
+    return device.budget_bytes - sum(one.size_bytes for one in device.residents if one.name not in victims)
 
 
 @given(needed=st.integers(1, 200), budget=st.integers(1, 400), residents=residents)
@@ -88,34 +88,34 @@ def test_what_can_never_fit_is_told_at_once() -> None:
     assert not waiting.victims
 
 
-@given(needed=st.integers(1, 200), ledgers=machines(), data=st.data())
+@given(needed=st.integers(1, 200), devices=machines(), data=st.data())
 def test_a_placement_makes_room_on_each_of_its_devices_and_moves_nothing_it_need_not(
-    needed: int, ledgers: list[Ledger], data: st.DataObject
+    needed: int, devices: list[DeviceMemory], data: st.DataObject
 ) -> None:
-    count = data.draw(st.integers(1, len(ledgers)))
-    found = place(needed, count, ledgers)
-    chosen = [ledger for ledger in ledgers if ledger.place in found.places]
-    assert len(chosen) == count == len(set(found.places))
-    enough = sorted((ledger.budget_bytes for ledger in ledgers), reverse=True)[count - 1] >= needed
+    count = data.draw(st.integers(1, len(devices)))
+    found = choose_devices(needed, count, devices)
+    chosen = [device for device in devices if device.index in found.devices]
+    assert len(chosen) == count == len(set(found.devices))
+    enough = sorted((device.budget_bytes for device in devices), reverse=True)[count - 1] >= needed
     assert found.plan.possible == enough, "some devices hold it, or none do"
     victims = found.plan.victims
     if found.plan.fits:
         assert not victims
     if found.plan.fits or victims:
-        assert all(without(ledger, victims) >= needed for ledger in chosen)
-    here = {one.name: one for ledger in chosen for one in ledger.residents}
+        assert all(without(device, victims) >= needed for device in chosen)
+    here = {one.name: one for device in chosen for one in device.residents}
     for name in victims:
         assert name in here, "nobody goes on other devices"
         assert here[name].evictable
         fewer = tuple(other for other in victims if other != name)
-        assert any(without(ledger, fewer) < needed for ledger in chosen), "one more than needed"
+        assert any(without(device, fewer) < needed for device in chosen), "one more than needed"
 
 
-@given(needed=st.integers(1, 200), ledgers=machines(), data=st.data())
-def test_no_other_devices_would_have_been_better(needed: int, ledgers: list[Ledger], data: st.DataObject) -> None:
-    count = data.draw(st.integers(1, len(ledgers)))
-    best = place(needed, count, ledgers).plan
-    for others in combinations(ledgers, count):
+@given(needed=st.integers(1, 200), devices=machines(), data=st.data())
+def test_no_other_devices_would_have_been_better(needed: int, devices: list[DeviceMemory], data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, len(devices)))
+    best = choose_devices(needed, count, devices).plan
+    for others in combinations(devices, count):
         other = plan(needed, others)
         assert best.possible or not other.possible
         assert best.fits or not other.fits
@@ -125,23 +125,23 @@ def test_no_other_devices_would_have_been_better(needed: int, ledgers: list[Ledg
 
 
 def test_models_spread_and_then_the_cheapest_one_goes() -> None:
-    empty = [Ledger(0, 20), Ledger(1, 20)]
-    assert place(15, 1, empty).places == (0,)
-    taken = [Ledger(0, 20, (Resident("a", 15, idle_s=9, restore_s=1),)), Ledger(1, 20)]
-    assert place(5, 1, taken).places == (1,)
-    full = [taken[0], Ledger(1, 20, (Resident("b", 15, idle_s=9, restore_s=60),))]
-    assert place(15, 1, full).plan.victims == ("a",)
-    busy = [Ledger(0, 20, (Resident("a", 15, busy=True, idle_s=9, restore_s=1),)), full[1]]
-    assert place(15, 1, busy).plan.victims == ("b",)
-    loading = [Ledger(0, 20, (Resident("a", 15, evictable=False),)), full[1]]
-    assert place(15, 1, loading).plan.victims == ("b",)
+    empty = [DeviceMemory(0, 20), DeviceMemory(1, 20)]
+    assert choose_devices(15, 1, empty).devices == (0,)
+    taken = [DeviceMemory(0, 20, (Resident("a", 15, idle_s=9, restore_s=1),)), DeviceMemory(1, 20)]
+    assert choose_devices(5, 1, taken).devices == (1,)
+    full = [taken[0], DeviceMemory(1, 20, (Resident("b", 15, idle_s=9, restore_s=60),))]
+    assert choose_devices(15, 1, full).plan.victims == ("a",)
+    busy = [DeviceMemory(0, 20, (Resident("a", 15, busy=True, idle_s=9, restore_s=1),)), full[1]]
+    assert choose_devices(15, 1, busy).plan.victims == ("b",)
+    loading = [DeviceMemory(0, 20, (Resident("a", 15, evictable=False),)), full[1]]
+    assert choose_devices(15, 1, loading).plan.victims == ("b",)
 
 
 def test_two_devices_are_freed_by_the_one_model_that_lies_on_both() -> None:
     wide = Resident("wide", 15, idle_s=9, restore_s=20)
     narrow = Resident("narrow", 4, idle_s=9, restore_s=10)
-    ledgers = [Ledger(0, 20, (wide, narrow)), Ledger(1, 20, (wide,)), Ledger(2, 10)]
-    found = place(15, 2, ledgers)
-    assert found.places == (0, 1)
+    devices = [DeviceMemory(0, 20, (wide, narrow)), DeviceMemory(1, 20, (wide,)), DeviceMemory(2, 10)]
+    found = choose_devices(15, 2, devices)
+    assert found.devices == (0, 1)
     assert found.plan.victims == ("wide",)
-    assert not place(15, 3, ledgers).plan.possible
+    assert not choose_devices(15, 3, devices).plan.possible

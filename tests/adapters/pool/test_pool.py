@@ -83,7 +83,7 @@ async def test_names_aliases_and_kinds(pool: Pool) -> None:
 async def test_what_needs_eyes_finds_none_but_vision_models(pool: Pool, fetches: Fetches) -> None:
     assert pool.find("", TextAdapter, kind="vision").name == "eyes"
     for name, kind in (("words", "text"), ("pictures", "image")):
-        with pytest.raises(WrongModelKind, match=f"is of kind {kind}; this needs vision"):
+        with pytest.raises(WrongModelKind, match=f"is of kind {kind}; this request needs a model of kind vision"):
             pool.find(name, TextAdapter, kind="vision")
     assert fetches.names == []  # nothing was loaded for it
 
@@ -94,6 +94,20 @@ async def test_with_fallback_an_unknown_name_reaches_the_kinds_first_model(fetch
     assert pool.find("unknown", TextAdapter).name == "b"
     with pytest.raises(ModelNotFound):
         pool.find("unknown", ImageAdapter)
+
+
+@pytest.mark.parametrize("error", [GenerationFailed("The model failed."), ValueError("of some library")])
+async def test_an_unexpected_failure_of_a_load_is_a_failed_load(
+    pool: Pool, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def load(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FakeText, "load", load)
+    with pytest.raises(ModelLoadFailed, match="'words' could not be loaded") as failed:
+        async with pool.lease("words", TextAdapter):
+            pass
+    assert failed.value.__cause__ is error
 
 
 async def test_promise_15_a_leased_model_is_not_unloaded(pool: Pool) -> None:
@@ -275,7 +289,7 @@ async def test_the_least_recently_used_model_makes_room(fetches: Fetches) -> Non
 async def test_a_model_that_can_never_fit_says_so_at_once_with_the_numbers(fetches: Fetches) -> None:
     pool = small(fetches, budget=9 * 2**30)
     pool._estimate = lambda *_: 10 * 2**30
-    with pytest.raises(OutOfMemory, match=r"10\.00 GiB; the budget is 9\.00 GiB"):
+    with pytest.raises(OutOfMemory, match=r"10\.00 GiB; the memory budget is 9\.00 GiB"):
         await use(pool, "a")
     assert pool.slots[0].state == "failed"
     assert pool.slots[0].reserved_bytes == 0
@@ -294,7 +308,7 @@ async def test_a_pinned_model_stays(fetches: Fetches) -> None:
 
 
 async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches: Fetches) -> None:
-    pool = small(fetches, budget=10, patience_s=0.05)
+    pool = small(fetches, budget=10, grace_s=0.05)
     long = asyncio.create_task(use(pool, "a", "[delay_ms=60] a b c d e f g h i j"))
     await asyncio.sleep(0.1)
     other = asyncio.create_task(use(pool, "b"))
@@ -307,7 +321,7 @@ async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches:
 
 
 async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_starves(fetches: Fetches) -> None:
-    pool = small(fetches, budget=10, patience_s=0.3)
+    pool = small(fetches, budget=10, grace_s=0.3)
     stop = asyncio.Event()
 
     async def busy(name: str) -> int:
@@ -327,13 +341,13 @@ async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_star
     assert 4 <= len(fetches.names) <= 14, "a swap about every 0.3 s"
 
 
-@pytest.mark.parametrize("patience_s", [0.0, 0.2])
+@pytest.mark.parametrize("grace_s", [0.0, 0.2])
 async def test_models_that_take_long_to_load_still_serve_before_they_are_swapped(
-    fetches: Fetches, patience_s: float
+    fetches: Fetches, grace_s: float
 ) -> None:
     """Longer than anybody's patience: whoever waits for the memory has waited enough by the time it is loaded."""
     slow = {"options": {"load_delay_ms": 300}}
-    pool = small(fetches, names="ab", budget=10, patience_s=patience_s, a=slow, b=slow)
+    pool = small(fetches, names="ab", budget=10, grace_s=grace_s, a=slow, b=slow)
 
     async def one(name: str) -> None:
         for _ in range(3):
@@ -345,7 +359,7 @@ async def test_models_that_take_long_to_load_still_serve_before_they_are_swapped
 
 
 async def test_promise_15_stress_under_a_budget_of_two(fetches: Fetches) -> None:
-    pool = small(fetches, names="abcde", patience_s=0.02)
+    pool = small(fetches, names="abcde", grace_s=0.02)
     most = 0
 
     async def one(index: int) -> None:
@@ -370,7 +384,7 @@ async def test_a_failed_load_gives_its_memory_back(fetches: Fetches) -> None:
 
 
 async def test_who_stops_waiting_for_memory_leaves_the_queue(fetches: Fetches) -> None:
-    pool = small(fetches, budget=10, patience_s=60)
+    pool = small(fetches, budget=10, grace_s=60)
     stream = pool.stream("a", TextAdapter, lambda model: model.generate(TextRequest(prompt="a b c")))
     await anext(stream)
     waiting = asyncio.create_task(use(pool, "b"))
@@ -403,9 +417,9 @@ async def test_promise_12_out_of_memory_is_tried_once_more_without_the_idle(
 
 
 async def test_idle_models_are_unloaded_after_their_time(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.pool.pool.TEND_S", 0.02)
+    monkeypatch.setattr("adapters.pool.pool.IDLE_CHECK_S", 0.02)
     pool = small(fetches, b={"idle_ttl_s": 60.0}, idle_ttl_s=0.1)
-    tending = asyncio.create_task(pool.tend())
+    tending = asyncio.create_task(pool.unload_idle())
     await use(pool, "a")
     await use(pool, "b")
     long = asyncio.create_task(use(pool, "a", "[delay_ms=100] a b c d"))
@@ -442,7 +456,7 @@ async def test_a_model_that_can_sleep_gives_way_by_sleeping_and_wakes_without_a_
 
 async def test_stress_of_sleepers(fetches: Fetches) -> None:
     sleepy = {"options": {"can_sleep": True}}
-    pool = small(fetches, names="abcd", patience_s=0.02, a=sleepy, b=sleepy, c=sleepy)
+    pool = small(fetches, names="abcd", grace_s=0.02, a=sleepy, b=sleepy, c=sleepy)
 
     async def one(index: int) -> None:
         for turn in range(10):

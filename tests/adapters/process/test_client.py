@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -58,6 +59,16 @@ async def test_events_and_results_are_those_of_the_adapter_itself() -> None:
     finally:
         await model.unload()
     assert not model.alive
+
+
+async def test_the_current_directory_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("adapters", "msgspec"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('imported from the current directory')\n")
+    monkeypatch.chdir(tmp_path)
+    model = await text()
+    assert model.alive
+    await model.unload()
 
 
 async def test_calls_run_side_by_side() -> None:

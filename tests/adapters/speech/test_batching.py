@@ -29,7 +29,7 @@ def at_once(batcher: Batcher, calls: list[tuple[str, Any]], run: Any = doubled) 
     ready = threading.Barrier(len(calls))
 
     def one(key: str, item: Any) -> Any:
-        with batcher.guest():
+        with batcher.active_request():
             ready.wait()
             return batcher.call(key, run, item)
 
@@ -41,7 +41,7 @@ def at_once(batcher: Batcher, calls: list[tuple[str, Any]], run: Any = doubled) 
 def test_what_is_alike_is_computed_together_and_everyone_gets_their_own(
     batcher: Batcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batching, "LINGER_S", 30.0)  # who waits, waits for company and not for the clock
+    monkeypatch.setattr(batching, "MAX_WAIT_S", 30.0)  # who waits, waits for company and not for the clock
     assert at_once(batcher, [("a", n) for n in range(4)]) == [0, 2, 4, 6]
     assert batcher.batches == {4: 1}
 
@@ -57,15 +57,15 @@ def test_a_batch_has_a_limit(batcher: Batcher) -> None:
 
 
 def test_who_is_alone_waits_for_nobody(batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "LINGER_S", 30.0)
+    monkeypatch.setattr(batching, "MAX_WAIT_S", 30.0)
     begun = time.monotonic()
-    with batcher.guest():
+    with batcher.active_request():
         assert batcher.call("a", doubled, 1) == 2
     assert time.monotonic() - begun < 10
 
 
 def test_nobody_waits_long_for_one_who_does_not_call(batcher: Batcher) -> None:
-    with batcher.guest(), batcher.guest():
+    with batcher.active_request(), batcher.active_request():
         assert batcher.call("a", doubled, 1) == 2
 
 

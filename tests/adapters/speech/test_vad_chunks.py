@@ -13,7 +13,7 @@ from support.servers import ROOT
 from adapters.base import Media, VoiceDetection
 from adapters.media.decode_audio import decode_audio
 from adapters.speech import vad_chunks
-from adapters.speech.audio_budget import Room
+from adapters.speech.audio_budget import AudioBudget
 
 RATE = vad_chunks.RATE
 
@@ -67,7 +67,7 @@ def test_silence_and_padding_part_and_widen(narration: np.ndarray) -> None:
 
 
 def test_promise_19_so_many_sounds_are_held_and_no_more() -> None:
-    room, lock = Room(1000), threading.Lock()
+    budget, lock = AudioBudget(1000), threading.Lock()
     held = most = 0
     decoding = threading.Semaphore(1)
 
@@ -82,7 +82,7 @@ def test_promise_19_so_many_sounds_are_held_and_no_more() -> None:
 
     def one(_: int) -> None:
         nonlocal held
-        with room.holding(decode) as sound:
+        with budget.reserve(decode) as sound:
             assert len(sound) == 700
             threading.Event().wait(0.002)
             with lock:
@@ -94,13 +94,13 @@ def test_promise_19_so_many_sounds_are_held_and_no_more() -> None:
 
 
 def test_a_sound_that_cannot_be_decoded_takes_no_room() -> None:
-    room = Room(1)
+    budget = AudioBudget(1)
 
     def broken() -> bytes:
         raise ValueError("broken")
 
     for _ in range(3):
-        with pytest.raises(ValueError, match="broken"), room.holding(broken):
+        with pytest.raises(ValueError, match="broken"), budget.reserve(broken):
             pass
-    with room.holding(lambda: bytes(10)) as sound:
+    with budget.reserve(lambda: bytes(10)) as sound:
         assert len(sound) == 10

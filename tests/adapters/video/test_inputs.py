@@ -10,14 +10,14 @@ import pytest
 from support.servers import ROOT
 
 from adapters.base import Keyframe, Media, VideoRequest
-from adapters.video.inputs import MAX_CONFIG_BYTES, VideoInputs, inputs_of, lack
+from adapters.video.inputs import MAX_CONFIG_BYTES, VideoInputs, find_unsupported, inputs_of
 
 PNG = Media("image/png", b"x")
 TEXT, ALL = VideoInputs("none", strength=False, video=False), VideoInputs("any")
 FRAMES = VideoInputs("any", video=False)
 FIRST = VideoInputs("first", "first", strength=False, video=False)
-ENDS = VideoInputs("ends", "first", strength=False, video=False)
-BOTH = VideoInputs("ends", "ends", strength=False, video=False)
+ENDS = VideoInputs("first_and_last", "first", strength=False, video=False)
+BOTH = VideoInputs("first_and_last", "first_and_last", strength=False, video=False)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_index_that_is_no_file_says_nothing(tmp_path: Path) -> None:
 def test_no_engine_is_loaded_to_know() -> None:
     code = (
         "import sys; from pathlib import Path; from adapters.video.inputs import inputs_of;"
-        "assert inputs_of('diffusers-video', Path('starter/checkpoints/video')).pictures == 'any';"
+        "assert inputs_of('diffusers-video', Path('starter/checkpoints/video')).keyframes == 'any';"
         "sys.exit(bool({'torch', 'diffusers', 'transformers', 'av', 'PIL'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -116,38 +116,38 @@ def test_no_engine_is_loaded_to_know() -> None:
         (ALL, (0, 7, -1), None),
         (ALL, (), None),
         (TEXT, (), None),
-        (TEXT, (0,), ("picture", 0)),
+        (TEXT, (0,), ("keyframe", 0)),
         (FIRST, (0,), None),
         (FIRST, (-25,), None),
-        (FIRST, (), ("first", 0)),
-        (FIRST, (0, 24), ("picture", 1)),
+        (FIRST, (), ("first_frame", 0)),
+        (FIRST, (0, 24), ("keyframe", 1)),
         (ENDS, (0, 24), None),
         (ENDS, (-1, 0), None),
         (ENDS, (0,), None),
-        (ENDS, (-1,), ("first", 0)),
-        (ENDS, (0, 23), ("picture", 1)),
-        (ENDS, (0, 1, 24), ("picture", 1)),
+        (ENDS, (-1,), ("first_frame", 0)),
+        (ENDS, (0, 23), ("keyframe", 1)),
+        (ENDS, (0, 1, 24), ("keyframe", 1)),
         (BOTH, (0, 24), None),
-        (BOTH, (0,), ("last", 0)),
-        (BOTH, (24,), ("first", 0)),
+        (BOTH, (0,), ("last_frame", 0)),
+        (BOTH, (24,), ("first_frame", 0)),
     ],
 )
 def test_pictures_are_taken_where_the_model_takes_them(
     can: VideoInputs, frames: tuple[int, ...], found: tuple[str, int] | None
 ) -> None:
     request = VideoRequest("x", num_frames=25, keyframes=tuple(Keyframe(PNG, index) for index in frames))
-    missing = lack(request, can)
-    assert (None if missing is None else (missing.what, missing.picture)) == found
+    missing = find_unsupported(request, can)
+    assert (None if missing is None else (missing.input, missing.keyframe)) == found
 
 
 def test_strengths_and_videos_are_taken_or_not() -> None:
     weak = VideoRequest("x", num_frames=25, keyframes=(Keyframe(PNG, 0, 0.5),))
-    assert lack(weak, ALL) is None
-    missing = lack(weak, ENDS)
+    assert find_unsupported(weak, ALL) is None
+    missing = find_unsupported(weak, ENDS)
     assert missing is not None
-    assert missing.what == "picture"
+    assert missing.input == "keyframe"
     source = VideoRequest("x", source=Media("video/mp4", path="x"))
-    assert lack(source, ALL) is None
-    missing = lack(source, TEXT)
+    assert find_unsupported(source, ALL) is None
+    missing = find_unsupported(source, TEXT)
     assert missing is not None
-    assert missing.what == "video"
+    assert missing.input == "video"

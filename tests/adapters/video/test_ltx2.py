@@ -49,9 +49,9 @@ async def filmed(model: DiffusersVideo, **changes: Any) -> GeneratedVideo:
 
 def sound(video: GeneratedVideo) -> tuple[int, np.ndarray]:
     """(Hz, int16 [samples, channels])."""
-    assert video.sound is not None
-    assert video.sound.media_type == "audio/wav"
-    with wave.open(io.BytesIO(video.sound.data)) as file:
+    assert video.soundtrack is not None
+    assert video.soundtrack.media_type == "audio/wav"
+    with wave.open(io.BytesIO(video.soundtrack.data)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
         return file.getframerate(), samples.reshape(-1, file.getnchannels())
 
@@ -93,7 +93,7 @@ async def test_the_same_request_films_and_sounds_the_same_and_another_does_not(m
     for change in changes:
         other = await filmed(model, **change)
         assert other.video != first.video, change
-        assert other.sound != first.sound, change
+        assert other.soundtrack != first.soundtrack, change
 
 
 async def test_keyframes_change_the_video_each_by_its_place_picture_and_strength(model: DiffusersVideo) -> None:
@@ -189,7 +189,7 @@ async def test_a_long_film_is_encoded_tile_by_tile_and_sounds_as_ever(model: Dif
         model._options = before
     assert len(steps) > 3
     assert len(pixels_of(tiled)) == 41
-    assert tiled.sound == whole.sound
+    assert tiled.soundtrack == whole.soundtrack
 
 
 async def test_what_the_files_say_is_what_the_pipeline_can(model: DiffusersVideo, checkpoint: Path) -> None:

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKLLTXVideo
 from support import tiny_pipelines
 from support.servers import ROOT
 
-from adapters.video.tiled_decode import can_tile, tiles_to
+from adapters.video.tiled_decode import decode_in_tiles, supports_tiles
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_ltx_2s_tiles_are_diffusers_own_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("tile", "frames"), [(16, 25), (16, 57), (24, 57), (32, 33), (32, 65), (64, 65)])
 @pytest.mark.parametrize("space", [False, True])
 def test_tiles_are_diffusers_own_frames(vae: AutoencoderKLLTXVideo, tile: int, frames: int, space: bool) -> None:
-    assert can_tile(vae)
+    assert supports_tiles(vae)
     latents = torch.randn(1, vae.config.latent_channels, (frames - 1) // vae.temporal_compression_ratio + 1, 2, 2)
     temb = torch.tensor([0.05]) if vae.config.timestep_conditioning else None
     vae.use_tiling = space
@@ -39,7 +39,7 @@ def test_tiles_are_diffusers_own_frames(vae: AutoencoderKLLTXVideo, tile: int, f
     before = dict(vars(vae))
     try:
         found: list[torch.Tensor] = []
-        with torch.no_grad(), tiles_to(vae, tile, found.append):
+        with torch.no_grad(), decode_in_tiles(vae, tile, found.append):
             first = vae.decode(latents, temb, return_dict=False)[0]
         assert vars(vae) == before  # nothing of it stays
         vae.use_framewise_decoding = True
@@ -59,7 +59,7 @@ def test_a_film_of_one_tile_is_decoded_as_ever(vae: AutoencoderKLLTXVideo) -> No
     temb = torch.tensor([0.05]) if vae.config.timestep_conditioning else None
     with torch.no_grad():
         whole = vae.decode(latents, temb, return_dict=False)[0]
-        with tiles_to(vae, 64, lambda _: pytest.fail("a tile")):
+        with decode_in_tiles(vae, 64, lambda _: pytest.fail("a tile")):
             assert torch.equal(vae.decode(latents, temb, return_dict=False)[0], whole)
 
 
@@ -69,6 +69,6 @@ def test_a_reader_that_goes_away_ends_the_decoding(vae: AutoencoderKLLTXVideo) -
 
     latents = torch.randn(1, vae.config.latent_channels, 8, 2, 2)
     temb = torch.tensor([0.05]) if vae.config.timestep_conditioning else None
-    with torch.no_grad(), pytest.raises(KeyError), tiles_to(vae, 16, gone):
+    with torch.no_grad(), pytest.raises(KeyError), decode_in_tiles(vae, 16, gone):
         vae.decode(latents, temb)
     assert not vae.use_framewise_decoding

@@ -29,8 +29,8 @@ FIRST, LAST = Keyframe(RED), Keyframe(BLUE, -1)
 
 KINDS = {
     "wan-2.1-i2v": VideoInputs("first", "first", strength=False, video=False),
-    "wan-2.1-flf": VideoInputs("ends", "ends", strength=False, video=False),
-    "wan-2.2-i2v": VideoInputs("ends", "first", strength=False, video=False),
+    "wan-2.1-flf": VideoInputs("first_and_last", "first_and_last", strength=False, video=False),
+    "wan-2.2-i2v": VideoInputs("first_and_last", "first", strength=False, video=False),
     "wan-5b": VideoInputs("first", strength=False, video=False),
 }
 
@@ -50,7 +50,7 @@ async def model(request: pytest.FixtureRequest, home: Path) -> AsyncIterator[Dif
 
 def least(model: DiffusersVideo) -> tuple[Keyframe, ...]:
     """The pictures that it must have, or one, where it needs none."""
-    return (FIRST, LAST) if model._can.inputs.required == "ends" else (FIRST,)
+    return (FIRST, LAST) if model._can.inputs.required == "first_and_last" else (FIRST,)
 
 
 async def filmed(model: DiffusersVideo, *keyframes: Keyframe, **changes: Any) -> GeneratedVideo:
@@ -65,7 +65,7 @@ async def test_the_files_say_what_the_pipeline_can(model: DiffusersVideo, home: 
 
 async def test_a_picture_becomes_a_film(model: DiffusersVideo) -> None:
     video = await filmed(model, *least(model), width=70, num_frames=8)
-    assert (video.width, video.height, video.num_frames, video.sound) == (64, 48, 9, None)
+    assert (video.width, video.height, video.num_frames, video.soundtrack) == (64, 48, 9, None)
     assert pixels_of(video).shape == (9, 48, 64, 3)
     assert (await filmed(model, *least(model), width=70, num_frames=8)).video == video.video
 
@@ -79,7 +79,7 @@ async def test_its_pictures_seed_and_words_change_the_film(model: DiffusersVideo
 
 
 async def test_a_last_picture_counts_where_the_model_takes_one(model: DiffusersVideo) -> None:
-    if model._can.inputs.pictures == "first":
+    if model._can.inputs.keyframes == "first":
         with pytest.raises(UnsupportedOption) as caught:
             await filmed(model, FIRST, LAST)
         assert caught.value.param == "keyframes"

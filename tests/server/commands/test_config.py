@@ -18,15 +18,15 @@ BROKEN = ROOT / "tests" / "data" / "broken"
 FILES = sorted(path for path in BROKEN.iterdir() if path.name != "README.md")
 
 MESSAGES = {
-    "01-unknown-backend.yaml": "4: models.mine.backend: there is no backend 'vlm'; there are vllm, faster-whisper, ",
+    "01-unknown-backend.yaml": "4: models.mine.backend: there is no backend 'vlm'; use one of vllm, faster-whisper, ",
     "02-wrong-kind.yaml": "4: models.ears.kind: backend 'vllm' runs text and vision, not speech",
     "03-misspelt-key.yaml": "5: models.mine.soruces: there is no such key",
     "04-bad-source.yaml": "7: models.mine.sources.1: write hf://org/name, a path, or a mapping with `packages:` and ",
     "05-bad-option.yaml": "8: models.mine.options.kv_cache_gib: Input should be greater than 0",
-    "06-alias-of-nothing.yaml": "8: profiles.all.aliases.whisper-1: it means 'ears', which this profile does not serve",
+    "06-alias-of-nothing.yaml": "8: profiles.all.aliases.whisper-1: refers to 'ears', which is not among the models of this profile",
     "07-profile-of-nothing.yaml": "5: profiles.all.models.1: there is no model 'whisper-basis'",
     "08-not-yaml.yaml": "4: ",
-    "09-key-twice.yaml": "4: models.mine: the key is there already, in line 2",
+    "09-key-twice.yaml": "4: models.mine: duplicate key; the first is in line 2",
     "10-settings.yaml": "2: port: Input should be a valid integer, unable to parse string as an integer",
     "11-model.json": "4: compute_type: Input should be 'auto', 'float32', 'float16', ",
     "12-unusable-model.yaml": "3: profiles.eyes.models.0: 'phi-3.5-vision' cannot be loaded: ",

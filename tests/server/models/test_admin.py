@@ -142,8 +142,8 @@ def test_models_are_verified(http: httpx.Client, server: Running) -> None:
     [weight] = server.log.parent.glob("cache/models/org--tiny/model.safetensors")
     weight.write_bytes(weight.read_bytes()[:-1] + b"!")
     found = http.post("/org/tiny/verify").json()
-    assert (found["is_valid"], found["problems"]) == (False, ["model.safetensors: its sum differs"])
-    assert found["message"] == "model.safetensors: its sum differs."
+    assert (found["is_valid"], found["problems"]) == (False, ["model.safetensors: its checksum differs"])
+    assert found["message"] == "model.safetensors: its checksum differs."
     assert http.post("/mine/verify").json()["hashed"] is False
 
 

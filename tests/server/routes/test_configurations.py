@@ -37,7 +37,7 @@ def test_the_seeds_names_and_result(client: openai.OpenAI) -> None:
     found: Any = client.post("/configurations/validate", cast_to=object, body=body)
     assert found["is_valid"]
     assert found["errors"] == []
-    assert found["warnings"] == ["batch_size: has no effect; speech is done one request at a time"]
+    assert found["warnings"] == ["batch_size: has no effect on speech models; leave it out"]
     assert found["recommendations"] == {}
     assert found["estimated_memory_bytes"] == pytest.approx(2.9e9, rel=0.2)
 

@@ -315,7 +315,7 @@ def test_edits_keep_the_pictures_size_where_none_is_asked_for(sdk: openai.OpenAI
 
 def test_the_estimate_counts_the_refiner_once_and_the_loras(tmp_path: Path) -> None:
     from adapters.catalog.catalog import ModelEntry
-    from adapters.pool.components import parts_bytes
+    from adapters.pool.components import components_bytes
 
     base = tiny_pipelines.STARTER / "image"
     refiner = tiny_pipelines.build("refiner", tmp_path / "refiner")
@@ -324,13 +324,13 @@ def test_the_estimate_counts_the_refiner_once_and_the_loras(tmp_path: Path) -> N
         {"kind": "image", "backend": "diffusers-image", "refiner": "x", "options": {"device": "cpu"}}
     )
     unet = (refiner / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size
-    apart = parts_bytes(entry, base, {"refiner": str(refiner)})
+    apart = components_bytes(entry, base, {"refiner": str(refiner)})
     assert apart > unet, "saved by diffusers in another precision, its other parts are not the base's"
     for part in ("vae", "text_encoder_2"):
         for file in (refiner / part).iterdir():
             file.unlink()
         for file in (base / part).iterdir():
             (refiner / part / file.name).write_bytes(file.read_bytes())
-    shared = parts_bytes(entry, base, {"refiner": str(refiner)})
+    shared = components_bytes(entry, base, {"refiner": str(refiner)})
     assert shared == pytest.approx(unet, rel=0.05)
-    assert parts_bytes(entry, base, {"refiner": str(refiner), "lora:l": str(lora)}) == shared + lora.stat().st_size
+    assert components_bytes(entry, base, {"refiner": str(refiner), "lora:l": str(lora)}) == shared + lora.stat().st_size

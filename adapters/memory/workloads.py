@@ -1,0 +1,81 @@
+"""How each backend runs a model: its options as the keyword arguments of `adapters.memory.estimate.estimate`.
+
+`Backend.memory` in `adapters/registry.py` names one of these functions. They follow the defaults of the backends.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from adapters import registry
+from adapters.catalog.catalog import ModelEntry
+
+DeviceKind = Literal["cuda", "cpu"]
+
+VLLM_EMBEDDING_PROCESS_BYTES = 1_400_000_000
+"""What the child process of an embedding model on vLLM and its engine process take on a CPU before the model."""
+
+
+def vllm(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """A language model on vLLM."""
+    dtype = entry.options.get("dtype", "auto")
+    return {
+        "dtype": None if dtype == "auto" else dtype,
+        "sequences": entry.options.get("max_num_seqs", 32),
+        **_vllm_engine(entry.options),
+    }
+
+
+def vllm_embedding(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """An embedding model on vLLM."""
+    return {
+        "dtype": _embedding_dtype(entry.options, device),
+        "process_bytes": VLLM_EMBEDDING_PROCESS_BYTES if device == "cpu" else None,
+        **_vllm_engine(entry.options),
+    }
+
+
+def transformers_embedding(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """An embedding model on transformers."""
+    tokens = entry.options.get("max_batch_tokens") or (2048 if device == "cpu" else 32_768)
+    return {"dtype": _embedding_dtype(entry.options, device), "step_tokens": tokens}
+
+
+def ctranslate2_whisper(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """A Whisper model on CTranslate2: a compute type names the type of the weights, then that of the arithmetic."""
+    compute = str(entry.options.get("compute_type", "auto"))
+    if compute in ("auto", "default"):
+        compute = "float16" if device == "cuda" else "int8_float32"
+    weights, _, arithmetic = compute.partition("_")
+    arithmetic = arithmetic or {"int8": "float32", "int16": "float32"}.get(weights, weights)
+    return {"dtype": arithmetic, "quantization": {"int16": "float16"}.get(weights, weights), "sequences": 5}
+
+
+def diffusers_image(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """An image pipeline of diffusers."""
+    return {**_diffusers(entry, device), "batch": entry.options.get("batch_size") or 4}
+
+
+def diffusers_video(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    """A video pipeline of diffusers."""
+    return {**_diffusers(entry, device), "frames": entry.defaults.get("num_frames")}
+
+
+def _diffusers(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
+    dtype = entry.options.get("dtype", "auto")
+    if dtype == "auto":
+        dtype = registry.BACKENDS[entry.backend].half_precision if device == "cuda" else "float32"
+    return {"dtype": dtype, "width": entry.defaults.get("width"), "height": entry.defaults.get("height")}
+
+
+def _embedding_dtype(options: Mapping[str, Any], device: DeviceKind) -> str:
+    dtype = options.get("dtype", "auto")
+    return dtype if dtype != "auto" else "float32" if device == "cpu" else "float16"
+
+
+def _vllm_engine(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "quantization": options.get("quantization"),
+        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "step_tokens": options.get("max_num_batched_tokens"),
+        "gpus": options.get("tensor_parallel_size", 1),
+    }

@@ -3,8 +3,9 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -81,21 +82,44 @@ def find() -> Hardware:
 
 def gpus() -> tuple[Device, ...]:
     """NVIDIA GPUs that this process may use (CUDA_VISIBLE_DEVICES) and the CUDA build supports."""
-    try:
-        nvml: Any = import_module("pynvml")
-        nvml.nvmlInit()
-    except Exception:  # Not installed, no driver or no permission: in each case there is no GPU to use.
+    nvml = _nvml()
+    if nvml is None:
         return ()
     try:
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        handles = _handles(nvml)
         shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
         driver = str(nvml.nvmlSystemGetDriverVersion())
         usable = [i for i in shown if not cuda_problem("", driver, nvml.nvmlDeviceGetCudaComputeCapability(handles[i]))]
         return tuple(_gpu(nvml, handles[index], index) for index in usable)
     except nvml.NVMLError:
         return ()
-    finally:
-        nvml.nvmlShutdown()
+
+
+def gpu_bytes(pids: Collection[int]) -> int:
+    """Bytes of GPU memory that the driver counts for these processes, on all GPUs together; 0 without a GPU."""
+    nvml = _nvml()
+    if nvml is None:
+        return 0
+    try:
+        running = [one for handle in _handles(nvml) for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    except nvml.NVMLError:
+        return 0
+    return sum(one.usedGpuMemory or 0 for one in running if one.pid in pids)
+
+
+@cache
+def _nvml() -> Any:
+    """NVIDIA's management library, initialised once; None where there is no GPU to use."""
+    try:
+        nvml: Any = import_module("pynvml")
+        nvml.nvmlInit()
+    except Exception:  # not installed, no driver, no permission
+        return None
+    return nvml
+
+
+def _handles(nvml: Any) -> list[Any]:
+    return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
 
 
 def cuda_problem(name: str, driver: str, capability: tuple[int, int] | None) -> str:

@@ -5,7 +5,7 @@ on engines of the same settings, and loads one at a time, in turn, round after r
 processes without the engine's. All sides must give the same text for the same prompts. C4 puts a mock engine into the
 process of the two Python servers, pins them to one core and the load to another. `python benchmarks/frontend.py`
 
-How it is measured, and what has been found with it: docs/performance.md.
+How it is measured: docs/performance.md; what was found: docs/measurements/frontend.md.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python benchmarks/images.py [--rounds 5] [--requests 8] [--steps 12]
 
-Both sides draw the starter's pictures with the same adapter, in turns; the pictures must be equal to the byte. What is
+Both sides draw the starter's images with the same adapter, in turns; the images must be equal to the byte. What is
 compared is CPU time, because machines are shared: on a CPU a batch saves the work of starting kernels, and no more.
 The third column runs batches whose products see all rows at once (`exact_batches: false`): faster, and no longer equal.
 """
@@ -25,7 +25,7 @@ GOAL = 1.6
 
 
 async def one(model: DiffusersImage, number: int, steps: int) -> bytes:
-    """The picture of one request."""
+    """The image of one request."""
     request = ImageRequest(
         f"a red fox in the forest, number {number}", width=128, height=128, num_inference_steps=steps,
         guidance_scale=3.0, seed=number,
@@ -58,7 +58,7 @@ async def main() -> None:
             together = await asyncio.gather(*(one(drawer, number, asked.steps) for number in numbers))
             spent_s = time.process_time() - begun
             if name == "exact" and list(together) != alone:
-                raise SystemExit("a picture drawn among others is not the picture drawn alone")
+                raise SystemExit("an image generated in a batch differs from the image generated alone")
             if lap:
                 ratios[name].append(alone_s / spent_s)
         if lap:

@@ -77,7 +77,7 @@ WITHIN_S = 0.2
 
 @dataclass(frozen=True)
 class Clip:
-    """A sound, and what is said in it when."""
+    """An audio file, and what is said in it when."""
 
     wav: bytes
     words: tuple[tuple[str, float, float], ...]
@@ -99,11 +99,11 @@ class Speaker:
             spoken = espoken(*key) if self._kokoro is None else await self._spoken(text, voice, pace)
             with wave.open(io.BytesIO(spoken)) as file:
                 rate, data = file.getframerate(), file.readframes(file.getnframes())
-            sound = np.frombuffer(data, np.int16).astype(np.float32) / 32768
-            times = np.arange(0, len(sound), rate / RATE)
-            sound = np.interp(times, np.arange(len(sound)), sound).astype(np.float32)
-            loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())
-            self._said[key] = sound[loud[0] : loud[-1] + 1]
+            audio = np.frombuffer(data, np.int16).astype(np.float32) / 32768
+            times = np.arange(0, len(audio), rate / RATE)
+            audio = np.interp(times, np.arange(len(audio)), audio).astype(np.float32)
+            loud = np.flatnonzero(np.abs(audio) > 0.01 * np.abs(audio).max())
+            self._said[key] = audio[loud[0] : loud[-1] + 1]
         return self._said[key]
 
     async def _spoken(self, text: str, voice: str, pace: int) -> bytes:
@@ -120,14 +120,14 @@ def espoken(text: str, voice: str, pace: int) -> bytes:
         return path.read_bytes()
 
 
-def encoded(sound: np.ndarray) -> bytes:
-    """The sound as a WAV file."""
+def encoded(audio: np.ndarray) -> bytes:
+    """The audio as a WAV file."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes((np.clip(sound, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
     return out.getvalue()
 
 
@@ -144,10 +144,10 @@ async def word_by_word(speaker: Speaker, sentences: list[str], draw: random.Rand
     rest(draw.uniform(0.1, 1.5))
     for sentence in sentences:
         for word in sentence.split():
-            sound = await speaker.say(word, voice, 140)
-            words.append((word, at / RATE, (at + len(sound)) / RATE))
-            pieces.append(sound)
-            at += len(sound)
+            audio = await speaker.say(word, voice, 140)
+            words.append((word, at / RATE, (at + len(audio)) / RATE))
+            pieces.append(audio)
+            at += len(audio)
             rest(draw.uniform(0.04, 0.25))
         rest(draw.uniform(0.3, 1.5))
     return Clip(encoded(np.concatenate(pieces)), tuple(words))
@@ -182,18 +182,18 @@ async def throughput(adapter: WhisperSpeech, speaker: Speaker, clips: int, round
     direct.__dict__ |= whisper.__dict__
     draw = random.Random(6)
     texts = [SENTENCES[number % len(SENTENCES)] for number in range(clips)]
-    sounds = [await speaker.say(text, draw.choice(speaker.voices), 150) for text in texts]
+    clips = [await speaker.say(text, draw.choice(speaker.voices), 150) for text in texts]
     options = {"language": "en", "beam_size": beam}
 
     def alone() -> list[str]:
-        return ["".join(one.text for one in direct.transcribe(sound, **options)[0]) for sound in sounds]
+        return ["".join(one.text for one in direct.transcribe(audio, **options)[0]) for audio in clips]
 
     async def together() -> list[str]:
         requests = [
             TranscriptionRequest(
-                Media("audio/wav", encoded(sound)), language="en", beam_size=beam, word_timestamps=False
+                Media("audio/wav", encoded(audio)), language="en", beam_size=beam, word_timestamps=False
             )
-            for sound in sounds
+            for audio in clips
         ]
         found = await asyncio.gather(*(heard(adapter, request) for request in requests))
         return ["".join(segment.text for segment in segments) for segments in found]

@@ -59,22 +59,22 @@ def measure(client: openai.OpenAI, url: str, pid: int, table: Table) -> None:
         spread = f"{min(values):.3g}-{max(values):.3g}" if len(values) > 1 else ""
         table.add_row(what, f"{middle} {unit}", spread)
 
-    picture = ""
+    image_data = ""
 
     def draw() -> None:
-        nonlocal picture
-        picture = client.images.generate(prompt="a fox", extra_body={"seed": 1}).data[0].b64_json or ""
+        nonlocal image_data
+        image_data = client.images.generate(prompt="a fox", extra_body={"seed": 1}).data[0].b64_json or ""
 
     def transcribe() -> None:
-        with (ROOT / "examples" / "narration.ogg").open("rb") as sound:
-            client.audio.transcriptions.create(model="whisper-1", file=sound)
+        with (ROOT / "examples" / "narration.ogg").open("rb") as audio:
+            client.audio.transcriptions.create(model="whisper-1", file=audio)
 
-    def film() -> None:
-        reference = ("k.png", base64.b64decode(picture))
+    def generate_video() -> None:
+        reference = ("k.png", base64.b64decode(image_data))
         client.videos.create_and_poll(model="sora-2", prompt="a fox", input_reference=reference, poll_interval_ms=50)
 
     def validate() -> None:
-        image = f"data:image/png;base64,{picture}"
+        image = f"data:image/png;base64,{image_data}"
         body = {"model": "starter-vision", "image": image, "description": "a fox, a boat, a house, with fog"}
         client.post("/scenes/validations", body=body, cast_to=dict[str, Any])
 
@@ -90,7 +90,7 @@ def measure(client: openai.OpenAI, url: str, pid: int, table: Table) -> None:
     for name, work in (
         ("image 128x128, 8 steps", draw),
         ("transcription of 10 s of speech", transcribe),
-        ("video of 25 frames 128x128, 8 steps, to MP4", film),
+        ("video of 25 frames 128x128, 8 steps, to MP4", generate_video),
         ("scene validation, 4 elements", validate),
     ):
         row(f"{name}: first request, model loaded for it", [timed(work)], "s")

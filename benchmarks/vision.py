@@ -1,6 +1,6 @@
-"""What questions about a picture cost, and how often the starter's vision model answers them right.
+"""What questions about an image cost, and how often the starter's vision model answers them right.
 
-Cost: one question and fifty about one picture, each picture seen for the first time, through POST /v1/decisions and the
+Cost: one question and fifty about one image, each image seen for the first time, through POST /v1/decisions and the
 official client; rounds interleaved, medians with the lowest and highest. Where other work runs, CPU seconds of server
 and engine together say more than the clock. The goal: fifty cost less than five times one.
 
@@ -36,8 +36,8 @@ sys.path.insert(0, str(ROOT))
 
 from starter.captions import caption  # noqa: E402
 from starter.drawing import draw  # noqa: E402
-from starter.questions import Asked, altered, choice, predicate  # noqa: E402
-from starter.training.pictures import random_scenes  # noqa: E402
+from starter.questions import LabelledQuestion, altered, choice, predicate  # noqa: E402
+from starter.training.images import random_scenes  # noqa: E402
 
 MANY = 50
 PICTURES = 8
@@ -46,14 +46,14 @@ BINS = 10
 
 
 def data_url(image: Image.Image) -> str:
-    """The picture as a request takes it."""
+    """The image as a request takes it."""
     out = io.BytesIO()
     image.save(out, "PNG")
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def shown(image: str) -> list[Any]:
-    """The picture as the input of a decision."""
+    """The image as the input of a decision."""
     return [{"role": "user", "content": [{"type": "input_image", "image_url": image}]}]
 
 
@@ -89,14 +89,14 @@ def cost(client: openai.OpenAI, model: str, server: psutil.Process, rounds: int)
     found: dict[int, list[tuple[float, float]]] = {1: [], MANY: []}
     for turn in range(rounds + 1):
         for count, values in found.items():
-            pictures = [data_url(draw(scene)) for scene in random_scenes(PICTURES, rng)]
+            images = [data_url(draw(scene)) for scene in random_scenes(PICTURES, rng)]
             questions: Any = [{"type": "predicate", "instructions": f"Is it number {n}?"} for n in range(count)]
             cpu, begun = cpu_s(server), time.perf_counter()
-            for picture in pictures:
-                client.decisions.create(model=model, input=shown(picture), questions=questions)
+            for image in images:
+                client.decisions.create(model=model, input=shown(image), questions=questions)
             if turn:  # the first round loads and warms up
                 values.append(((cpu_s(server) - cpu) / PICTURES, (time.perf_counter() - begun) / PICTURES))
-    table = Table(title=f"questions about one new picture, {model} (median of {rounds}, lowest-highest)")
+    table = Table(title=f"questions about one new image, {model} (median of {rounds}, lowest-highest)")
     for column in ("questions", "CPU ms", "spread", "wall ms", "spread"):
         table.add_column(column)
     for count, values in found.items():
@@ -113,7 +113,7 @@ def cost(client: openai.OpenAI, model: str, server: psutil.Process, rounds: int)
         print(f"{name}: {MANY} questions cost {ratio:.1f}x of one (goal: < 5x)")
 
 
-def wire(asked: Asked) -> dict[str, Any]:
+def wire(asked: LabelledQuestion) -> dict[str, Any]:
     """A question of the starter's world as a decision takes it."""
     text = asked.text.rpartition("Question: ")[2]
     if asked.options == ("yes", "no"):
@@ -129,9 +129,9 @@ def labelled(client: openai.OpenAI, model: str, count: int) -> None:
     refused = 0
     validations: dict[bool, list[float]] = {True: [], False: []}
     for scene in random_scenes(count, rng, held=True):
-        picture = data_url(draw(scene))
+        image = data_url(draw(scene))
         asked = [kind(scene, rng) for kind in (predicate, choice) for _ in range(4)]
-        decision = client.decisions.create(model=model, input=shown(picture), questions=[wire(one) for one in asked])  # type: ignore[misc]
+        decision = client.decisions.create(model=model, input=shown(image), questions=[wire(one) for one in asked])  # type: ignore[misc]
         for one, answer in zip(asked, decision.answers, strict=True):
             if answer.type == "predicate":
                 said = "yes" if answer.probability >= 0.5 else "no"
@@ -143,8 +143,8 @@ def labelled(client: openai.OpenAI, model: str, count: int) -> None:
                 continue
             right[answer.type].append(said == one.answer)
             sure.append((chance, said == one.answer))
-        for truth, told in ((True, scene), (False, altered(scene, rng))):
-            body = {"model": model, "image": picture, "description": caption(told, rng, {}).text}
+        for truth, mentioned in ((True, scene), (False, altered(scene, rng))):
+            body = {"model": model, "image": image, "description": caption(mentioned, rng, {}).text}
             reply: dict[str, Any] = client.post("/scenes/validations", body=body, cast_to=dict[str, Any])
             validations[truth].append(reply["match_score"])
     table = Table(title=f"{count} held-out scenes, {model}")

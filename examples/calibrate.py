@@ -2,7 +2,7 @@
 
 Takes labelled questions, one JSON object a line: `{"image": PATH, "question": TEXT, "answer": "yes"}`, with
 `"options": [...]` where it is no yes-or-no question. Asks a running server through `client.decisions`, and prints the
-temperature that makes the right answers likeliest (Guo et al. 2017, arXiv:1706.04599), for the model's entry in the
+temperature that makes the right answers most probable (Guo et al. 2017, arXiv:1706.04599), for the model's entry in the
 catalog: `options: {judge_temperature: ...}`. Where the entry has one already, the new one is its multiple.
 
 `python examples/calibrate.py starter-vision labelled.jsonl`

@@ -2,7 +2,7 @@
 
 Asks one yes-or-no question a time with `logprobs`, and reads the probability of "yes" from the tokens that could have
 stood in the answer's place. The server's own routes do more (POST /v1/scenes/validations and /consistency, or
-`client.decisions`): every spelling counts, elements are cut from the description, the odd picture is named.
+`client.decisions`): every spelling counts, elements are cut from the description, the odd image is named.
 
 `python examples/judge_scenes.py "a red fox in the forest" one.png two.png`
 """
@@ -48,7 +48,7 @@ def yes(client: OpenAI, images: list[bytes], question: str) -> float:
 
 
 def main(description: str, paths: list[Path]) -> None:
-    """Prints how well each picture fits the description, and how well they fit each other."""
+    """Prints how well each image fits the description, and how well they fit each other."""
     client = OpenAI(
         base_url=os.environ.get("OPENAI_BASE_URL", "http://127.0.0.1:8000/v1"),
         api_key=os.environ.get("OPENAI_API_KEY", "unused"),

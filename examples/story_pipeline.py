@@ -143,7 +143,7 @@ class Story:
         if video.status != "completed":
             raise RuntimeError(f"scene {number} failed: {video.error}")
         self.client.videos.download_content(video.id).write_to_file(path)
-        self.say(f"scene {number}: filmed {path.name}, {video.seconds} s")
+        self.say(f"scene {number}: generated {path.name}, {video.seconds} s")
         return path
 
     def narrate(self, lines: list[str]) -> Path:
@@ -152,17 +152,17 @@ class Story:
         text = "\n".join(lines).encode("ascii", "ignore").decode()  # a small model may slip into another script
         with self.client.audio.speech.with_streaming_response.create(
             model=self.models["voice"], voice=VOICE, input=text, response_format="wav"
-        ) as sound:
-            sound.stream_to_file(path)
+        ) as audio:
+            audio.stream_to_file(path)
         self.say(f"narrated {path.name} with {self.models['voice']}")
         return path
 
     def transcribe(self, narration: Path) -> Path:
         """Subtitles of the narration."""
         path = self.output / "narration.srt"
-        with narration.open("rb") as sound:
+        with narration.open("rb") as audio:
             subtitles = self.client.audio.transcriptions.create(
-                model=self.models["speech"], file=sound, response_format="srt"
+                model=self.models["speech"], file=audio, response_format="srt"
             )
         path.write_text(subtitles)
         self.say(f"transcribed the narration to {path.name}")
@@ -172,13 +172,13 @@ class Story:
 def join(clips: list[Path], narration: Path, target: Path) -> None:
     """Puts clips of one encoder and one size behind each other, without encoding them again, and a voice beside them.
 
-    The film is as long as the longer of the two; the last picture stays while the voice goes on.
+    The clip is as long as the longer of the two; the last image stays while the voice goes on.
     """
-    with av.open(target, "w", options={"movflags": "+faststart"}) as film:
+    with av.open(target, "w", options={"movflags": "+faststart"}) as container:
         offset = 0
         with av.open(clips[0]) as first:  # all streams must be known before anything is written
-            stream = film.add_stream_from_template(first.streams.video[0])
-        voice = film.add_stream("aac", rate=24_000, layout="mono")
+            stream = container.add_stream_from_template(first.streams.video[0])
+        voice = container.add_stream("aac", rate=24_000, layout="mono")
         for clip in clips:
             with av.open(clip) as source:
                 video = source.streams.video[0]
@@ -189,16 +189,16 @@ def join(clips: list[Path], narration: Path, target: Path) -> None:
                     packet.pts += offset
                     packet.dts += offset
                     packet.stream = stream
-                    film.mux(packet)
+                    container.mux(packet)
                 offset += length
-        with av.open(narration) as sound:
-            for frame in sound.decode(audio=0):
-                film.mux(voice.encode(frame))
-        film.mux(voice.encode(None))
+        with av.open(narration) as audio:
+            for frame in audio.decode(audio=0):
+                container.mux(voice.encode(frame))
+        container.mux(voice.encode(None))
 
 
 def make_story(client: OpenAI, idea: str, output: Path) -> Path:
-    """The whole pipeline; returns the film."""
+    """The whole pipeline; returns the clip."""
     story = Story(client, output)
     script = story.write_script(idea)
     scenes = script["scenes"]
@@ -206,12 +206,12 @@ def make_story(client: OpenAI, idea: str, output: Path) -> Path:
     validations = story.compare(keyframes, scenes)
     clips = [story.animate(number, *one) for number, one in enumerate(zip(keyframes, scenes, strict=True), 1)]
     narration = story.narrate([scene["narration"] for scene in scenes])
-    film = output / "story.mp4"
-    join(clips, narration, film)
+    video_path = output / "story.mp4"
+    join(clips, narration, video_path)
     story.transcribe(narration)
     draw_sheet(script["title"], scenes, keyframes, clips, validations, output / "sheet.png")
-    story.say(f"done: {film}")
-    return film
+    story.say(f"done: {video_path}")
+    return video_path
 
 
 def main() -> None:

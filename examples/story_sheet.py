@@ -1,4 +1,4 @@
-"""A contact sheet of a story: each scene's keyframe, how well it fits each description, and frames of its film."""
+"""A contact sheet of a story: each scene's keyframe, how well it fits each description, and frames of its clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,24 +9,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIDE, GAP = 160, 8
 FRAMES = 5
-"""Of a film, from its first to its last."""
+"""Of a clip, from its first to its last."""
 SCORES = 300
 """Width of the column of scores."""
 GOOD, BAD, INK, FAINT = "#1a7f37", "#b42318", "#1f2328", "#6e7781"
 
 
-def frames(film: Path) -> list[Image.Image]:
-    """Some frames of a film, evenly apart, the first and the last among them."""
-    with av.open(film) as opened:
-        pictures = [frame.to_image() for frame in opened.decode(video=0)]
-    return [pictures[round(at * (len(pictures) - 1) / (FRAMES - 1))] for at in range(FRAMES)]
+def frames(clip: Path) -> list[Image.Image]:
+    """Some frames of a clip, evenly apart, the first and the last among them."""
+    with av.open(clip) as opened:
+        images = [frame.to_image() for frame in opened.decode(video=0)]
+    return [images[round(at * (len(images) - 1) / (FRAMES - 1))] for at in range(FRAMES)]
 
 
 def draw_sheet(
     title: str,
     scenes: Sequence[dict[str, Any]],
     keyframes: Sequence[Path],
-    films: Sequence[Path],
+    clips: Sequence[Path],
     validations: Sequence[Sequence[dict[str, Any]]],
     target: Path,
 ) -> None:
@@ -35,8 +35,8 @@ def draw_sheet(
     Args:
         title: Of the story.
         scenes: With their `description` and `motion`.
-        keyframes: A picture for each scene.
-        films: Likewise.
+        keyframes: An image for each scene.
+        clips: Likewise.
         validations: For each keyframe, its validation against each scene's description.
         target: Where the PNG is written.
     """
@@ -48,8 +48,8 @@ def draw_sheet(
     for index, scene in enumerate(scenes):
         top = 44 + index * row
         pen.text((GAP, top), f"{index + 1}. {scene['description']} - {scene['motion']}", INK, small)
-        with Image.open(keyframes[index]) as picture:
-            sheet.paste(picture.convert("RGB").resize((SIDE, SIDE)), (GAP, top + 22))
+        with Image.open(keyframes[index]) as keyframe:
+            sheet.paste(keyframe.convert("RGB").resize((SIDE, SIDE)), (GAP, top + 22))
         left = 2 * GAP + SIDE
         for number, validation in enumerate(validations[index]):
             own, valid = number == index, bool(validation["is_valid"])
@@ -62,6 +62,6 @@ def draw_sheet(
         if wrong:
             pen.text((left, top + SIDE), f"not seen: {', '.join(wrong)}", FAINT, small)
         left += SCORES
-        for number, picture in enumerate(frames(films[index])):
-            sheet.paste(picture.resize((SIDE, SIDE)), (left + number * (SIDE + GAP), top + 22))
+        for number, keyframe in enumerate(frames(clips[index])):
+            sheet.paste(keyframe.resize((SIDE, SIDE)), (left + number * (SIDE + GAP), top + 22))
     sheet.save(target, optimize=True)

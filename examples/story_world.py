@@ -1,6 +1,6 @@
 """The storybook world that the starter's models know, as a JSON schema for the model that writes the script.
 
-Models as small as the starter's draw, see and film nothing else. The schema leaves the text model no other words, and
+Models as small as the starter's draw, see and clip nothing else. The schema leaves the text model no other words, and
 `described` says a scene in those that the others were trained on (docs/starter.md).
 """
 

@@ -16,13 +16,8 @@ SWEEP_S = 60.0
 @asynccontextmanager
 async def running(services: Services) -> AsyncGenerator[None]:
     """Runs background tasks; at the end it stops them, all jobs and all models."""
-    loops = (
-        services.pool.unload_idle(),
-        services.responses.run(),
-        services.jobs.run(),
-        _sweep(services),
-        _preload(services),
-    )
+    pool, responses, jobs = services.pool, services.responses, services.jobs
+    loops = (pool.unload_idle(), responses.run(), jobs.run(), _sweep(services), _preload(services))
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
         yield

@@ -47,7 +47,7 @@ class Caption:
     """A scene in words."""
 
     text: str
-    told: frozenset[str]
+    mentioned: frozenset[str]
     """The attributes that the text names."""
 
 
@@ -69,14 +69,14 @@ def caption(scene: Scene, rng: random.Random, omit: Mapping[str, float] = PRONE_
         rng: Chooses the words, and what is left out.
         omit: How often each attribute is left out, 0..1; one that is not in it is always told.
     """
-    told = {name for name in ATTRIBUTES if rng.random() >= omit.get(name, 0.0)}
-    if "subject" not in told:
-        told.discard("colour")
-    if not told:
-        told = {"setting"}
-    if "subject" in told and rng.random() < 0.12:
-        return Caption(_listed(scene, told, rng), frozenset(told))
-    return Caption(_sentence(scene, told, rng), frozenset(told))
+    mentioned = {name for name in ATTRIBUTES if rng.random() >= omit.get(name, 0.0)}
+    if "subject" not in mentioned:
+        mentioned.discard("colour")
+    if not mentioned:
+        mentioned = {"setting"}
+    if "subject" in mentioned and rng.random() < 0.12:
+        return Caption(_listed(scene, mentioned, rng), frozenset(mentioned))
+    return Caption(_sentence(scene, mentioned, rng), frozenset(mentioned))
 
 
 def full_caption(scene: Scene) -> str:
@@ -86,27 +86,27 @@ def full_caption(scene: Scene) -> str:
     return f"{thing} {where} {when}, {weather}"
 
 
-def _subject(scene: Scene, told: set[str], rng: random.Random) -> str:
+def _subject(scene: Scene, mentioned: set[str], rng: random.Random) -> str:
     noun = rng.choice(SUBJECTS[scene.subject])
-    return f"{scene.colour} {noun}" if "colour" in told else noun
+    return f"{scene.colour} {noun}" if "colour" in mentioned else noun
 
 
-def _listed(scene: Scene, told: set[str], rng: random.Random) -> str:
+def _listed(scene: Scene, mentioned: set[str], rng: random.Random) -> str:
     """Words between commas, as people who draw with machines write them."""
-    rest = [str(getattr(scene, name)) for name in ("setting", "time", "weather") if name in told]
+    rest = [str(getattr(scene, name)) for name in ("setting", "time", "weather") if name in mentioned]
     rng.shuffle(rest)
-    return ", ".join([_subject(scene, told, rng), *rest])
+    return ", ".join([_subject(scene, mentioned, rng), *rest])
 
 
-def _sentence(scene: Scene, told: set[str], rng: random.Random) -> str:
+def _sentence(scene: Scene, mentioned: set[str], rng: random.Random) -> str:
     opening = rng.choice(OPENINGS)
     places = {"setting": SETTINGS[scene.setting], "time": TIMES[scene.time], "weather": WEATHERS[scene.weather]}
-    if "subject" not in told:
-        return _empty(scene, told, rng)
-    thing = article(_subject(scene, told, rng))
+    if "subject" not in mentioned:
+        return _empty(scene, mentioned, rng)
+    thing = article(_subject(scene, mentioned, rng))
     if rng.random() < 0.25:
         thing = "the " + thing.split(" ", 1)[1]
-    phrases = [rng.choice(places[name]) for name in places if name in told]
+    phrases = [rng.choice(places[name]) for name in places if name in mentioned]
     if rng.random() < 0.5:
         rng.shuffle(phrases)
     if phrases and not opening and rng.random() < 0.2:  # "At night, a red fox in the forest"
@@ -122,9 +122,9 @@ def _sentence(scene: Scene, told: set[str], rng: random.Random) -> str:
     return text + ("." if rng.random() < 0.4 else "")
 
 
-def _empty(scene: Scene, told: set[str], rng: random.Random) -> str:
+def _empty(scene: Scene, mentioned: set[str], rng: random.Random) -> str:
     """A scene without its subject: "a rainy night in the city"."""
-    adjective = ADJECTIVES[scene.weather] + " " if "weather" in told else ""
-    moment = scene.time if "time" in told else "scene"
-    where = " " + rng.choice(SETTINGS[scene.setting]) if "setting" in told else ""
+    adjective = ADJECTIVES[scene.weather] + " " if "weather" in mentioned else ""
+    moment = scene.time if "time" in mentioned else "scene"
+    where = " " + rng.choice(SETTINGS[scene.setting]) if "setting" in mentioned else ""
     return article(f"{adjective}{moment}") + where

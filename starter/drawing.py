@@ -1,7 +1,7 @@
 """Draws scenes: flat colours, thick outlines, anti-aliased, the same pixels for the same scene.
 
 Sky and light, ground and what stands on it, weather, and the subject before all of it, like a sticker. Every attribute
-shows in large, clear marks: the models that learn these pictures are small, and see them in cells of 8 pixels.
+shows in large, clear marks: the models that learn these images are small, and see them in cells of 8 pixels.
 """
 
 import random
@@ -29,11 +29,11 @@ PALE = (226, 229, 232)
 
 
 def draw(scene: Scene, *, with_subject: bool = True) -> Image.Image:
-    """The picture of a scene: RGB, `SIZE` pixels a side.
+    """The image of a scene: RGB, `SIZE` pixels a side.
 
     Args:
         scene: What to draw.
-        with_subject: False leaves the subject out, for films that move it over a still ground.
+        with_subject: False leaves the subject out, for clips that move it over a still ground.
     """
     rng = random.Random(scene.layout)  # noqa: S311
     brush = Brush(SIZE)
@@ -47,7 +47,7 @@ def draw(scene: Scene, *, with_subject: bool = True) -> Image.Image:
         _snow(brush, rng)
     if with_subject:
         draw_subject(brush, scene)
-    return brush.picture()
+    return brush.image()
 
 
 class _Tinted:

@@ -107,7 +107,7 @@ def scheduler() -> EulerDiscreteScheduler:
         beta_schedule="squaredcos_cap_v2",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
-        rescale_betas_zero_snr=True,  # Its last noise is 4,096 times the picture, not 20,000: half precision holds it.
+        rescale_betas_zero_snr=True,  # Its last noise is 4,096 times the image, not 20,000: half precision holds it.
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from adapters.base import JudgeRequest, Question, TextPart
 from adapters.text.judge.first_token import message
-from adapters.vision.caption_comparison import asked_for
+from adapters.vision.caption_comparison import description_prompt
 from adapters.vision.decomposition import elements
 from starter.captions import PRONE_TO_OMIT, article, caption, full_caption
 from starter.lexicon import named, phrases
@@ -24,7 +24,7 @@ DIGITS = ("1", "2", "3", "4", "5")
 
 
 @dataclass(frozen=True)
-class Asked:
+class LabelledQuestion:
     """A question and its answer."""
 
     text: str
@@ -34,20 +34,20 @@ class Asked:
     """Empty where the answer is free text."""
 
 
-def judged(question: Question, answer: str) -> Asked:
+def judged(question: Question, answer: str) -> LabelledQuestion:
     """A question as `TextAdapter.judge` puts it."""
     part = message(JudgeRequest((), (question,)), question).content[-1]
     assert isinstance(part, TextPart)
-    return Asked(part.text, answer, question.options)
+    return LabelledQuestion(part.text, answer, question.options)
 
 
-def yes_no(text: str, truth: bool) -> Asked:
+def yes_no(text: str, truth: bool) -> LabelledQuestion:
     """A question that is true or false."""
     return judged(Question(text), "yes" if truth else "no")
 
 
 def altered(scene: Scene, rng: random.Random, count: int = 1) -> Scene:
-    """The scene with so many attributes made others."""
+    """The scene with this many attributes made others."""
     for name in rng.sample(sorted(ATTRIBUTES), count):
         others = [value for value in ATTRIBUTES[name] if value != getattr(scene, name)]
         scene = replace(scene, **{name: rng.choice(others)})
@@ -59,20 +59,20 @@ def fits(scene: Scene, text: str) -> bool:
     return all(getattr(scene, name) == value for name, value in named(text).items())
 
 
-def validation(scene: Scene, rng: random.Random) -> list[Asked]:
+def validation(scene: Scene, rng: random.Random) -> list[LabelledQuestion]:
     """The questions of one scene validation: a description, true or not, and its elements."""
-    told = scene if rng.random() < 0.5 else altered(scene, rng, rng.choice(WRONG_COUNTS))
-    return validation_of(scene, full_caption(told) if rng.random() < 0.2 else caption(told, rng).text)
+    mentioned = scene if rng.random() < 0.5 else altered(scene, rng, rng.choice(WRONG_COUNTS))
+    return validation_of(scene, full_caption(mentioned) if rng.random() < 0.2 else caption(mentioned, rng).text)
 
 
-def validation_of(scene: Scene, description: str) -> list[Asked]:
+def validation_of(scene: Scene, description: str) -> list[LabelledQuestion]:
     """The questions of the validation of one description."""
     found = [yes_no(f'Does the image match this description: "{description}"?', fits(scene, description))]
     found += [yes_no(f'Does the image show this: "{text}"?', fits(scene, text)) for text in elements(description)]
     return found
 
 
-def predicate(scene: Scene, rng: random.Random) -> Asked:
+def predicate(scene: Scene, rng: random.Random) -> LabelledQuestion:
     """One attribute, true or not, in few words."""
     name = rng.choice(sorted(ATTRIBUTES))
     true = str(getattr(scene, name))
@@ -102,7 +102,7 @@ def predicate(scene: Scene, rng: random.Random) -> Asked:
     return yes_no(rng.choice(forms), value == true)
 
 
-def choice(scene: Scene, rng: random.Random) -> Asked:
+def choice(scene: Scene, rng: random.Random) -> LabelledQuestion:
     """Which value an attribute has, out of two or more."""
     name = rng.choice(sorted(ATTRIBUTES))
     true = str(getattr(scene, name))
@@ -120,7 +120,7 @@ def choice(scene: Scene, rng: random.Random) -> Asked:
     return judged(Question(rng.choice(forms[name]), tuple(options)), true)
 
 
-def score(scene: Scene, rng: random.Random, numbers: Sequence[str] = NUMBERS) -> Asked:
+def score(scene: Scene, rng: random.Random, numbers: Sequence[str] = NUMBERS) -> LabelledQuestion:
     """How much of a description is so: five for all, one less for every attribute that is not."""
     wrong = rng.randint(0, 4)
     described = full_caption(altered(scene, rng, wrong))
@@ -128,28 +128,28 @@ def score(scene: Scene, rng: random.Random, numbers: Sequence[str] = NUMBERS) ->
     return judged(Question(text, tuple(numbers)), numbers[4 - wrong])
 
 
-def describe(scene: Scene, rng: random.Random) -> Asked:
-    """What the picture shows, in one sentence."""
+def describe(scene: Scene, rng: random.Random) -> LabelledQuestion:
+    """What the image shows, in one sentence."""
     forms = ("Describe the image.", "What does the image show?", "What is in this picture?", "Describe this scene.")
     text = full_caption(scene)
-    return Asked(rng.choice(forms), f"{text[0].upper()}{text[1:]}.")
+    return LabelledQuestion(rng.choice(forms), f"{text[0].upper()}{text[1:]}.")
 
 
-def whole(scene: Scene, rng: random.Random) -> Asked:
-    """Whether the picture is as a description says, which is wrong in one attribute or in none."""
-    told = scene if rng.random() < 0.5 else altered(scene, rng)
-    return validation_of(scene, caption(told, rng, {} if rng.random() < 0.5 else PRONE_TO_OMIT).text)[0]
+def whole(scene: Scene, rng: random.Random) -> LabelledQuestion:
+    """Whether the image is as a description says, which is wrong in one attribute or in none."""
+    mentioned = scene if rng.random() < 0.5 else altered(scene, rng)
+    return validation_of(scene, caption(mentioned, rng, {} if rng.random() < 0.5 else PRONE_TO_OMIT).text)[0]
 
 
-def tell(scene: Scene, rng: random.Random) -> Asked:
+def tell(scene: Scene, rng: random.Random) -> LabelledQuestion:
     """One attribute, in the model's own words, as keyframes are compared by (`adapters.vision.caption_comparison`)."""
     name = rng.choice(sorted(ATTRIBUTES))
     value = str(getattr(scene, name))
-    return Asked(asked_for(name), article(value) if name == "subject" else value)
+    return LabelledQuestion(description_prompt(name), article(value) if name == "subject" else value)
 
 
-def compare(scenes: Sequence[Scene], rng: random.Random) -> list[Asked]:
-    """Questions about two and more pictures, in their order."""
+def compare(scenes: Sequence[Scene], rng: random.Random) -> list[LabelledQuestion]:
+    """Questions about two and more images, in their order."""
     name = rng.choice(sorted(ATTRIBUTES))
     same = len({getattr(scene, name) for scene in scenes}) == 1
     word = "colours" if name == "colour" else name
@@ -160,14 +160,14 @@ def compare(scenes: Sequence[Scene], rng: random.Random) -> list[Asked]:
     return [rng.choice(found)]
 
 
-def odd_one(scenes: Sequence[Scene], odd: int, numbers: Sequence[str] = NUMBERS) -> Asked:
-    """Which of several pictures differs from the rest."""
+def odd_one(scenes: Sequence[Scene], odd: int, numbers: Sequence[str] = NUMBERS) -> LabelledQuestion:
+    """Which of several images differs from the rest."""
     options = tuple(numbers[: len(scenes)])
     return judged(Question("Which image does not fit the others?", options), options[odd])
 
 
-def which(scenes: Sequence[Scene], odd: int, rng: random.Random) -> Asked:
-    """Which of several pictures shows what only the odd one does."""
+def which(scenes: Sequence[Scene], odd: int, rng: random.Random) -> LabelledQuestion:
+    """Which of several images shows what only the odd one does."""
     name = rng.choice(("subject", "colour", "setting"))
     phrase = rng.choice(phrases(name, str(getattr(scenes[odd], name))))
     options = NUMBERS[: len(scenes)]
@@ -175,7 +175,7 @@ def which(scenes: Sequence[Scene], odd: int, rng: random.Random) -> Asked:
 
 
 def odd_set(scene: Scene, rng: random.Random, count: int) -> tuple[list[Scene], int]:
-    """So many pictures that agree in setting, subject and colour, but one, which agrees in none of them.
+    """This many images that agree in setting, subject and colour, but one, which agrees in none of them.
 
     Returns:
         The scenes, each with its own place, size, layout, time and weather; and which one is odd.
@@ -191,8 +191,8 @@ def odd_set(scene: Scene, rng: random.Random, count: int) -> tuple[list[Scene], 
     return made, odd
 
 
-def several(scene: Scene, rng: random.Random, count: int) -> list[Asked]:
-    """So many questions about one picture, of all kinds."""
+def several(scene: Scene, rng: random.Random, count: int) -> list[LabelledQuestion]:
+    """This many questions about one image, of all kinds."""
     found = validation(scene, rng)[: max(1, count // 2)]
     kinds = (predicate, whole, whole, choice, score, describe, tell)
     found += [rng.choice(kinds)(scene, rng) for _ in range(count - len(found) - 1)]

@@ -1,4 +1,4 @@
-"""The starter's refiner: a small one of Stable Diffusion XL's kind, for the last steps of the image model's pictures.
+"""The starter's refiner: a small one of Stable Diffusion XL's kind, for the last steps of the image model's images.
 
 It takes over in latent space, so its autoencoder and its text encoder are the image model's own, byte for byte; its
 denoiser has two levels where the image model's has three, for what is left to do is near at hand.

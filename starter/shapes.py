@@ -1,4 +1,4 @@
-"""A brush for flat shapes: coordinates in pixels of the picture, edges smoothed by drawing larger and shrinking."""
+"""A brush for flat shapes: coordinates in pixels of the image, edges smoothed by drawing larger and shrinking."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 FINER = 3
-"""How many times larger than the picture the canvas is, a side."""
+"""How many times larger than the image the canvas is, a side."""
 
 
 def mixed(first: Colour, second: Colour, amount: float) -> Colour:
@@ -20,12 +20,12 @@ class Brush:
     """A canvas and the shapes that can be put on it."""
 
     def __init__(self, size: int) -> None:
-        """A black canvas of so many pixels a side."""
+        """A black canvas of this many pixels a side."""
         self._size = size
         self._image = Image.new("RGB", (size * FINER, size * FINER))
         self._draw = ImageDraw.Draw(self._image)
 
-    def picture(self) -> Image.Image:
+    def image(self) -> Image.Image:
         """What was drawn, in its own size."""
         return self._image.reduce(FINER)
 
@@ -48,7 +48,7 @@ class Brush:
         self._draw.rounded_rectangle(corners, radius=(bottom - top) / 2 * FINER, fill=colour)
 
     def polygon(self, points: Sequence[Point], colour: Colour, *, grow: float = 0.0) -> None:
-        """A polygon, grown by so many pixels on every side, with round corners."""
+        """A polygon, grown by this many pixels on every side, with round corners."""
         corners = [(x * FINER, y * FINER) for x, y in points]
         self._draw.polygon(corners, fill=colour)
         if grow:

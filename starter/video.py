@@ -1,7 +1,7 @@
 """The starter's video model: a tiny LTX-Video.
 
 All sizes stand in the functions that make the parts. Its native size is 25 frames of 128x128 pixels. It loads as
-`LTXConditionPipeline`, which takes pictures for any of its frames.
+`LTXConditionPipeline`, which takes images for any of its frames.
 """
 
 from pathlib import Path
@@ -70,7 +70,7 @@ def vae() -> AutoencoderKLLTXVideo:
     """The autoencoder: pixels [batch, 3, 4k + 1, height, width] of -1..1 to latents [batch, 64, k + 1, ..., ...].
 
     A latent stands for 16 pixels a side and 4 frames, not for 32 and 8 as in LTX-Video: in so short a training larger
-    ones stay a blur, and the last frame of a film, which shares its latent, most of all (docs/starter.md).
+    ones stay a blur, and the last frame of a clip, which shares its latent, most of all (docs/starter.md).
     """
     return AutoencoderKLLTXVideo(  # The plan of LTX-Video 0.9.5, with fewer layers and channels.
         latent_channels=LATENT_CHANNELS,

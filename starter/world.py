@@ -2,7 +2,7 @@
 
 A scene is five attributes that captions name (a setting, a subject, its colour, a time of day, a weather) and jitter
 that they do not (place, size, what stands where). `starter.drawing` draws it, `starter.captions` tells it,
-`starter.films` moves it. Nothing here draws or learns.
+`starter.clips` moves it. Nothing here draws or learns.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
 """The world's vocabulary: 3,456 combinations."""
 
 SIZE = 128
-"""Pixels a side of every picture."""
+"""Pixels a side of every image."""
 HOLDOUT = 10
-"""One combination in so many is held out of every training and kept for `make starter-eval`."""
+"""One combination in this many is held out of every training and kept for `make starter-eval`."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture, before it is drawn."""
+    """One image, before it is drawn."""
 
     setting: str
     """One of `ATTRIBUTES["setting"]`; the next four likewise."""
@@ -38,7 +38,7 @@ class Scene:
     time: str
     weather: str
     x: float = 0.0
-    """Where the subject's middle stands, in pixels right of the middle of the picture; -24..24 when drawn by chance."""
+    """Where the subject's middle stands, in pixels right of the middle of the image; -24..24 when drawn by chance."""
     y: float = 0.0
     """How far below its usual place the subject stands, in pixels; -5..4 when drawn by chance."""
     scale: float = 1.0

@@ -34,9 +34,9 @@ def test_lines_and_cells_are_short(page: Path) -> None:
         shown = (LINK.sub(lambda link: link[0].partition("]")[0], cell) for cell in cells)
         long += [f"{page_id(page)}:{number}: a cell of {len(cell)}" for cell in shown if len(cell) > WIDTH]
     long += [
-        f"{block}: code of {len(line)} columns"
+        f"{page_id(page)}:{number}: code of {len(line)} columns"
         for block in blocks(page)
-        for line in block.code.splitlines()
+        for number, line in enumerate(block.code.splitlines(), block.line)
         if len(line) > WIDTH
     ]
     assert not long, "\n".join(long)

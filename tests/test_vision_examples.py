@@ -11,7 +11,7 @@ import pytest
 from support.servers import ROOT, Running
 
 from starter.drawing import draw
-from starter.training.pictures import random_scenes
+from starter.training.images import random_scenes
 
 
 def run(server: Running, script: str, *arguments: str) -> str:

@@ -116,7 +116,7 @@ class SpeechAdapter(Adapter):
 
     @abstractmethod
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
-        """One `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
+        """Yields one `TranscriptionInfo`, segments as they are decoded, then one `TranscriptionDone`.
 
         A file on disk has been read completely when the first event comes.
 

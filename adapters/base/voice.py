@@ -15,7 +15,7 @@ class SynthesisRequest:
 
     text: str
     voice: str | None = None
-    """One of the adapter's voices; None: its first."""
+    """One of the model's voices; None: its default."""
     speed: float = 1.0
     """0.25..4: factor on the voice's normal speed."""
     media_type: Literal["audio/wav", "audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/pcm"] = "audio/wav"

@@ -1,8 +1,8 @@
-"""Which token sequences are computed together: of all waiting requests, those of like length.
+"""Which token sequences are computed together: of all waiting requests, those of similar length.
 
-A sequence costs what the longest of its batch costs, so neighbours in length share one. Requests take turns in choosing
-the batch, so one with a thousand texts does not make others wait for all of them. Nothing waits for company: a batch is
-what has come while the one before it was computed.
+Every sequence of a batch costs as much as the longest, so sequences of similar length share one. Requests take turns
+in choosing the batch, so a request with a thousand texts does not make others wait for all of them. There is no timer:
+a batch takes what has arrived while the previous one was computed.
 """
 
 import asyncio
@@ -17,21 +17,22 @@ from adapters.engines.threads import ModelThread
 from adapters.errors import Interrupted, ModelBusy
 
 MAX_WAITING_TOKENS = 1_000_000
-"""Of all requests together; what would come on top is `ModelBusy`."""
-LEAST_TOKENS = 16
-"""What a sequence counts at least against that: the queue has a cost of its own."""
+"""Of all requests together; a request beyond it is refused with `ModelBusy`."""
+UNLOADED = "The model was unloaded. Send the request again: it loads the model again."
+MIN_TOKENS = 16
+"""A sequence counts at least this much, because each has a cost of its own in the queue."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """One request's sequences, and their vectors as they come."""
+    """One request's sequences, and their vectors as they are computed."""
 
     vectors: list[bytes]
     done: asyncio.Future[None]
     waiting: dict[int, "_Sequence"] = field(default_factory=dict[int, "_Sequence"])
-    """By index; without those that are computed now or were."""
+    """By index; without those that are being or have been computed."""
     left: int = 0
-    """Vectors that are still to come."""
+    """Vectors that are not computed yet."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +45,8 @@ class _Sequence:
 
     @property
     def cost(self) -> int:
-        """What it counts in the queue."""
-        return max(len(self.ids), LEAST_TOKENS)
+        """What it counts in the queue, in tokens."""
+        return max(len(self.ids), MIN_TOKENS)
 
 
 def _length(sequence: _Sequence) -> int:
@@ -53,14 +54,14 @@ def _length(sequence: _Sequence) -> int:
 
 
 class Batcher:
-    """Collects sequences across requests for one model."""
+    """Collects the sequences of all requests to one model."""
 
     def __init__(self, compute: Callable[[list[Ids]], list[bytes]], *, max_batch_tokens: int) -> None:
         """Takes over the model.
 
         Args:
-            compute: The vectors of some sequences; blocks, and is only called in the model's thread.
-            max_batch_tokens: Of one batch, padding included. A sequence that is longer alone is a batch of its own.
+            compute: Returns the vectors of some sequences; blocks, and is called in the model's thread only.
+            max_batch_tokens: Of one batch, padding included. A longer sequence is a batch of its own.
         """
         self._compute = compute
         self._max_batch_tokens = max_batch_tokens
@@ -74,19 +75,19 @@ class Batcher:
         self._closed = False
 
     async def embed(self, sequences: Sequence[Ids]) -> list[bytes]:
-        """The vectors of all sequences, in order. Cancelling it takes back what is not being computed.
+        """The vectors of all sequences, in order. Cancelling it removes from the queue what is not being computed.
 
         Raises:
-            ModelBusy: Too much is waiting already.
+            ModelBusy: The queue is full.
             Interrupted: The model was unloaded.
         """
         if self._closed:
-            raise Interrupted("The model was unloaded.")
+            raise Interrupted(UNLOADED)
         job = _Job([b""] * len(sequences), asyncio.get_running_loop().create_future(), left=len(sequences))
         waiting = {index: _Sequence(ids, job, index) for index, ids in enumerate(sequences)}
         tokens = sum(one.cost for one in waiting.values())
         if self._waiting and self._waiting_tokens + tokens > MAX_WAITING_TOKENS:
-            raise ModelBusy("This model's queue is full. The same request may succeed a little later.")
+            raise ModelBusy("This model's queue is full. Send the request again a little later.")
         job.waiting = waiting
         self._waiting.extend(waiting.values())
         self._waiting.sort(key=_length)
@@ -104,13 +105,13 @@ class Batcher:
         """Ends all requests in `Interrupted`, and waits for the batch that is being computed."""
         self._closed = True
         for job in list(self._turns):
-            self._fail(job, Interrupted("The model was unloaded."))
+            self._fail(job, Interrupted(UNLOADED))
         if self._working is not None:
             await self._working
         self._thread.close()
 
     async def _work(self) -> None:
-        """Computes until nothing waits."""
+        """Computes until the queue is empty."""
         while self._turns:
             batch = self._next()
             try:
@@ -127,7 +128,7 @@ class Batcher:
         self._working = None
 
     def _next(self) -> list[_Sequence]:
-        """Takes out the next batch: a sequence of the job whose turn it is, and what is nearest to it in length."""
+        """Removes the next batch from the queue: a sequence of the next job, and those nearest in length."""
         job = self._turns[0]
         self._turns.rotate(-1)
         first = next(iter(job.waiting.values()))
@@ -154,7 +155,7 @@ class Batcher:
             job.done.set_exception(error)
 
     def _forget(self, job: _Job) -> None:
-        """Takes a job's sequences out of the queue."""
+        """Removes a job's sequences from the queue."""
         if not job.waiting:
             return
         self._turns.remove(job)
@@ -168,11 +169,11 @@ def around(lengths: Sequence[int], at: int, budget: int) -> tuple[int, int]:
 
     Args:
         lengths: In tokens, ascending.
-        at: Which sequence must be among them.
+        at: Index of the sequence that must be in the batch.
         budget: Tokens of the batch, every sequence counted as long as the longest.
 
     Returns:
-        [low, high): grown towards whichever neighbour is nearer in length, for as long as the budget lasts.
+        [low, high): grown towards the neighbour that is nearer in length until the budget is used up.
     """
     low, high = at, at + 1
     while True:

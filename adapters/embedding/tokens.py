@@ -1,6 +1,6 @@
-"""Requests to token ids, within the model's limits, and whole vectors to those of the size that was asked for.
+"""Requests to token ids, within the model's limits, and whole vectors to vectors of the requested size.
 
-Both backends read with this, so they refuse the same inputs with the same words. It runs in the model's process.
+Both backends use this, so they refuse the same inputs with the same messages. It runs in the model's process.
 """
 
 import asyncio
@@ -16,53 +16,53 @@ from adapters.embedding.recipe import Recipe
 from adapters.errors import ContextLengthExceeded, ModelLoadFailed, UnsupportedOption
 
 MAX_REQUEST_TOKENS = 300_000
-"""Of all inputs together, as OpenAI has it."""
+"""Of all inputs of a request together; OpenAI's limit."""
 INLINE_CHARACTERS = 4_000
-"""Longer texts are tokenized in a thread: these take under half a millisecond, about what the threads cost."""
+"""Longer texts are tokenized in a thread. Shorter ones take under half a millisecond, as much as the thread costs."""
 CHUNK_CHARACTERS = 100_000
-"""Tokenized at once; the ceiling on a request's tokens is looked at in between."""
+"""Tokenized at once; the limit on a request's tokens is checked in between."""
 
 Ids = Sequence[int]
 
 
-class Reader:
-    """A checkpoint's tokenizer, and what the model can read."""
+class Tokenizer:
+    """A checkpoint's tokenizer, with the model's limits."""
 
     def __init__(self, directory: Path, recipe: Recipe) -> None:
-        """Reads `tokenizer.json`.
+        """Loads `tokenizer.json`.
 
         Raises:
-            ModelLoadFailed: There is none, or it is damaged.
+            ModelLoadFailed: It is missing or damaged.
         """
-        from tokenizers import Tokenizer
+        import tokenizers
 
         self._recipe = recipe
         path = directory / "tokenizer.json"
         if not path.is_file():
             raise ModelLoadFailed("The model's files are missing or incomplete: there is no tokenizer.json.")
         try:
-            self._tokenizer: Any = Tokenizer.from_file(str(path))
+            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # it raises plain Exception
-            raise ModelLoadFailed("The model's tokenizer.json cannot be read.") from error
-        # What was in force when the file was saved: MiniLM's would cut at 128 tokens, and pad all others to that.
+            raise ModelLoadFailed("The model's tokenizer.json is damaged or of an unknown form.") from error
+        # The file stores truncation and padding: MiniLM's would cut at 128 tokens, and pad shorter texts to that.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # "[SEP]" in somebody's text is text.
+        self._tokenizer.encode_special_tokens = True  # "[SEP]" in a user's text is text.
 
-    async def read(self, request: EmbeddingRequest) -> list[Ids]:
-        """The token ids of each input; texts get the special tokens of their model, ids stand as they are.
+    async def encode(self, request: EmbeddingRequest) -> list[Ids]:
+        """The token ids of each input; texts get the special tokens of their model, token ids are used as they are.
 
         Raises:
-            ContextLengthExceeded: An input has more tokens than the model reads, or all together too many.
-            UnsupportedOption: Ids that are no tokens of this model; `dimensions` that it cannot give.
+            ContextLengthExceeded: An input has more tokens than the model accepts, or all together have too many.
+            UnsupportedOption: Token ids outside the vocabulary; `dimensions` that the model does not have.
         """
         self._check_size(request.dimensions)
         characters = sum(len(one) for one in request.inputs if isinstance(one, str))
         if characters < INLINE_CHARACTERS:
-            return self._read(request.inputs)
-        return await asyncio.to_thread(self._read, request.inputs)
+            return self._encode(request.inputs)
+        return await asyncio.to_thread(self._encode, request.inputs)
 
-    def _read(self, inputs: Sequence[str | Ids]) -> list[Ids]:
+    def _encode(self, inputs: Sequence[str | Ids]) -> list[Ids]:
         texts = {index: one for index, one in enumerate(inputs) if isinstance(one, str)}
         found: list[Ids] = [() if isinstance(one, str) else one for one in inputs]
         total = sum(len(ids) for ids in found)
@@ -75,8 +75,8 @@ class Reader:
                 break
         if total > MAX_REQUEST_TOKENS:
             raise ContextLengthExceeded(
-                f"A request may have at most {MAX_REQUEST_TOKENS:,} tokens in all its inputs together; "
-                f"this one has {total:,} or more.",
+                f"A request may have at most {MAX_REQUEST_TOKENS:,} tokens in all inputs together; this one has "
+                f"{total:,} or more. Send fewer inputs in each request.",
                 param="input",
             )
         for index, ids in enumerate(found):
@@ -89,18 +89,18 @@ class Reader:
 
     def _check(self, index: int, ids: Ids) -> None:
         if not ids:
-            raise UnsupportedOption(f"Input {index} (counted from 0) holds no tokens.", param="input")
+            raise UnsupportedOption(f"Input {index} (counted from 0) has no tokens. Leave it out.", param="input")
         if len(ids) > self._recipe.max_tokens:
             raise ContextLengthExceeded(
-                f"This model reads at most {self._recipe.max_tokens} tokens at once; "
-                f"input {index} (counted from 0) has {len(ids)}.",
+                f"This model accepts at most {self._recipe.max_tokens} tokens per input; input {index} (counted from "
+                f"0) has {len(ids)}. Split it.",
                 param="input",
             )
         if max(ids) >= self._recipe.vocabulary or min(ids) < 0:
             wrong = next(one for one in ids if not 0 <= one < self._recipe.vocabulary)
             raise UnsupportedOption(
-                f"Input {index} (counted from 0) has the token id {wrong}; this model's are 0 to "
-                f"{self._recipe.vocabulary - 1}. Ids of another model's tokenizer mean nothing here: send text.",
+                f"Input {index} (counted from 0) has the token id {wrong}; this model's token ids are 0 to "
+                f"{self._recipe.vocabulary - 1}. Token ids of other models have another meaning here: send text.",
                 param="input",
             )
 
@@ -111,12 +111,13 @@ class Reader:
         if sizes is None or dimensions not in sizes:
             can = "1 to " if sizes is None else "".join(f"{size}, " for size in sizes if size != width)
             raise UnsupportedOption(
-                f"This model's vectors can have these dimensions: {can}{width}.", param="dimensions"
+                f"This model has no vectors of {dimensions} dimensions. Send one of: {can}{width}.",
+                param="dimensions",
             )
 
 
 def _chunks(texts: dict[int, str]) -> Iterator[list[int]]:
-    """The texts' indices, so many at a time as make `CHUNK_CHARACTERS`."""
+    """The texts' indices in groups of about `CHUNK_CHARACTERS`."""
     indices = list(texts)
     cuts, size = [0], 0
     for at, index in enumerate(indices):
@@ -129,8 +130,16 @@ def _chunks(texts: dict[int, str]) -> Iterator[list[int]]:
             yield indices[begin:end]
 
 
+def check_width(vectors: Sequence[bytes], recipe: Recipe) -> None:
+    """Raises `ModelLoadFailed` unless vectors have the width that the recipe says."""
+    if any(len(vector) != 4 * recipe.width for vector in vectors):
+        raise ModelLoadFailed(
+            f"The model's vectors have {len(vectors[0]) // 4} dimensions, but its config.json says {recipe.width}."
+        )
+
+
 def shortened(vector: bytes, dimensions: int | None) -> bytes:
-    """The first numbers of a vector, of length one again. float32 little-endian, as in `EmbeddingResult`."""
+    """The first `dimensions` numbers of a vector, normalised to length one. float32 little-endian."""
     if dimensions is None or len(vector) == 4 * dimensions:
         return vector
     numbers = np.frombuffer(vector, "<f4", dimensions)

@@ -1,10 +1,7 @@
 """Embeddings with transformers and torch alone: an encoder, pooled; batches collected across requests."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -12,55 +9,54 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
-from adapters.embedding.batching import Batcher
+from adapters.embedding.batching import UNLOADED, Batcher
 from adapters.embedding.recipe import EmbeddingOptions, Pooling, Recipe, read_recipe
-from adapters.embedding.tokens import Ids, Reader, shortened
+from adapters.embedding.tokens import Ids, Tokenizer, check_width, shortened
+from adapters.engines.errors import INVALID_NUMBERS, release_memory, translated
 from adapters.engines.threads import ModelThread
-from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
+from adapters.errors import GenerationFailed, Interrupted, ModelLoadFailed
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
-
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32_768}
-"""Of one batch, where the operator sets none: MiniLM takes a third of a second for it on two cores."""
+"""Of one batch, by default: MiniLM computes it in a third of a second on two cores."""
 
 
 class TransformersEmbedding(EmbeddingAdapter):
-    """Any encoder or decoder that transformers knows, with the pooling that its files name."""
+    """Any encoder or decoder that transformers supports, with the pooling that its files name."""
 
     class Options(EmbeddingOptions):
-        """What the operator may set, beside what both backends know."""
+        """What the operator may set, beside the options of every embedding model."""
 
         device: Literal["auto", "cpu", "cuda"] = "auto"
         """"auto": a GPU where torch sees one."""
         max_batch_tokens: int | None = Field(None, ge=16)
-        """Tokens that are computed at once, padding included; None: 2048 on a CPU, 32768 on a GPU."""
+        """Tokens computed at once, padding included; None: 2048 on a CPU, 32768 on a GPU."""
 
-    def __init__(self, encoder: "_Encoder", reader: Reader, batcher: Batcher) -> None:
+    def __init__(self, encoder: "_Encoder", tokenizer: Tokenizer, batcher: Batcher) -> None:
         """Use `load`."""
         self._encoder: _Encoder | None = encoder
-        self._reader = reader
+        self._tokenizer = tokenizer
         self._batcher = batcher
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
-        """The model, in memory and warm. As `Adapter.load`."""
+        """The model in memory, warmed up. As `Adapter.load`."""
         options, directory = cls.Options.of(model), Path(model.path)
         recipe = read_recipe(directory, options)
         report(LoadProgress("loading weights"))
         thread = ModelThread[Any]("embedding-load")
         try:
-            reader = await thread.run(partial(Reader, directory, recipe))
+            tokenizer = await thread.run(partial(Tokenizer, directory, recipe))
             encoder = await thread.run(partial(_Encoder.load, directory, recipe, options))
         finally:
             thread.close()
         budget = options.max_batch_tokens or BATCH_TOKENS[encoder.device]
-        return cls(encoder, reader, Batcher(encoder.vectors, max_batch_tokens=budget))
+        return cls(encoder, tokenizer, Batcher(encoder.vectors, max_batch_tokens=budget))
 
     async def unload(self) -> None:
-        """Gives the memory back. Requests in progress end in `Interrupted`."""
+        """Releases the memory. Requests in progress end in `Interrupted`."""
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
             await self._batcher.close()
@@ -73,20 +69,20 @@ class TransformersEmbedding(EmbeddingAdapter):
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """As `EmbeddingAdapter.embed`."""
-        begun = time.perf_counter()
+        begin = time.perf_counter()
         if self._encoder is None:
-            raise Interrupted("The model was unloaded.")
-        sequences = await self._reader.read(request)
+            raise Interrupted(UNLOADED)
+        sequences = await self._tokenizer.encode(request)
         vectors = await self._batcher.embed(sequences)
         return EmbeddingResult(
             tuple(shortened(vector, request.dimensions) for vector in vectors),
             Usage(sum(map(len, sequences))),
-            (time.perf_counter() - begun) * 1000,
+            (time.perf_counter() - begin) * 1000,
         )
 
 
 class _Encoder:
-    """The network, and what makes vectors of its hidden states. Blocks; one thread at a time."""
+    """The network and the pooling of its hidden states. Blocks; for one thread at a time."""
 
     def __init__(self, network: Any, pooling: Pooling, padding: int, device: str) -> None:
         self._network: Any = network
@@ -96,13 +92,13 @@ class _Encoder:
 
     @classmethod
     def load(cls, directory: Path, recipe: Recipe, options: TransformersEmbedding.Options) -> Self:
-        """Weights in memory, and one small batch computed, which allocates what the first request would wait for.
+        """Loads the weights and computes one small batch, so that the first request does not wait for allocations.
 
         Raises:
             ModelLoadFailed: Files are missing, damaged or of another kind of model.
             OutOfMemory: It does not fit.
         """
-        with _translated(loading=True):
+        with translated("The embedding model", loading=True):
             import torch
             from transformers import AutoModel
             from transformers.utils import logging as transformers_logging
@@ -110,7 +106,7 @@ class _Encoder:
             transformers_logging.disable_progress_bar()
             transformers_logging.set_verbosity_error()
             if options.device == "cuda" and not torch.cuda.is_available():
-                raise ModelLoadFailed("The model wants a GPU, and there is none.")
+                raise ModelLoadFailed('The option device is "cuda", and there is no GPU. Set it to "auto" or "cpu".')
             device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
             if options.threads:
                 torch.set_num_threads(options.threads)
@@ -127,21 +123,20 @@ class _Encoder:
                 network = network.to(torch.float32 if wide else half)
             network = network.to(device).eval().requires_grad_(requires_grad=False)
             encoder = cls(network, recipe.pooling, network.config.pad_token_id or 0, device)
-            if len(encoder.vectors([[0], [0, 0]])[0]) != 4 * recipe.width:
-                raise ModelLoadFailed("The model's hidden states are not as wide as its configuration says.")
+            check_width(encoder.vectors([[0], [0, 0]]), recipe)
         return encoder
 
     def vectors(self, batch: list[Ids]) -> list[bytes]:
         """Each sequence's vector: float32 little-endian, of length one.
 
         Args:
-            batch: Token ids, each sequence at least one.
+            batch: Token ids; no sequence may be empty.
 
         Raises:
             OutOfMemory: The batch does not fit.
             GenerationFailed: Anything else.
         """
-        with _translated():
+        with translated("The embedding model"):
             import torch
 
             lengths = torch.tensor([len(ids) for ids in batch])
@@ -154,41 +149,20 @@ class _Encoder:
                 pooled = _pooled(hidden.float(), mask, self._pooling)
                 numbers = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy().astype("<f4", copy=False)
             if not bool(torch.isfinite(torch.from_numpy(numbers)).all()):
-                raise GenerationFailed("The model made numbers that are none; its dtype may be too narrow for it.")
+                raise GenerationFailed(INVALID_NUMBERS)
             return [row.tobytes() for row in numbers]
 
     def release(self) -> None:
-        """Drops the weights."""
+        """Frees the weights."""
         self._network = None
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+        release_memory()
 
 
 def _pooled(hidden: "torch.Tensor", mask: "torch.Tensor", pooling: Pooling) -> "torch.Tensor":
-    """One vector a sequence, [batch, width], of hidden states [batch, tokens, width]; padding is on the right."""
+    """One vector per sequence, [batch, width], from hidden states [batch, tokens, width]; padding is on the right."""
     if pooling == "cls":
         return hidden[:, 0]
     if pooling == "last":
         return hidden[range(len(hidden)), mask.sum(1) - 1]
     weights = mask.unsqueeze(2).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1)
-
-
-@contextmanager
-def _translated(*, loading: bool = False) -> Iterator[None]:
-    """Exceptions of torch and transformers as ours."""
-    try:
-        yield
-    except AdapterError:
-        raise
-    except Exception as error:
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or "out of memory" in text or "defaultcpuallocator" in text:
-            raise OutOfMemory("The embedding model ran out of memory.") from None
-        if loading:
-            log.exception("transformers could not load the model")
-            raise ModelLoadFailed("The model's files are missing, damaged or of another kind of model.") from error
-        log.error("the embedding model failed: %s", type(error).__name__)  # its message may hold what it read
-        raise GenerationFailed("The embedding model failed.") from error

@@ -1,4 +1,7 @@
-"""Which allocator serves Python's objects: its own arenas, or the C library's. For CPython 3.11 to 3.13."""
+"""Switches between CPython's own allocator, with arenas of a megabyte, and the C library's.
+
+INTERNAL cpython==3.11..3.13: allocators may be switched at run time, and each frees what the other allocated.
+"""
 
 import ctypes
 from collections.abc import Iterator
@@ -21,35 +24,35 @@ class _Allocator(ctypes.Structure):
 
 
 @contextmanager
-def spared() -> Iterator[None]:
-    """Has all threads take new memory from the C library until it ends, so that no arena is filled for a while only.
+def malloc_only() -> Iterator[None]:
+    """Has all threads allocate with the C library's malloc inside the block, to keep short-lived objects out of arenas.
 
-    For what makes many objects that go again, such as a vocabulary. An arena is returned to the system when nothing is
-    left in it, and some object always comes to lie there that stays; the C library returns single pages. Memory is
-    freed where it came from: what is not from an arena Python has always handed on, as it does with large objects.
+    For work that creates many short-lived objects, such as reading a vocabulary. An arena is returned to the system
+    only when it is empty, and some long-lived object always ends up in it; the C library returns single pages. Memory
+    is freed where it was allocated: CPython passes on what is not from an arena, as it does with large objects.
 
-    One at a time. Where something else serves already (PYTHONMALLOC, PYTHONDEVMODE, tracemalloc), nothing changes. The
+    Not reentrant. Where another allocator is in use (PYTHONMALLOC, PYTHONDEVMODE, tracemalloc), nothing changes. The
     count of `sys.getallocatedblocks` is wrong afterwards.
     """
-    raw, own = _serving(_RAW), {domain: _serving(domain) for domain in (_MEM, _OBJ)}
+    raw, own = _get(_RAW), {domain: _get(domain) for domain in (_MEM, _OBJ)}
     if raw.ctx or any(one.ctx or one.malloc == raw.malloc for one in own.values()):
         yield
         return
     try:
         for domain, one in own.items():
-            _serve(domain, _Allocator(None, raw.malloc, raw.calloc, one.realloc, one.free))
+            _set(domain, _Allocator(None, raw.malloc, raw.calloc, one.realloc, one.free))
         yield
     finally:
         for domain, one in own.items():
-            _serve(domain, one)
+            _set(domain, one)
 
 
-def _serving(domain: int) -> _Allocator:
+def _get(domain: int) -> _Allocator:
     found = _Allocator()
     ctypes.pythonapi.PyMem_GetAllocator(domain, ctypes.byref(found))
     return found
 
 
-def _serve(domain: int, allocator: _Allocator) -> None:
-    """Copies the allocator into the interpreter, which holds its own lock meanwhile."""
+def _set(domain: int, allocator: _Allocator) -> None:
+    """Has CPython copy the allocator; the interpreter lock is held."""
     ctypes.pythonapi.PyMem_SetAllocator(domain, ctypes.byref(allocator))

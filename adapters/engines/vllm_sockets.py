@@ -1,7 +1,9 @@
-"""The sockets between server and engine, without pyzmq's asyncio layer.
+"""The sockets between vLLM's AsyncLLM and its engine, without pyzmq's asyncio layer.
 
-That layer costs a hundred microseconds for each message that wakes it: with few streams, as much as all the rest that
-is done for their tokens. The same sockets are read here by the event loop itself, and written at once.
+That layer costs a hundred microseconds for each message that wakes it: with few streams, as much as all other work for
+their tokens. Here the event loop itself watches the sockets, and messages are sent at once.
+
+INTERNAL vllm==0.32: the attributes that hold the sockets, and which of their methods AsyncLLM calls.
 """
 
 import asyncio
@@ -11,23 +13,23 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
-PLAIN_PARTS = 3
-"""Of a message without tensors: for whom, of what kind, and what."""
+PLAIN_FRAMES = 3
+"""Frames of a message without tensors: engine, type and payload."""
 SMALL_BYTES = 64 * 1024
-"""What is smaller is sooner copied than put into a frame that is counted."""
+"""A smaller message is faster to copy than to send without a copy."""
 
 
-def quicken(llm: Any) -> None:
-    """Replaces how vLLM's AsyncLLM sends to its engine and hears from it; call it before the first request."""
+def replace_sockets(llm: Any) -> None:
+    """Replaces how vLLM's AsyncLLM sends to its engine and receives from it; call it before the first request."""
     core = llm.engine_core
-    output, entry = getattr(core.resources, "output_socket", None), getattr(core, "input_socket", None)
-    if not isinstance(output, zmq.asyncio.Socket) or not isinstance(entry, zmq.asyncio.Socket):
+    output, input_ = getattr(core.resources, "output_socket", None), getattr(core, "input_socket", None)
+    if not isinstance(output, zmq.asyncio.Socket) or not isinstance(input_, zmq.asyncio.Socket):
         return
     receiver: Any = _Receiver(output)
-    sockets: Any = output, entry
+    sockets: Any = output, input_
     sockets[0].recv_multipart = receiver.recv_multipart
     sockets[0].close = receiver.close
-    sockets[1].send_multipart = _Sender(entry).send_multipart
+    sockets[1].send_multipart = _Sender(input_).send_multipart
 
 
 class _Receiver:
@@ -39,16 +41,16 @@ class _Receiver:
         self._waiter: asyncio.Future[None] | None = None
 
     async def recv_multipart(self, copy: bool = True) -> Sequence[Any]:
-        """The next message. What announces it announces each only once, so all that is there must be taken first."""
+        """The next message. The descriptor signals each arrival only once, so all waiting messages are read first."""
         while True:
             events: Any = self._socket.getsockopt(zmq.EVENTS)
-            if events & zmq.POLLIN:  # Cheaper than an exception where there is none.
+            if events & zmq.POLLIN:  # cheaper than the exception when there is no message
                 return self._socket.recv_multipart(zmq.NOBLOCK, copy=copy)
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
                 self._fd = self._socket.FD
                 self._loop.add_reader(self._fd, self._wake)
-                continue  # It may have come in between.
+                continue  # A message may have arrived in between.
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -71,10 +73,10 @@ class _Sender:
         self._socket: zmq.Socket[bytes] = zmq.Socket.shadow(socket)
 
     def send_multipart(self, parts: Sequence[Any], flags: int = 0, copy: bool = True, **options: Any) -> Awaitable[Any]:
-        """Sends at once; only where the engine takes nothing more does it wait, as ever."""
-        few = len(parts) == PLAIN_PARTS and len(parts[-1]) < SMALL_BYTES
+        """Sends at once; if the engine's queue is full, waits as pyzmq does."""
+        small = len(parts) == PLAIN_FRAMES and len(parts[-1]) < SMALL_BYTES
         try:
-            sent = self._socket.send_multipart(parts, flags | zmq.NOBLOCK, copy=copy or few, **options)
+            sent = self._socket.send_multipart(parts, flags | zmq.NOBLOCK, copy=copy or small, **options)
         except zmq.Again:
             return self._later(parts, flags, copy=copy, **options)
         done = asyncio.get_running_loop().create_future()

@@ -1,9 +1,15 @@
-"""A deterministic, instant fake of every kind: for tests, for trying clients, and as the smallest example of a backend.
+"""Fake models of every kind, deterministic and instant: for tests, for trying clients, and as a minimal backend.
 
-It answers from its input alone, so equal requests give equal replies. Delays, failures and tool calls are scripted in
-two ways: for all requests by `Options`, and for one by directives in its prompt: `[delay_ms=50]` between events,
+A reply depends only on the request. Delays, failures and tool calls are scripted for all requests by `Options`, and for
+one request by directives in its prompt: `[delay_ms=50]` between events,
 `[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`;
-in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]` for a model that will not answer.
+in a question, `[answer=OPTION]` for a probability of 0.9, and `[mute]` for answers of hardly any probability;
+`[sound_ms=500]` for a video with a soundtrack.
 
-models.py has the adapters; script.py what can be scripted; words.py, sounds.py, images.py and video.py what they make.
+models     The adapters
+script     The directives
+text       Output of the text models
+audio      Output of the speech and voice models
+images     Output of the image and video models
+still_mp4  MP4 files of one still image
 """

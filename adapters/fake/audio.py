@@ -1,4 +1,4 @@
-"""What the fakes hear, and hum."""
+"""Output of the fake speech and voice models."""
 
 import io
 import wave
@@ -23,24 +23,24 @@ from adapters.errors import InvalidMedia
 from adapters.fake.script import DIRECTIVE
 
 PITCHES = {"alloy": 440, "echo": 330, "nova": 550}
-"""The fake's voices, in Hz."""
+"""Pitch of each voice in Hz."""
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def wav_seconds(audio: Media) -> float:
-    """How long a WAV file lasts."""
+    """The duration of a WAV file. Raises `InvalidMedia` for other files."""
     try:
-        with wave.open(audio.path or io.BytesIO(audio.data)) as sound:
-            return sound.getnframes() / sound.getframerate()
+        with wave.open(audio.path or io.BytesIO(audio.data)) as file:
+            return file.getnframes() / file.getframerate()
     except (wave.Error, EOFError, ZeroDivisionError):
-        raise InvalidMedia("The fake hears WAV only, and this is none.", param="file") from None
+        raise InvalidMedia("The fake speech model reads WAV files only. Send a WAV file.", param="file") from None
 
 
 def speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
-    """What `FakeSpeech` gives: segments of five words."""
+    """The events of `FakeSpeech`: segments of five words."""
     seconds = wav_seconds(request.audio)
-    heard = request.language or next(iter(request.languages), "en")
-    yield TranscriptionInfo(heard, 1.0 if request.language else 0.75, seconds)
+    language = request.language or next(iter(request.languages), "en")
+    yield TranscriptionInfo(language, 1.0 if request.language else 0.75, seconds)
     count = int(seconds)
     for index, start in enumerate(range(0, count, 5)):
         words = tuple(
@@ -63,7 +63,7 @@ def speech_events(request: TranscriptionRequest) -> Iterator[SpeechEvent]:
 
 
 def voice_events(request: SynthesisRequest) -> Iterator[VoiceEvent]:
-    """What `FakeVoice` gives: a tone a word."""
+    """The events of `FakeVoice`: one tone per word."""
     import numpy as np
 
     from adapters.media.encode_audio import SAMPLE_RATE, Recording

@@ -1,4 +1,4 @@
-"""Images and videos of one colour."""
+"""Output of the fake image and video models: images and videos of one colour."""
 
 import hashlib
 import struct
@@ -24,7 +24,7 @@ from adapters.fake.still_mp4 import still_mp4
 
 
 def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
-    """A image of one colour, written without any library (ISO/IEC 15948)."""
+    """A PNG of one colour, written without any library (ISO/IEC 15948)."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -40,7 +40,7 @@ def _colour(text: str) -> tuple[int, int, int]:
 
 
 def _size(request: ImageRequest) -> tuple[int, int]:
-    """What is drawn; checks the source and the mask as real models do."""
+    """The output size; checks the source and the mask as real models do."""
     from adapters.media.decode_image import open_image
 
     sizes = [
@@ -49,26 +49,30 @@ def _size(request: ImageRequest) -> tuple[int, int]:
         if media is not None
     ]
     if len(set(sizes)) > 1:
-        raise InvalidMedia("The mask has another size than the image.", param="mask")
+        raise InvalidMedia(
+            "The mask and the image have different sizes. Send a mask of the image's size.", param="mask"
+        )
     if request.width is None or request.height is None:
         if not sizes:
-            raise UnsupportedOption("There is no image whose size could be taken.", param="size")
+            raise UnsupportedOption(
+                "Set size to WIDTHxHEIGHT: without an input image, there is no size to take over.", param="size"
+            )
         return sizes[0]
     return request.width, request.height
 
 
 def image_events(request: ImageRequest) -> Iterator[ImageEvent]:
-    """What `FakeImage` gives, image by image."""
+    """The events of `FakeImage`."""
     (width, height), first, steps = _size(request), request.seed or 0, request.num_inference_steps or 1
-    seen = b"/".join(
+    inputs = b"/".join(
         Path(media.path).read_bytes() if media.path else media.data
         for media in (request.source, request.mask)
         if media is not None
     ).hex()
 
     def image(index: int, *more: object) -> Media:
-        said = "/".join(map(str, (request.prompt, first + index, *more))) + seen
-        return Media("image/png", png(width, height, _colour(said)))
+        key = "/".join(map(str, (request.prompt, first + index, *more))) + inputs
+        return Media("image/png", png(width, height, _colour(key)))
 
     for step in range(steps):
         yield Step(step + 1, steps)
@@ -80,7 +84,7 @@ def image_events(request: ImageRequest) -> Iterator[ImageEvent]:
 
 
 def video_events(request: VideoRequest) -> Iterator[VideoEvent]:
-    """What `FakeVideo` gives: steps, then the video."""
+    """The events of `FakeVideo`: steps, then the video."""
     for step in range(request.num_inference_steps):
         yield Step(step + 1, request.num_inference_steps)
     comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()
@@ -98,12 +102,12 @@ def video_events(request: VideoRequest) -> Iterator[VideoEvent]:
         request.num_frames,
         request.fps,
         1.0,
-        _film_sound(request.prompt),
+        _soundtrack(request.prompt),
     )
 
 
-def _film_sound(prompt: str) -> Media | None:
-    """A tone as long as `[sound_ms=...]` in a prompt says."""
+def _soundtrack(prompt: str) -> Media | None:
+    """A tone of the duration of `[sound_ms=...]` in the prompt, if it is there."""
     script: Mapping[str, str] = dict(DIRECTIVE.findall(prompt))
     if "sound_ms" not in script:
         return None

@@ -1,4 +1,4 @@
-"""The fakes, one of every kind, and what they have in common: the script."""
+"""The fake adapters, one of every kind."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
@@ -38,12 +38,12 @@ from adapters.errors import ContextLengthExceeded, GenerationFailed, ModelLoadFa
 from adapters.fake.audio import PITCHES, speech_events, voice_events, wav_seconds
 from adapters.fake.images import image_events, video_events
 from adapters.fake.script import DIRECTIVE
-from adapters.fake.text import WIDTH, direction, judgement, past, shown, text_events, text_of
+from adapters.fake.text import WIDTH, embedding, judgement, part_bytes, prompt_text, skip_written, text_events
 
 CONTEXT = 4096
-"""Words that the fake language model can read and write together."""
+"""Maximum words of prompt and output together."""
 VOCABULARY = 100_000
-"""Token ids that the fake embedding model knows."""
+"""Number of token ids that the fake embedding model accepts."""
 
 
 class FakeOptions(Adapter.Options):
@@ -52,18 +52,18 @@ class FakeOptions(Adapter.Options):
     delay_ms: int = 0
     """Before each event."""
     fail_after: int | None = None
-    """Raise `GenerationFailed` after so many events."""
+    """Raise `GenerationFailed` after this many events."""
     load_delay_ms: int = 0
     fail_load: bool = False
     can_sleep: bool = False
     supports_images: bool = True
-    """Of a language model: whether it takes images."""
+    """For text models: whether they accept images."""
     max_images: int = 32
-    """Of a language model: in one request."""
+    """For text models: maximum images of a request."""
 
 
 class _Fake(Adapter):
-    """What all fakes share: loading, and a script."""
+    """Loading and scripting, shared by all fakes."""
 
     Options = FakeOptions
 
@@ -71,7 +71,7 @@ class _Fake(Adapter):
         self._options = options
         self.loaded = True
         self.running = 0
-        """Calls in progress, for tests of cancelling."""
+        """Number of running calls, for tests of cancelling."""
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
@@ -92,10 +92,10 @@ class _Fake(Adapter):
         self.loaded = True
 
     async def _pace(self, events: Iterator[Any], script: str = "") -> AsyncGenerator[Any]:
-        """The events, delayed and broken off as scripted."""
-        said = {name: int(value) for name, value in DIRECTIVE.findall(script)}
-        delay_s = said.get("delay_ms", self._options.delay_ms) / 1000
-        left = said.get("fail_after", self._options.fail_after)
+        """The events, with scripted delays and failures."""
+        directives = {name: int(value) for name, value in DIRECTIVE.findall(script)}
+        delay_s = directives.get("delay_ms", self._options.delay_ms) / 1000
+        left = directives.get("fail_after", self._options.fail_after)
         if not self.loaded:
             raise GenerationFailed("The model is not loaded.")
         self.running += 1
@@ -111,7 +111,7 @@ class _Fake(Adapter):
 
 
 class FakeText(_Fake, TextAdapter):
-    """Echoes the last message word by word, calls tools when told to, and judges by the words of the question."""
+    """Echoes the last message word by word, calls tools if scripted, and judges by a hash of the question."""
 
     @property
     def supports_images(self) -> bool:
@@ -120,8 +120,8 @@ class FakeText(_Fake, TextAdapter):
 
     def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""
-        said = text_of(request)
-        prompt_tokens = len(said.split())
+        prompt = prompt_text(request)
+        prompt_tokens = len(prompt.split())
         wanted = min(request.max_tokens or CONTEXT, CONTEXT)
         if prompt_tokens > CONTEXT or (request.max_tokens or 0) > CONTEXT:
             raise ContextLengthExceeded(
@@ -130,33 +130,33 @@ class FakeText(_Fake, TextAdapter):
                 param="messages" if request.messages else "prompt",
             )
         if not self.supports_images and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
-            raise UnsupportedOption("This model cannot see images.", param="messages")
-        return past(outlet, self._pace(text_events(request, said, prompt_tokens, wanted), said), request)
+            raise UnsupportedOption("This model does not support images. Send text only.", param="messages")
+        return skip_written(outlet, self._pace(text_events(request, prompt, prompt_tokens, wanted), prompt), request)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Probabilities from a hash of content and question: arbitrary, but the same every time."""
         images = sum(isinstance(part, ImagePart) for part in request.content)
         if not self.supports_images and images:
-            raise UnsupportedOption("This model cannot see images.", param="input")
-        content = b"".join(shown(part) for part in request.content)
+            raise UnsupportedOption("This model does not support images. Send text only.", param="input")
+        content = b"".join(part_bytes(part) for part in request.content)
         words = len(content.split()) if not images else 0
         if images > self._options.max_images or words > CONTEXT:
             raise ContextLengthExceeded(
                 f"This model takes at most {self._options.max_images} images and {CONTEXT} words.", param="input"
             )
         judgements = [
-            judgement(b"".join((content, q.text.encode(), *map(shown, q.content))), q) for q in request.questions
+            judgement(b"".join((content, q.text.encode(), *map(part_bytes, q.content))), q) for q in request.questions
         ]
         return JudgeResult(tuple(judgements), Usage(len(content.split()), len(judgements)), 0.0)
 
 
 class FakeEmbedding(_Fake, EmbeddingAdapter):
-    """Adds up a direction for each word, so texts that share words are near each other."""
+    """Adds up a vector per word, so texts that share words are similar."""
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
-        """See `EmbeddingAdapter.embed`. It can give any dimensions up to `WIDTH`."""
+        """See `EmbeddingAdapter.embed`. Supports any dimensions up to `WIDTH`."""
         if not 1 <= (request.dimensions or WIDTH) <= WIDTH:
-            raise UnsupportedOption(f"The fake's vectors have 1 to {WIDTH} dimensions.", param="dimensions")
+            raise UnsupportedOption(f"dimensions must be between 1 and {WIDTH}.", param="dimensions")
         read = [one.split() if isinstance(one, str) else one for one in request.inputs]
         for index, words in enumerate(read):
             if len(words) > CONTEXT:
@@ -165,38 +165,42 @@ class FakeEmbedding(_Fake, EmbeddingAdapter):
                     param="input",
                 )
             if wrong := [word for word in words if isinstance(word, int) and not 0 <= word < VOCABULARY]:
-                raise UnsupportedOption(f"The token id {wrong[0]} is not below {VOCABULARY}.", param="input")
+                raise UnsupportedOption(
+                    f"The token id {wrong[0]} must be between 0 and {VOCABULARY - 1}.", param="input"
+                )
         script = next((one for one in request.inputs if isinstance(one, str)), "")
-        vectors = (direction(words, request.dimensions or WIDTH) for words in read)
+        vectors = (embedding(words, request.dimensions or WIDTH) for words in read)
         made = tuple([vector async for vector in self._pace(iter(vectors), script)])
         return EmbeddingResult(made, Usage(sum(map(len, read))), 1.0)
 
 
 class FakeSpeech(_Fake, SpeechAdapter):
-    """Hears one word a second in any WAV file: "one two three ..."."""
+    """Transcribes any WAV file to one word per second: "one two three ..."."""
 
     def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
         """See `SpeechAdapter.transcribe`."""
         return self._pace(speech_events(request), request.prompt)
 
     async def detect_language(self, audio: Media) -> LanguageDetection:
-        """English, always."""
+        """Always English."""
         wav_seconds(audio)
         return LanguageDetection("en", 0.75, (("en", 0.75), ("de", 0.25)))
 
 
 class FakeVoice(_Fake, VoiceAdapter):
-    """Hums: a quarter of a second for each word, at a pitch that is the voice's."""
+    """Generates a tone of a quarter of a second per word, at the voice's pitch."""
 
     def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
         """See `VoiceAdapter.speak`."""
         if request.voice not in (None, *PITCHES):
-            raise UnsupportedOption(f"The fake has the voices {', '.join(PITCHES)}.", param="voice")
+            raise UnsupportedOption(
+                f"There is no voice {request.voice!r:.64}. Available: {', '.join(PITCHES)}.", param="voice"
+            )
         return self._pace(voice_events(request), request.text)
 
 
 class FakeImage(_Fake, ImageAdapter):
-    """Draws one flat colour, chosen by prompt and seed, or by the image that it is to draw anew; PNG only."""
+    """Generates PNG images of one colour, which depends on the prompt, the seed and the input images."""
 
     def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
         """See `ImageAdapter.generate`."""
@@ -209,12 +213,14 @@ class FakeImage(_Fake, ImageAdapter):
             ("true_cfg_scale", request.true_cfg_scale is not None),
         ):
             if given:
-                raise UnsupportedOption(f"The fake has no {param}.", param=param)
+                raise UnsupportedOption(
+                    f"The fake image model does not support {param} here: leave it out.", param=param
+                )
         return self._pace(image_events(request), request.prompt)
 
 
 class FakeVideo(_Fake, VideoAdapter):
-    """Films a still of one colour, with the request as a comment in the file."""
+    """Generates a still video of one colour, with the request as a comment in the file."""
 
     def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
         """See `VideoAdapter.generate`."""

@@ -1,25 +1,25 @@
-"""A video of one still image, written without any library: what the fake of a video model makes.
+"""MP4 files of one still image, written without any library.
 
-An MP4 (ISO/IEC 14496-12) whose frames are all the same PNG, stored once, so that a video of any length and size is made
-at once. FFmpeg and what is built on it read it; browsers want H.264.
+All frames are the same PNG, stored once (ISO/IEC 14496-12), so a video of any length and size is instant. FFmpeg and
+software built on it can read it; browsers cannot, as they need H.264.
 """
 
 import struct
 
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-"""No turning, no scaling."""
+"""The identity: no rotation, no scaling."""
 
 
 def still_mp4(image: bytes, width: int, height: int, frames: int, fps: int, comment: bytes) -> bytes:
-    """The video.
+    """Writes the video.
 
     Args:
         image: A PNG of the video's size.
         width: Pixels.
         height: Pixels.
-        frames: How often the image is shown.
-        fps: How many times a second.
-        comment: Goes into the file as it is; no player looks at it.
+        frames: Number of frames.
+        fps: Frames per second.
+        comment: Stored in the file; players ignore it.
     """
     head = _box(b"ftyp", b"isom\0\0\2\0isommp41") + _box(b"free", comment)
     start = len(head) + 8
@@ -40,10 +40,10 @@ def _moov(offset: int, size: int, width: int, height: int, frames: int, fps: int
     times = struct.pack(">IIII", 0, 0, fps, frames)
     track = struct.pack(">IIIII8xhhhh", 0, 0, 1, 0, frames, 0, 0, 0, 0) + _MATRIX
     handler = _full(b"hdlr", b"\0\0\0\0vide" + bytes(13))
-    video = times + struct.pack(">IH10x", 0x10000, 0x100) + _MATRIX + bytes(24) + struct.pack(">I", 2)
+    header = times + struct.pack(">IH10x", 0x10000, 0x100) + _MATRIX + bytes(24) + struct.pack(">I", 2)
     return _box(
         b"moov",
-        _full(b"mvhd", video)
+        _full(b"mvhd", header)
         + _box(
             b"trak",
             _full(b"tkhd", track + struct.pack(">II", width << 16, height << 16), flags=3)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.engines.diffusers import Loaded, generator, to_bytes, translated
+from adapters.engines.diffusers import Loaded, generator, to_bytes
+from adapters.engines.errors import translated
 from adapters.errors import UnsupportedOption
 from adapters.image.batch_invariant import row_by_row
 from adapters.image.capabilities import Capabilities

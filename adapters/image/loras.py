@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.base import Lora
-from adapters.engines.diffusers import check_range, translated
+from adapters.engines.diffusers import check_range
+from adapters.engines.errors import translated
 from adapters.errors import GenerationFailed, ModelLoadFailed, UnsupportedOption
 
 MAX_SCALE = 10.0

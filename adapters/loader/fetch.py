@@ -10,11 +10,10 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from adapters.loader.hub import fetch_hub
 from adapters.loader.hub_plan import LAST_SOURCE_TIMEOUT_S, SOURCE_TIMEOUT_S
 from adapters.loader.verification import require_loadable
 from adapters.loader.wheels import fetch_packages
+from adapters.process import one_shot
 from adapters.registry import not_installed
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
@@ -224,26 +224,21 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
         report(LoadProgress("converting", reached))
 
     on_progress(0.0)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "adapters.loader.gguf", str(source), str(target), "--with-parent"),
-        stdin=asyncio.subprocess.PIPE,  # It exits when this pipe closes, so it cannot outlive this process.
+    async with one_shot.started(
+        *("adapters.loader.gguf", str(source), str(target), one_shot.parent()),
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         limit=1 << 20,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = asyncio.create_task(_read_stderr(process.stderr, on_progress))
-    try:
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = asyncio.create_task(_read_stderr(process.stderr, on_progress))
         async for line in process.stdout:
             words = line.decode(errors="replace").split()
             if len(words) == 3 and words[0] == "progress":
                 on_progress(float(words[2]))
         code = await process.wait()
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
     if code:
         logger.error("GGUF conversion failed: %s", await errors)
         raise ModelLoadFailed("its GGUF file could not be converted; the server's log has the cause")

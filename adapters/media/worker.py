@@ -9,7 +9,6 @@ import json
 import os
 import resource
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from adapters.media.decode_video import convert_video
 from adapters.media.join_video import contact_sheet, join_clips, read_frame
 from adapters.media.mp4_writer import add_soundtrack
 from adapters.media.soundtrack import convert_audio, join_soundtracks
+from adapters.process.parent_death import die_with_parent
 
 MAX_ADDRESS_SPACE = 4 * 2**30
 """Bytes, for a process that decodes an upload."""
@@ -128,19 +128,13 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _exit_with_parent() -> None:
-    """Ends the process when standard input closes, which happens when the parent process ends."""
-    sys.stdin.buffer.read()
-    os._exit(1)
-
-
 def main() -> None:
     """Runs the request on standard input."""
+    die_with_parent(int(sys.argv[1]))
     request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     sys.stdout.write(json.dumps(_run(request)))
     sys.stdout.flush()
-    os._exit(0)  # the thread is still reading
+    os._exit(0)  # Nothing is left to clean up, so the libraries' own clean-up cannot fail either.
 
 
 if __name__ == "__main__":

@@ -7,14 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-MAX_HEADER_BYTES = 100_000_000
-"""The limit of safetensors; a longer header is not valid."""
-
-ELEMENT_BYTES = {
-    "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
-    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-}  # fmt: skip
-"""Bytes of an element by safetensors' name of its dtype."""
+from adapters.loader.weight_headers import BITS, read_safetensors_header
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 """Dtypes that are cast when a model is loaded in another dtype."""
@@ -45,18 +38,14 @@ def elements(path: Path) -> Counter[str]:
         BadWeights: Its header is damaged.
     """
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > MAX_HEADER_BYTES:
-                raise BadWeights(f"{path.name}: the header is too long")
-            header = json.loads(file.read(length))
+        header, _ = read_safetensors_header(path)
         found: Counter[str] = Counter()
         for name, tensor in header.items():
             if name != "__metadata__":
                 begin, end = tensor["data_offsets"]
-                found[tensor["dtype"]] += (end - begin) // ELEMENT_BYTES[tensor["dtype"]]
+                found[tensor["dtype"]] += (end - begin) * 8 // BITS[tensor["dtype"]]
         return found
-    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadWeights(f"{path.name}: the header is damaged") from error
 
 
@@ -70,8 +59,8 @@ def directory_bytes(directory: Path, dtype: str | None) -> int:
     total = 0
     for path in safetensors_files(directory):
         for name, number in elements(path).items():
-            cast_to = (4 if dtype == "float32" else 2) if dtype and name in FLOATS else ELEMENT_BYTES[name]
-            total += number * cast_to
+            bits = (32 if dtype == "float32" else 16) if dtype and name in FLOATS else BITS[name]
+            total += number * bits // 8
     return total
 
 

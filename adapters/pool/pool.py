@@ -35,8 +35,8 @@ from adapters.pool.lease import Lease
 from adapters.pool.load_log import log_progress
 from adapters.pool.resolve import Names
 from adapters.pool.slot import Slot
-from adapters.process.client import PROXIES
-from adapters.process.memory_usage import Tidying
+from adapters.process.memory_usage import MemoryTrimmer
+from adapters.process.remote import PROXIES
 
 Estimate = Callable[[ModelEntry, Path], int]
 """Bytes that a model will hold once it is loaded, on all its devices together, from its files."""
@@ -85,7 +85,7 @@ class Pool:
         self._fetch = fetch
         self._estimate = estimate
         self._idle_ttl_s = idle_ttl_s
-        self._tidy = Tidying()
+        self._trimmer = MemoryTrimmer()
         self.admission = Admission(budgets, self.slots, self._free_memory, grace_s)
 
     @property
@@ -158,7 +158,7 @@ class Pool:
     async def aclose(self) -> None:
         """Unloads all models now; running requests end in `Interrupted`."""
         await asyncio.gather(*(self._close(slot) for slot in self.slots))
-        self._tidy.stop()
+        self._trimmer.stop()
 
     async def _close(self, slot: Slot) -> None:
         if slot.loading is not None:
@@ -298,6 +298,6 @@ class Pool:
             except Exception:  # must fail neither the model that needs the memory nor this slot
                 log.exception("unloading %s failed", slot.name)
             log.info("unloaded %s", slot.name)
-            self._tidy.wanted()
+            self._trimmer.request()
         slot.state = "unloaded"
         self.admission.release(slot)

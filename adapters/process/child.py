@@ -1,7 +1,6 @@
-"""The child process of one model: hosts its adapter, serves calls over a socket. See `adapters/process/client.py`."""
+"""The child process of one model: hosts its adapter and serves calls over a socket (see `client.py`)."""
 
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -12,35 +11,22 @@ from typing import Any
 from adapters import registry
 from adapters.base import Adapter, LoadProgress, ModelFiles
 from adapters.process import protocol
+from adapters.process.parent_death import die_with_parent
 from adapters.process.protocol import Frame
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that this process gets when its parent's thread ends."""
-
-
-def die_with_parent(parent: int) -> None:
-    """Has the kernel kill this process when its parent dies; ends it at once if the parent is gone already.
-
-    The end of the socket says the same, but only to a loop that runs: a library may hold the interpreter for long.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 class Host:
-    """Serves one adapter until the socket ends."""
+    """Serves one adapter until the socket is closed."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Takes the two directions of the socket."""
+        """Takes over the two directions of the socket."""
         self._reader = reader
         self._writer = writer
         self._adapter: Adapter | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Reads calls and starts them, each in a task; returns when the server has gone."""
+        """Reads calls and starts each in a task of its own; returns when the server closes the socket."""
         while (frame := await protocol.read(self._reader)) is not None:
             if frame.operation == "cancel":
                 if task := self._tasks.get(frame.call):
@@ -60,19 +46,19 @@ class Host:
             else:
                 await self._answer(frame)
         except asyncio.CancelledError:
-            raise  # nobody waits for an answer
+            raise  # no caller waits for an answer
         except Exception as error:
             logging.getLogger(__name__).debug("a call failed", exc_info=error)
             if not isinstance(error, protocol.errors.AdapterError):
                 logging.getLogger(__name__).exception("the model failed")
             await self._send(protocol.error_frame(frame.call, error))
-            if self._adapter is not None and not self._adapter.alive:  # an engine below us has died
-                self._writer.close()  # once all is sent; that ends `run`, and the model is loaded anew
+            if self._adapter is not None and not self._adapter.alive:  # the engine's own process has died
+                self._writer.close()  # flushes first; it ends `run`, and the server loads the model again
 
     async def _load(self, model: ModelFiles) -> None:
         loop = asyncio.get_running_loop()
 
-        def report(progress: LoadProgress) -> None:  # may be called in any thread
+        def report(progress: LoadProgress) -> None:  # may be called from any thread
             sent = protocol.encode(Frame(0, "progress", type(progress).__name__, progress))
             loop.call_soon_threadsafe(self._writer.write, sent)
 
@@ -101,12 +87,12 @@ class Host:
 async def _main(descriptor: int) -> None:
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
     await Host(reader, writer).run()
-    os._exit(0)  # threads of engines would keep a normal exit waiting
+    os._exit(0)  # a normal exit would wait for the threads of engines
 
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[2]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends its children itself
-    logging.basicConfig(level="WARNING")  # libraries; some of them tell of every request
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which stops its children itself
+    logging.basicConfig(level="WARNING")  # for libraries, some of which log every request
     logging.getLogger("adapters").setLevel(os.environ.get("MUYBRIDGE_LOG_LEVEL", "info").upper())
     asyncio.run(_main(int(sys.argv[1])))

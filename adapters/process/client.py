@@ -1,8 +1,8 @@
 """A model in a child process, seen from the server: load, call, stream, cancel, kill.
 
-The child is a fresh interpreter (`adapters/process/child.py`), never a fork: it inherits no locks, no
-loop and no CUDA state.
-A crash, a fault of the accelerator or a hang takes one model and not the server, and ending it gives all memory back.
+The child is a new interpreter (`adapters/process/child.py`), never a fork: it inherits no locks, no event loop and no
+CUDA state. A crash, a fault of the accelerator or a hang ends one model and not the server, and killing the child frees
+all its memory. `adapters/process/remote.py` makes adapters of it, one class per kind.
 """
 
 import asyncio
@@ -17,67 +17,38 @@ from typing import Any, Self
 
 import msgspec
 
-from adapters.base import (
-    Adapter,
-    EmbeddingAdapter,
-    EmbeddingRequest,
-    EmbeddingResult,
-    ImageAdapter,
-    ImageEvent,
-    ImageRequest,
-    JudgeRequest,
-    JudgeResult,
-    Kind,
-    LanguageDetection,
-    Media,
-    ModelFiles,
-    Outlet,
-    Report,
-    SpeechAdapter,
-    SpeechEvent,
-    SynthesisRequest,
-    TextAdapter,
-    TextEvent,
-    TextRequest,
-    TranscriptionRequest,
-    VideoAdapter,
-    VideoEvent,
-    VideoRequest,
-    VoiceAdapter,
-    VoiceEvent,
-)
+from adapters.base import ModelFiles, Report
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.hardware import environment
 from adapters.process import protocol
-from adapters.process.memory_usage import held_bytes
 from adapters.process.protocol import Frame
 
 log = logging.getLogger(__name__)
 HEARTBEAT_S = 60.0
-"""A child answers within this, or is taken for hung. Libraries may hold its interpreter for seconds, so it is long."""
+"""A child that does not answer a ping within this counts as hung. Libraries may hold its interpreter for seconds."""
 
 
 class Worker:
-    """The child process of one model. Make it with `Worker.start`."""
+    """The child process of one model. Create it with `Worker.start`."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         """Takes over a started process and the private socket to it."""
-        self.facts: dict[str, Any] = {}
-        """What the child says of its model once it is loaded: the adapter's properties."""
+        self.properties: dict[str, Any] = {}
+        """The adapter's properties (`supports_images`), which the child sends once the model is loaded."""
         self._name = name
         self._process = process
         self._link = link
         self._calls: dict[int, asyncio.Queue[Frame]] = {}
         self._ids = itertools.count(1)
         self._alive = True
-        self._heard = True
+        self._answered = True
 
     @classmethod
     async def start(cls, model: ModelFiles, report: Report) -> Self:
-        """A child that has loaded the model.
+        """Starts a child and has it load the model.
 
         Raises:
-            AdapterError: As `Adapter.load` in the child.
+            AdapterError: What `Adapter.load` raises in the child.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -90,10 +61,10 @@ class Worker:
                 str(theirs.fileno()),
                 str(os.getpid()),
                 pass_fds=[theirs.fileno()],
-                # OpenMP's threads wait for work by spinning unless told otherwise, and starve all others.
+                # By default OpenMP's threads spin while they wait for work, and starve all others.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **environment(model.devices)},
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=2,  # engines print to it; a server's own standard output stays clean
+                stdout=2,  # engines print to it, and the server's own standard output must stay clean
             )
         finally:
             theirs.close()
@@ -108,7 +79,7 @@ class Worker:
     async def _load(self, model: ModelFiles, report: Report) -> None:
         reader, self._writer = await asyncio.open_connection(sock=self._link)
         loading = self._calls[0] = asyncio.Queue()
-        self._reading = asyncio.create_task(self._read(reader))
+        self._read_task = asyncio.create_task(self._read(reader))
         await self._send(Frame(0, "load", body=model))
         while (frame := await loading.get()).operation == "progress":
             report(protocol.item(frame.name, frame.body))
@@ -116,12 +87,12 @@ class Worker:
         if frame.operation == "error":
             error = protocol.error(frame)
             raise ModelLoadFailed(error.message) if isinstance(error, Interrupted) else error
-        self.facts = frame.body
-        self._watching = asyncio.create_task(self._watch())
+        self.properties = frame.body
+        self._watch_task = asyncio.create_task(self._watch())
 
     @property
     def alive(self) -> bool:
-        """Whether the process still serves."""
+        """Whether the process still serves calls."""
         return self._alive
 
     @property
@@ -130,7 +101,7 @@ class Worker:
         return self._process.pid
 
     async def call(self, verb: str, request: Any) -> Any:
-        """What the adapter's coroutine method `verb` returns for the request. Raises what it raises."""
+        """Calls the adapter's coroutine method `verb`; returns and raises what it does."""
         call, queue = await self._open("call", verb, request)
         try:
             frame = await queue.get()
@@ -144,45 +115,45 @@ class Worker:
         return protocol.item(frame.name, frame.body)
 
     async def stream(self, verb: str, request: Any) -> AsyncGenerator[Any]:
-        """The events of the adapter's method `verb`. Closing the generator cancels the call in the child."""
+        """Yields the events of the adapter's method `verb`. Closing the generator cancels the call in the child."""
         call, queue = await self._open("stream", verb, request)
-        over = False
+        ended = False
         try:
             while True:
                 frame = await queue.get()
                 if frame.operation == "event":
                     yield protocol.item(frame.name, frame.body)
                     continue
-                over = True
+                ended = True
                 if frame.operation == "error":
                     raise protocol.error(frame)
                 return
         finally:
             del self._calls[call]
-            if not over:
+            if not ended:
                 self._post(Frame(call, "cancel"))
 
     async def stop(self) -> None:
-        """Ends the process and waits until it is gone. Calls in progress end in `Interrupted`."""
+        """Kills the process and waits for its end. Calls in progress end in `Interrupted`."""
         if self._process.returncode is None:
-            self._process.kill()  # it keeps nothing that must be saved
+            self._process.kill()  # it has no state that must be saved
         await self._process.wait()
-        if hasattr(self, "_watching"):
-            self._watching.cancel()
-        if hasattr(self, "_reading"):
-            await self._reading
+        if hasattr(self, "_watch_task"):
+            self._watch_task.cancel()
+        if hasattr(self, "_read_task"):
+            await self._read_task
             self._writer.close()
         else:
             self._link.close()
 
     async def _open(self, operation: protocol.Operation, verb: str, request: Any) -> tuple[int, asyncio.Queue[Frame]]:
         if not self._alive:
-            raise self._death()
+            raise self._dead_error()
         call = next(self._ids)
         queue = self._calls[call] = asyncio.Queue()
         try:
             await self._send(Frame(call, operation, verb, (type(request).__name__, request)))
-        except asyncio.CancelledError:  # waiting for room; the child gets the whole frame all the same
+        except asyncio.CancelledError:  # while waiting for room; the child still gets the whole frame
             del self._calls[call]
             self._post(Frame(call, "cancel"))
             raise
@@ -190,21 +161,21 @@ class Worker:
 
     async def _send(self, frame: Frame) -> None:
         self._post(frame)
-        with suppress(ConnectionError):  # the reader has told, or will tell, everyone
+        with suppress(ConnectionError):  # the reader ends all calls
             await self._writer.drain()
 
     def _post(self, frame: Frame) -> None:
-        """Sends what is small without waiting for room: a child that hangs must not hold up who gives up on it."""
+        """Sends a small frame without waiting for room, so that a caller can give up on a child that hangs."""
         if self._alive:
             self._writer.write(protocol.encode(frame))
 
     async def _watch(self) -> None:
-        """Kills a child that has stopped answering: its calls end in `Interrupted`, and the model is loaded anew."""
+        """Kills a child that has stopped answering: its calls end in `Interrupted`, and the model is loaded again."""
         while self._alive:
-            self._heard = False
+            self._answered = False
             self._post(Frame(0, "ping"))
             await asyncio.sleep(HEARTBEAT_S)
-            if not self._heard and self._alive:
+            if not self._answered and self._alive:
                 log.error("the process of model %s has not answered for %g s and is killed", self._name, HEARTBEAT_S)
                 self._process.kill()
                 return
@@ -212,113 +183,18 @@ class Worker:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             while (frame := await protocol.read(reader)) is not None:
-                self._heard = True
-                if queue := self._calls.get(frame.call):  # none: the caller has gone
+                self._answered = True
+                if queue := self._calls.get(frame.call):  # None: the caller has cancelled
                     queue.put_nowait(frame)
         except (msgspec.DecodeError, OSError) as error:
-            log.error("the process of model %s speaks nonsense and is killed: %s", self._name, error)
+            log.error("the process of model %s sent an invalid frame and is killed: %s", self._name, error)
             self._process.kill()
         finally:
             self._alive = False
             for call, queue in self._calls.items():
-                queue.put_nowait(protocol.error_frame(call, self._death()))
+                queue.put_nowait(protocol.error_frame(call, self._dead_error()))
 
-    def _death(self) -> Interrupted:
+    def _dead_error(self) -> Interrupted:
         return Interrupted(
-            f"The process of model {self._name!r} has ended; the model is loaded anew on the next request."
+            f"The process of the model {self._name!r} has ended. Send the request again: it loads the model again."
         )
-
-
-class _Remote(Adapter):
-    """What the proxies of all kinds share: an adapter whose model lives in a child."""
-
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
-
-    @classmethod
-    async def load(cls, model: ModelFiles, report: Report) -> Self:
-        return cls(await Worker.start(model, report))
-
-    async def unload(self) -> None:
-        await self.worker.stop()
-
-    @property
-    def alive(self) -> bool:
-        return self.worker.alive
-
-    def memory_bytes(self) -> int | None:
-        return held_bytes(self.worker.pid)
-
-
-class RemoteText(_Remote, TextAdapter):
-    """A language model in a child process."""
-
-    @property
-    def supports_images(self) -> bool:
-        """Whether image parts are understood."""
-        return bool(self.worker.facts.get("supports_images"))
-
-    def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
-        """See `TextAdapter.generate`."""
-        del outlet
-        return self.worker.stream("generate", request)
-
-    async def judge(self, request: JudgeRequest) -> JudgeResult:
-        """See `TextAdapter.judge`."""
-        return await self.worker.call("judge", request)
-
-
-class RemoteEmbedding(_Remote, EmbeddingAdapter):
-    """An embedding model in a child process."""
-
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
-        """See `EmbeddingAdapter.embed`."""
-        return await self.worker.call("embed", request)
-
-
-class RemoteSpeech(_Remote, SpeechAdapter):
-    """A speech model in a child process."""
-
-    def transcribe(self, request: TranscriptionRequest) -> AsyncGenerator[SpeechEvent]:
-        """See `SpeechAdapter.transcribe`."""
-        return self.worker.stream("transcribe", request)
-
-    async def detect_language(self, audio: Media) -> LanguageDetection:
-        """See `SpeechAdapter.detect_language`."""
-        return await self.worker.call("detect_language", audio)
-
-
-class RemoteVoice(_Remote, VoiceAdapter):
-    """A voice in a child process."""
-
-    def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
-        """See `VoiceAdapter.speak`."""
-        return self.worker.stream("speak", request)
-
-
-class RemoteImage(_Remote, ImageAdapter):
-    """An image model in a child process."""
-
-    def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
-        """See `ImageAdapter.generate`."""
-        return self.worker.stream("generate", request)
-
-
-class RemoteVideo(_Remote, VideoAdapter):
-    """A video model in a child process."""
-
-    def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
-        """See `VideoAdapter.generate`."""
-        return self.worker.stream("generate", request)
-
-
-PROXIES: dict[Kind, type[_Remote]] = {
-    "text": RemoteText,
-    "vision": RemoteText,
-    "embedding": RemoteEmbedding,
-    "speech": RemoteSpeech,
-    "voice": RemoteVoice,
-    "image": RemoteImage,
-    "video": RemoteVideo,
-}
-"""Who stands in for a model of each kind that lives in a child."""

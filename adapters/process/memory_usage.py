@@ -1,113 +1,92 @@
-"""What processes hold of the memory that models compute in: the GPU's where they use one, else RAM."""
+"""How much of the memory that models compute in processes use (a GPU's, else RAM), and how freed memory is returned."""
 
 import asyncio
 import ctypes
 import gc
 import sys
-from collections.abc import Callable, Collection
-from functools import cache
-from typing import Any
+from collections.abc import Callable
 
 import psutil
 
+from adapters import hardware
+
 COLLECTIONS = 2
-"""Of garbage, when models have gone: what finalizers let go of is found only by the next."""
-REST_S = 1.0
-"""Between an unloading and them."""
+"""Garbage collections after an unload: objects that finalizers release are found by the next one only."""
+DELAY_S = 1.0
+"""Between an unload and returning its memory."""
 
 M_ARENA_MAX = -8
-"""mallopt(3): how many heaps glibc keeps for its threads."""
+"""mallopt(3): how many heaps glibc uses for the threads of a process."""
 
 
 def keep_one_heap() -> None:
-    """Has all threads of this process allocate from one heap. Call it before there are any.
+    """Has all threads of this process allocate from one heap. Call it before any thread starts.
 
-    glibc gives threads heaps of their own, up to eight per core, and every engine is loaded by new threads: what one
-    left free in its heap is of no use to the next. Small blocks still come from a cache of each thread, without a lock.
+    glibc gives threads heaps of their own, up to eight per core, and every engine is loaded by new threads: the free
+    room in one's heap would be of no use to the next. Small blocks still come from a lock-free cache of each thread.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_ARENA_MAX, 1)
 
 
-def give_back() -> None:
+def trim() -> None:
     """Returns to the system what this process has freed. Takes some tenths of a second.
 
-    Python remembers where it found types' attributes, and keeps up to 4,096 of their names alive for it. Some of them
-    came to be while a vocabulary filled a hundred arenas, one here, one there; and an arena, a megabyte, is returned
-    only when nothing is left in it. What is forgotten here is found anew at the next look.
+    CPython caches attribute look-ups on types, and with them up to 4,096 attribute names. Some names were created while
+    a vocabulary filled a hundred arenas, a few in each, and an arena (1 MiB) is returned only when it is empty. The
+    cache fills again with the next look-ups.
     """
-    sys._clear_type_cache()  # pyright: ignore[reportPrivateUsage]
+    sys._clear_type_cache()  # INTERNAL cpython==3.11: see above  # pyright: ignore[reportPrivateUsage]
     for _ in range(COLLECTIONS):
         gc.collect()
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)
 
 
-class Tidying:
-    """Gives back what unloaded models have left in this process, once it has come to rest: in a task of its own.
+class MemoryTrimmer:
+    """Returns the memory of unloaded models to the system, a little later and in a background task.
 
-    An engine's last tasks, threads and exceptions keep its objects for some turns of the loop after it has ended, so an
-    unloading that did this itself would find nothing yet: 250 MB of a tokenizer, when that was tried.
+    An engine's last tasks, threads and exceptions keep its objects alive for some turns of the event loop after its
+    end. Trimming at once would return nothing yet: 250 MB of a tokenizer, when that was tried.
     """
 
-    def __init__(self, work: Callable[[], None] = give_back) -> None:
-        """Nothing is to be done yet; `work` is what will be, in a thread."""
+    def __init__(self, work: Callable[[], None] = trim) -> None:
+        """Starts nothing.
+
+        Args:
+            work: What returns the memory; runs in a thread.
+        """
         self._work = work
-        self._wanted = False
+        self._requested = False
         self._task: asyncio.Task[None] | None = None
 
-    def wanted(self) -> None:
-        """Says that a model has gone."""
-        self._wanted = True
+    def request(self) -> None:
+        """Has memory returned once no model was unloaded for `DELAY_S`."""
+        self._requested = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
     def stop(self) -> None:
-        """Does no more."""
+        """Cancels what is requested."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
-        while self._wanted:
-            self._wanted = False
-            await asyncio.sleep(REST_S)
-            if not self._wanted:  # else another has gone meanwhile, and rests as well first
+        while self._requested:
+            self._requested = False
+            await asyncio.sleep(DELAY_S)
+            if not self._requested:  # else another model was unloaded meanwhile: wait again
                 await asyncio.to_thread(self._work)
 
 
-def held_bytes(pid: int) -> int | None:
-    """Bytes that a process and all that it started hold now; None when it has gone.
+def used_bytes(pid: int) -> int | None:
+    """Bytes that a process and all its descendants use now; None if the process has ended.
 
-    On a GPU: what the driver counts for these processes. Elsewhere: their resident bytes.
+    On a GPU: what the driver counts for these processes. Elsewhere: their resident memory.
     """
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        on_gpu = _gpu_bytes({one.pid for one in family})
-        return on_gpu or sum(one.memory_info().rss for one in family)
+        return hardware.gpu_bytes({one.pid for one in family}) or sum(one.memory_info().rss for one in family)
     except psutil.Error:
         return None
-
-
-def _gpu_bytes(pids: Collection[int]) -> int:
-    nvml = _nvml()
-    if nvml is None:
-        return 0
-    total = 0
-    for index in range(nvml.nvmlDeviceGetCount()):
-        device = nvml.nvmlDeviceGetHandleByIndex(index)
-        for one in nvml.nvmlDeviceGetComputeRunningProcesses(device):
-            total += (one.usedGpuMemory or 0) if one.pid in pids else 0
-    return total
-
-
-@cache
-def _nvml() -> Any:
-    """NVIDIA's management library, or None where there is no GPU."""
-    try:
-        import pynvml  # pyright: ignore[reportMissingTypeStubs]
-
-        pynvml.nvmlInit()
-    except Exception:  # not installed, no driver, no rights: all mean the same here
-        return None
-    return pynvml

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from threading import Event
 from typing import Any
 
@@ -13,6 +12,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 
 from adapters.base import CandidateToken
+from adapters.engines.byte_level import BYTE_OF_CHARACTER
 from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.speech.batching import Batcher
 from adapters.speech.features import BlockedFeatures
@@ -181,13 +181,7 @@ def _view(windows: Sequence[Any]) -> StorageView:
 
 
 def _bytes_of(token: str) -> bytes:
-    table = _byte_table()
-    return bytes(table[letter] for letter in token) if all(letter in table for letter in token) else token.encode()
-
-
-@cache
-def _byte_table() -> dict[str, int]:
-    """The printable character that byte-level vocabularies use for each byte: itself, or one from U+0100 on."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(0x100 + at): byte for at, byte in enumerate(others)}
+    try:
+        return bytes(BYTE_OF_CHARACTER[character] for character in token)
+    except KeyError:
+        return token.encode()

@@ -28,8 +28,9 @@ from adapters.base import (
     TranscriptionInfo,
     TranscriptionRequest,
 )
+from adapters.engines.errors import translated
 from adapters.engines.threads import Emit, ModelThread
-from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, OutOfMemory
+from adapters.errors import Interrupted, ModelLoadFailed
 from adapters.media.decode_audio import SAMPLE_RATE, decode_audio
 from adapters.speech import vad_chunks
 from adapters.speech.audio_budget import AudioBudget
@@ -138,7 +139,7 @@ class WhisperSpeech(SpeechAdapter):
         started = time.perf_counter()
         with self._open():
             check(request, self._whisper)
-            with self._budget.reserve(partial(self._decode, request.audio)) as audio, _translated():
+            with self._budget.reserve(partial(self._decode, request.audio)) as audio, translated("The speech model"):
                 work = self._chunked if request.chunked else self._sequential
                 work(request, audio, stop, emit)
         emit(TranscriptionDone((time.perf_counter() - started) * 1000))
@@ -216,7 +217,7 @@ class WhisperSpeech(SpeechAdapter):
         return Session(self._whisper, self._batcher, stop, tuple(languages), short_s=short_s)
 
     def _detect(self, audio: Media) -> LanguageDetection:
-        with self._open(), _translated(), self._batcher.active_request():
+        with self._open(), translated("The speech model"), self._batcher.active_request():
             samples = self._decode(audio, first_s=DETECTION_S)
             language, probability, candidates = self._languages(samples, self._session(Event(), ()))
         ranked = sorted(((code, float(p)) for code, p in candidates), key=lambda candidate: -candidate[1])
@@ -264,27 +265,7 @@ def _missing(directory: Path) -> list[str]:
 
 
 def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
-    with _translated(loading=True):
+    with translated("The speech model", loading=True):
         from adapters.speech.batched_whisper import Whisper
 
         return Whisper(path, device=options.device, compute_type=options.compute_type, cpu_threads=options.cpu_threads)
-
-
-@contextmanager
-def _translated(*, loading: bool = False) -> Iterator[None]:
-    """Translates exceptions of faster-whisper and CTranslate2 (mostly RuntimeError) into adapter errors."""
-    try:
-        yield
-    except AdapterError:
-        raise
-    except Exception as error:
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            raise OutOfMemory(
-                "The speech model ran out of memory. Send shorter audio or fewer requests at a time."
-            ) from error
-        logger.exception("faster-whisper failed")
-        if loading:
-            raise ModelLoadFailed(
-                "The speech model's files are damaged, or the device does not support its options."
-            ) from error
-        raise GenerationFailed("The speech model failed on this audio.") from error

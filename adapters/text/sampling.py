@@ -1,4 +1,4 @@
-"""A request of the seam as vLLM's sampling parameters; what vLLM cannot do is refused here, never dropped."""
+"""A request as vLLM's sampling parameters; what vLLM cannot do is refused here, never dropped."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,47 +10,54 @@ if TYPE_CHECKING:
 
 
 def budget(request: TextRequest, prompt: Any, context: int) -> int:
-    """How many tokens each answer to a prompt that `Prompts` made may have.
+    """How many tokens each answer to a prompt of `PromptBuilder` may have.
 
     Raises:
         ContextLengthExceeded: Prompt and answer do not fit in `context` tokens.
     """
-    prompt_tokens = len(prompt["prompt_token_ids"])  # With all that stand for its images.
-    room = context - prompt_tokens
-    if room < 1:
+    prompt_tokens = len(prompt["prompt_token_ids"])  # With all placeholders of its images.
+    left = context - prompt_tokens
+    if left < 1:
         raise ContextLengthExceeded(
-            f"This model's context is {context} tokens; the prompt alone has {prompt_tokens}. Shorten the messages.",
+            f"This model's context is {context} tokens; the prompt alone has {prompt_tokens}. Shorten it.",
             param="messages" if request.prompt is None else "prompt",
         )
-    if request.max_tokens is not None and request.max_tokens > room:
+    if request.max_tokens is not None and request.max_tokens > left:
         raise ContextLengthExceeded(
             f"This model's context is {context} tokens, but the prompt has {prompt_tokens} and {request.max_tokens} "
-            f"were requested for the answer. Shorten the messages, or ask for at most {room}.",
+            f"were requested for the answer. Shorten the messages, or ask for at most {left} tokens.",
             param="max_tokens",
         )
-    return room if request.max_tokens is None else request.max_tokens
+    return left if request.max_tokens is None else request.max_tokens
 
 
 def seed(request: TextRequest) -> int | None:
-    """The seed as vLLM takes it, which reads -1 as none, and counts up for the other answers."""
-    return None if request.seed is None else request.seed % 2**62  # clear of both ends of its 64 bits
+    """The seed for vLLM, which takes -1 for none, and adds one for each further answer."""
+    return None if request.seed is None else request.seed % 2**62  # far from both limits of its 64 bits
 
 
 def copies(request: TextRequest) -> int:
-    """How many equal answers one written answer stands for: at temperature 0 all `n` are the same."""
+    """How many equal answers one generated answer stands for: at temperature 0 all `n` are the same."""
     return request.n if request.temperature == 0 else 1
+
+
+def grammar_param(request: TextRequest) -> str | None:
+    """The request field to name where the engine refuses a grammar."""
+    if request.output != "text":
+        return "response_format"
+    return "tools" if request.tools else None
 
 
 def parameters(
     request: TextRequest, max_tokens: int, structure: "StructuredOutputsParams | None", *, keep_special: bool
 ) -> "SamplingParams":
-    """The parameters for this request; vLLM checks their ranges itself.
+    """The parameters for this request. vLLM checks their ranges.
 
     Args:
-        request: What to write.
+        request: What to generate.
         max_tokens: Of each answer, at least 1.
-        structure: What the engine must hold the answers to.
-        keep_special: Whether control tokens are to be part of the text, for a parser to find.
+        structure: The schema or grammar that the engine enforces.
+        keep_special: Whether control tokens stay in the text, for a parser.
 
     Raises:
         VLLMValidationError: A value is out of range.
@@ -71,6 +78,6 @@ def parameters(
         logprobs=request.logprobs,
         prompt_logprobs=request.logprobs if request.echo else None,
         skip_special_tokens=not keep_special,
-        skip_clone=True,  # vLLM would copy them for each request, and nobody else has these.
+        skip_clone=True,  # INTERNAL vllm==0.32: no copy for each request; these parameters are not shared.
         output_kind=RequestOutputKind.DELTA,
     )

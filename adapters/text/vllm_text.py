@@ -4,10 +4,8 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
@@ -31,23 +29,24 @@ from adapters.base import (
     TextRequest,
     Usage,
 )
-from adapters.engines.vllm import Engine, VllmOptions, preload
+from adapters.engines.errors import ENGINE_DEAD, VllmErrors
+from adapters.engines.vllm import Engine, preload
 from adapters.errors import (
     AdapterError,
     ContextLengthExceeded,
     Interrupted,
     ModelLoadFailed,
 )
-from adapters.process.memory_usage import held_bytes
-from adapters.text import errors, sampling, templates
+from adapters.text import sampling, templates
 from adapters.text.judge.judge import Judge
-from adapters.text.output.choices import Answers, finish_reason
-from adapters.text.output.detokenizer import Spelling
-from adapters.text.output.engine_requests import Requests
-from adapters.text.output.logprobs import Likelihoods
-from adapters.text.prompts.builder import Prompts
+from adapters.text.options import TextOptions, engine_arguments
+from adapters.text.output.choices import Choices, finish_reason
+from adapters.text.output.detokenizer import Detokenizer
+from adapters.text.output.engine_requests import EngineRequests
+from adapters.text.output.logprobs import Logprobs
+from adapters.text.prompts.builder import PromptBuilder
 from adapters.text.tools import parsers
-from adapters.text.tools.parsers import Calling
+from adapters.text.tools.parsers import ToolCalling
 
 if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
@@ -55,54 +54,50 @@ if TYPE_CHECKING:
 
 
 class VllmText(TextAdapter):
-    """A language model on vLLM, which runs in a process of its own; with eyes, if the checkpoint has them."""
+    """A language model on vLLM, which runs in a process of its own; with images, if the checkpoint accepts them."""
 
-    class Options(VllmOptions):
-        """See `adapters.engines.vllm.VllmOptions`."""
+    class Options(TextOptions):
+        """See `adapters.text.options.TextOptions`."""
 
         judge_temperature: float = Field(1.0, ge=0.05, le=20)
-        """By which the logarithms of judged probabilities are divided: above 1, the model is less sure than it says.
+        """Divides the logarithms of judged probabilities: above 1, the model is less certain than it claims.
         `examples/calibrate.py` fits it to labelled questions."""
 
-    def __init__(self, engine: Engine, options: Options, thread: ThreadPoolExecutor, template: str | None) -> None:
-        """Takes over a running engine, and the thread that started it. Use `load`."""
+    def __init__(self, engine: Engine, options: Options, template: str | None) -> None:
+        """Takes over a running engine. Use `load`."""
         self._engine: Engine | None = engine
         self._sleeps = options.sleep
-        self._thread = thread
         tokenizer: Any = engine.llm.get_tokenizer()
-        self._prompts = Prompts(engine.llm, options.max_images, template)
-        end = tokenizer.eos_token_id  # vLLM asks for it at every request, and each time the tokenizer searches for it.
+        self._prompts = PromptBuilder(engine.llm, options.max_images, template)
+        # INTERNAL vllm==0.32: it asks for this token at every request, and each time the tokenizer searches for it.
+        end = tokenizer.eos_token_id
         engine.llm.renderer.get_eos_token_id = lambda: end
-        self._calling = Calling(tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser)
-        self._requests = Requests(engine.llm)
-        self._spelling = Spelling(tokenizer)
-        self._likely = Likelihoods(self._spelling)
+        self._tool_calling = ToolCalling(
+            tokenizer, engine.llm.model_config, options.tool_call_parser, options.reasoning_parser
+        )
+        self._requests = EngineRequests(engine.llm)
+        self._detokenizer = Detokenizer(tokenizer)
+        self._logprobs = Logprobs(self._detokenizer)
         self._context: int = engine.llm.model_config.max_model_len
         self._judge = Judge(self._prompts, self._context, options.judge_temperature)
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
-        """A running, warm engine. As `Adapter.load`."""
+        """A running engine, warmed up. As `Adapter.load`."""
         options = cls.Options.of(model)
-        loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
         report(LoadProgress("importing vLLM"))
-        await loop.run_in_executor(thread, preload)
+        await asyncio.to_thread(preload)
         parsers.check_names(options.tool_call_parser, options.reasoning_parser)
         template = templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
-        starting = loop.run_in_executor(thread, Engine.start, model.path, options, model.devices)
+        engine = await Engine.start(model, options, lambda cpu: engine_arguments(options, cpu=cpu))
         try:
-            engine = await asyncio.shield(starting)
-        except BaseException:
-            starting.add_done_callback(partial(_abandon, thread))
-            raise
-        try:
-            adapter = cls(engine, options, thread, template)
+            adapter = cls(engine, options, template)
         except Exception as error:
-            await loop.run_in_executor(thread, engine.stop)
+            await engine.stop()
             if isinstance(error, ModelLoadFailed):
                 raise
-            raise ModelLoadFailed("The model's tokenizer or processor cannot be used.") from error
+            raise ModelLoadFailed("The model's tokenizer or image processor cannot be used.") from error
         try:
             report(LoadProgress("warming up"))
             await adapter._warm_up()
@@ -114,23 +109,16 @@ class VllmText(TextAdapter):
         return adapter
 
     async def unload(self) -> None:
-        """Ends the engine; requests that run end in `Interrupted`."""
-        if self._engine is None:
-            return
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        engine, self._engine = self._engine, None
-        engine.llm.output_processor.propagate_error(EngineDeadError())
-        self._prompts.close()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, engine.stop)
-        await loop.run_in_executor(self._thread, engine.close)  # After the loop has closed what uses it.
-        self._thread.shutdown(wait=False)
+        """Stops the engine; requests in progress end in `Interrupted`."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            self._prompts.close()
+            await engine.stop()
 
     @property
     def alive(self) -> bool:
         """False once the engine's process has ended."""
-        return self._engine is not None and not self._engine.llm.errored
+        return self._engine is not None and self._engine.alive
 
     async def sleep(self) -> bool:
         """Moves the weights to RAM and drops the cache, where the options say so (vLLM's sleep level 1)."""
@@ -146,36 +134,33 @@ class VllmText(TextAdapter):
         await self._engine.llm.wake_up()
 
     def memory_bytes(self) -> int | None:
-        """What the engine's processes hold."""
-        if self._engine is None:
-            return None
-        held = [held_bytes(process.pid) for process in self._engine.processes]
-        return sum(one for one in held if one is not None) or None
+        """Bytes that the engine's processes use."""
+        return None if self._engine is None else self._engine.memory_bytes()
 
     @property
     def supports_images(self) -> bool:
-        """Whether the checkpoint has eyes."""
+        """Whether the checkpoint accepts images."""
         return self._prompts.supports_images
 
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
-        with errors.Translated(lambda: self.alive, errors.suspect(request)):
-            self._calling.check(request)
-            wanted = await self._prompt(request)
-            with self._prompts.undelivered(wanted):
-                only_prompt = request.max_tokens == 0  # For an echo, which the engine cannot do alone.
-                room = sampling.budget(
-                    replace(request, max_tokens=1) if only_prompt else request, wanted, self._context
+        with VllmErrors(lambda: self.alive, sampling.grammar_param(request)):
+            self._tool_calling.check(request)
+            prompt = await self._prompt(request)
+            with self._prompts.undelivered(prompt):
+                only_prompt = request.max_tokens == 0  # For an echo: the engine must generate at least one token.
+                max_tokens = sampling.budget(
+                    replace(request, max_tokens=1) if only_prompt else request, prompt, self._context
                 )
-                structure = self._calling.structure(request)
+                structure = self._tool_calling.structure(request)
                 plain = request.n == 1 and request.logprobs is None and not request.echo
-                if plain and not self._calling.parses(request):
-                    events = self._direct(request, wanted, room, structure, outlet)
+                if plain and not self._tool_calling.parses(request):
+                    events = self._direct(request, prompt, max_tokens, structure, outlet)
                 else:
-                    keep_special = self._calling.keeps_special(request)
-                    parameters = sampling.parameters(request, room, structure, keep_special=keep_special)
-                    events = self._folded(request, wanted, parameters, only_prompt=only_prompt)
+                    keep_special = self._tool_calling.keeps_special(request)
+                    parameters = sampling.parameters(request, max_tokens, structure, keep_special=keep_special)
+                    events = self._choices(request, prompt, parameters, only_prompt=only_prompt)
                 async with aclosing(events):
                     async for event in events:
                         if isinstance(event, Usage):
@@ -184,99 +169,92 @@ class VllmText(TextAdapter):
                             yield event
 
     async def _direct(
-        self, request: TextRequest, wanted: Any, room: int, structure: Any, outlet: Outlet | None
+        self, request: TextRequest, prompt: Any, max_tokens: int, structure: Any, outlet: Outlet | None
     ) -> AsyncGenerator[TextDelta | Usage]:
-        """One answer that is nothing but text, by the shortest way."""
+        """One answer of text only, by the shortest path."""
         from adapters.text.output import direct
 
         llm = self._running()
-        # A prompt of token ids may end within a character, which only vLLM's way would complete.
-        spelled = self._spelling.exact and not request.stop and not isinstance(request.prompt, tuple)
-        asked = await self._requests.text(request, wanted, room, structure, detokenize=not spelled)
-        flow = direct.Flow(outlet, self._spelling.reader() if spelled else None)
-        pieces = direct.answer(llm, asked, flow)
-        async with aclosing(pieces):
-            async for text in pieces:
+        # A prompt of token ids may end within a character, which only vLLM's detokenizer would complete.
+        ours = self._detokenizer.exact and not request.stop and not isinstance(request.prompt, tuple)
+        engine_request = await self._requests.text(request, prompt, max_tokens, structure, detokenize=not ours)
+        flow = direct.Flow(outlet, self._detokenizer.reader() if ours else None)
+        deltas = direct.answer(llm, engine_request, flow)
+        async with aclosing(deltas):
+            async for text in deltas:
                 reason = finish_reason(flow.reason, request)
                 if text or reason:
                     yield TextDelta(text, finish_reason=reason)
-        yield Usage(len(wanted["prompt_token_ids"]), flow.tokens, flow.cached_tokens)
+        yield Usage(len(prompt["prompt_token_ids"]), flow.tokens, flow.cached_tokens)
 
-    async def _folded(
-        self, request: TextRequest, wanted: Any, parameters: Any, *, only_prompt: bool
+    async def _choices(
+        self, request: TextRequest, prompt: Any, parameters: Any, *, only_prompt: bool
     ) -> AsyncGenerator[TextDelta | Usage]:
-        """Answers with calls, thoughts or likelihoods, several answers, and echoes."""
-        tokens: list[int] = wanted["prompt_token_ids"]
-        answers = Answers(request, sampling.copies(request), tokens, self._calling, self._likely)
-        async with aclosing(await self._run(wanted, parameters)) as outputs:
+        """Answers with tool calls, reasoning or log-probabilities, several answers, and echoes."""
+        tokens: list[int] = prompt["prompt_token_ids"]
+        choices = Choices(request, sampling.copies(request), tokens, self._tool_calling, self._logprobs)
+        async with aclosing(await self._run(prompt, parameters)) as outputs:
             echoed = not request.echo
             async for output in outputs:
                 for index in range(0 if echoed else request.n):
                     yield self._echo(request, output, index)
                 echoed = True
                 if only_prompt:
-                    answers.count(output, written=False)
+                    choices.count(output, generated=False)
                     break
-                for event in answers.events(output):
+                for event in choices.events(output):
                     yield event
-                if answers.complete:
+                if choices.complete:
                     break
-        yield answers.usage
+        yield choices.usage
 
     async def _prompt(self, request: TextRequest) -> Any:
         if request.prompt is not None:
             return await self._prompts.plain(request.prompt)
         parts = [part for message in request.messages for part in message.content]
-        pictures = await self._prompts.pictures(parts)
+        images = await self._prompts.images(parts)
         arguments = parsers.template_arguments(request)
-        return await self._prompts.chat(request.messages, pictures, parsers.offered(request), arguments)
+        return await self._prompts.chat(request.messages, images, parsers.offered(request), arguments)
 
     def _echo(self, request: TextRequest, output: "RequestOutput", index: int) -> TextDelta:
-        """The prompt as the beginning of an answer."""
+        """The prompt as the first text of an answer."""
         tokens = output.prompt_token_ids or []
         text = request.prompt if isinstance(request.prompt, str) else self._prompts.text(tokens)
-        wanted = request.logprobs
-        likely = () if wanted is None else self._likely.positions(tokens, output.prompt_logprobs, wanted)
-        return TextDelta(text, index, logprobs=likely, finish_reason="length" if request.max_tokens == 0 else None)
+        count = request.logprobs
+        logprobs = () if count is None else self._logprobs.positions(tokens, output.prompt_logprobs, count)
+        return TextDelta(text, index, logprobs=logprobs, finish_reason="length" if request.max_tokens == 0 else None)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """As `TextAdapter.judge`."""
-        with errors.Translated(lambda: self.alive):
+        with VllmErrors(lambda: self.alive):
             return await self._judge.answer(request, self._run)
 
     async def _run(self, prompt: Any, parameters: Any) -> AsyncGenerator["RequestOutput"]:
-        """The engine's outputs; closing them aborts the request in the engine at once."""
+        """The engine's outputs; closing the generator aborts the request in the engine at once."""
         llm = self._running()
         if parameters.structured_outputs is None:
             return llm.generate(prompt, parameters, uuid.uuid4().hex)
-        asked = await self._requests.checked(prompt, parameters)
-        return llm.generate(asked, parameters, asked.request_id)
+        engine_request = await self._requests.checked(prompt, parameters)
+        return llm.generate(engine_request, parameters, engine_request.request_id)
 
     def _running(self) -> "AsyncLLM":
         if self._engine is None:
-            raise Interrupted(errors.DEAD)
+            raise Interrupted(ENGINE_DEAD)
         return self._engine.llm
 
     async def _warm_up(self) -> None:
-        """Takes the first requests upon itself: they compile, allocate, and with an image take many seconds."""
-        if self._prompts.chats:
+        """Sends the first requests: they compile and allocate, and with an image take many seconds."""
+        if self._prompts.has_chat_template:
             content: tuple[Part, ...] = (TextPart("Hello."),)
             if self.supports_images:
-                content = (ImagePart(_grey()), *content)
-            with suppress(ContextLengthExceeded):  # A context that is too short for a chat may do for other prompts.
+                content = (ImagePart(_grey_image()), *content)
+            with suppress(ContextLengthExceeded):  # A context too short for a chat may be enough for other prompts.
                 await self.judge(JudgeRequest(content, (Question("Is this a greeting?"),)))
         async for _ in self.generate(TextRequest(prompt="Hello", max_tokens=2)):
             pass
 
 
-def _abandon(thread: ThreadPoolExecutor, starting: asyncio.Future[Engine]) -> None:
-    """Ends an engine that nobody waits for any more."""
-    if not starting.cancelled() and starting.exception() is None:
-        thread.submit(starting.result().stop)
-    thread.shutdown(wait=False)
-
-
-def _grey() -> Media:
+def _grey_image() -> Media:
     from PIL import Image
 
     from adapters.media.decode_image import encode_image

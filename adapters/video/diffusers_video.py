@@ -29,8 +29,8 @@ from adapters.engines.diffusers import (
     generator,
     load_pipeline,
     to_bytes,
-    translated,
 )
+from adapters.engines.errors import translated
 from adapters.engines.threads import Emit
 from adapters.errors import UnsupportedOption
 from adapters.media.decode_image import encode_image

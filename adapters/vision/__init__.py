@@ -1,9 +1,9 @@
-"""Scene validation and consistency, on any model that judges images. No engine is known here.
+"""Scene validation and consistency checks on any model that judges images; independent of engines.
 
-caption_comparison  Images compared by what the model says of each: one at a time is what small models look at best
-consistency         Whether keyframes belong together: judged in pairs and all at once, aspect by aspect; the odd ...
-decomposition       What a description names, one by one: cut by a rule, or by a model under a schema
-defaults            What a vision model's catalog entry says of validation and consistency, under `defaults`
-explanations        What both validators share: numbers as text that stay true, and whom to blame
-validation          Whether an image shows what a description says, on any model that judges images
+caption_comparison  Compares images by the model's descriptions of each
+consistency         Checks whether images belong together, in pairs and all at once, by aspects
+decomposition       Splits a description into elements, by a rule or by a model
+defaults            Defaults for validation and consistency checks in a model's catalog entry
+explanations        Helpers of both checks: error handling, and sentences for the explanations
+validation          Checks whether an image matches a description
 """

@@ -1,7 +1,7 @@
-"""Images compared by what the model says of each: one at a time is what small models look at best.
+"""Compares images by the model's descriptions of each: small models do best with one image at a time.
 
-Every image is described, aspect by aspect, and what is said of one is then held against its partners. Nothing is
-compared as text: "a small house" and "a cottage" are the same where the images have both.
+Every image is described, aspect by aspect, and each description is then checked against the images it is compared with.
+Descriptions are never compared as text: "a small house" and "a cottage" agree if each fits the other's image.
 """
 
 import asyncio
@@ -21,113 +21,122 @@ from adapters.base import (
     TextRequest,
     Usage,
 )
-from adapters.vision.explanations import all_of
+from adapters.vision.explanations import gather_or_cancel
 
 MAX_TOKENS = 48
-"""Of what is said of one aspect of an image."""
-AT_ONCE = 8
-"""Images that are described or judged at the same time."""
+"""Of the description of one aspect of an image."""
+MAX_CONCURRENT = 8
+"""Maximum number of images that are described or judged at the same time."""
 UNKNOWN = 0.5
-"""Of an aspect of which the model said nothing on either side."""
+"""Probability for an aspect that the model described for neither image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """Images in the model's words, and held against each other's."""
+class CaptionComparison:
+    """The descriptions of images, and the comparisons by them."""
 
-    said: tuple[tuple[str, ...], ...]
-    """Of each image, of each aspect; empty where the model said nothing."""
+    descriptions: tuple[tuple[str, ...], ...]
+    """Per image and aspect; "" if the model returned nothing."""
     pairs: tuple[PairConsistency, ...]
     usage: Usage
     masses: tuple[float, ...]
-    """Of each answer, how much of the model's probability "yes" and "no" had."""
+    """Per answer: the total probability of "yes" and "no"."""
 
 
-def asked_for(aspect: str) -> str:
-    """The words that ask for an aspect of an image.
+def description_prompt(aspect: str) -> str:
+    """The prompt for the description of an aspect.
 
     Examples:
-        >>> asked_for("lighting")
+        >>> description_prompt("lighting")
         'Describe the lighting in a few words.'
     """
     return f"Describe the {aspect} in a few words."
 
 
-def wordings(aspect: str, text: str) -> tuple[str, str]:
-    """How an image is asked for what was said of another; the mean counts.
+def check_prompts(aspect: str, text: str) -> tuple[str, str]:
+    """Two prompts that check another image's description; their mean probability counts.
 
-    The first alone tells values of one aspect apart ("red" is in every image with a sun), the second alone is
-    understood where the first makes no sentence.
+    Only the first relates the description to its aspect ("red" is in every image with a sun), and only the second is
+    understandable if the first is not a proper sentence.
     """
     return f"Is the {aspect} {text}?", f'Does the image show this: "{text}"?'
 
 
-async def described(
-    adapter: TextAdapter, parts: Sequence[ImagePart], aspects: Sequence[str], partners: Sequence[tuple[int, int]]
-) -> Described:
-    """Describes images and compares those.
+async def compare_captions(
+    adapter: TextAdapter, images: Sequence[ImagePart], aspects: Sequence[str], pairs: Sequence[tuple[int, int]]
+) -> CaptionComparison:
+    """Describes images, and compares them by their descriptions.
 
-    How probably two are the same in an aspect is the mean of two probabilities: that each shows what is said of the
-    other.
+    The probability that two images agree in an aspect is the mean of two probabilities: that each matches the other's
+    description.
 
     Args:
-        adapter: A model with eyes.
-        parts: The images.
-        aspects: What is described.
-        partners: Which images are compared.
+        adapter: A model that supports images.
+        images: The images.
+        aspects: The aspects that are described.
+        pairs: Indices of the images that are compared.
 
     Raises:
         AdapterError: As `TextAdapter.generate` and `TextAdapter.judge`.
     """
-    turn = asyncio.Semaphore(AT_ONCE)
+    limit = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def describe(part: ImagePart) -> list[tuple[str, Usage]]:
-        async with turn:
-            return [await _said(adapter, part, aspect) for aspect in aspects]
+    async def describe(image: ImagePart) -> list[tuple[str, Usage]]:
+        async with limit:
+            return [await _describe(adapter, image, aspect) for aspect in aspects]
 
-    found = await all_of([describe(part) for part in parts])
-    said = tuple(tuple(text for text, _ in row) for row in found)
-    near: list[set[int]] = [set() for _ in parts]
-    for first, second in partners:
-        near[first].add(second)
-        near[second].add(first)
+    described = await gather_or_cancel([describe(image) for image in images])
+    descriptions = tuple(tuple(text for text, _ in row) for row in described)
+    partners: list[set[int]] = [set() for _ in images]
+    for first, second in pairs:
+        partners[first].add(second)
+        partners[second].add(first)
 
     async def judge(at: int) -> tuple[dict[tuple[int, str], float], JudgeResult | None]:
-        told = [(aspect, text) for other in sorted(near[at]) for aspect, text in enumerate(said[other]) if text]
-        told = list(dict.fromkeys(told))
-        if not told:
+        claims = [
+            (aspect, text) for other in sorted(partners[at]) for aspect, text in enumerate(descriptions[other]) if text
+        ]
+        claims = list(dict.fromkeys(claims))
+        if not claims:
             return {}, None
-        questions = [Question(wording) for aspect, text in told for wording in wordings(aspects[aspect], text)]
-        async with turn:
-            result = await adapter.judge(JudgeRequest((parts[at],), tuple(questions)))
+        questions = [Question(prompt) for aspect, text in claims for prompt in check_prompts(aspects[aspect], text)]
+        async with limit:
+            result = await adapter.judge(JudgeRequest((images[at],), tuple(questions)))
         yes = [one.probabilities[0] for one in result.judgements]
-        of_each = len(yes) // len(told)
-        means = (sum(yes[start : start + of_each]) / of_each for start in range(0, len(yes), of_each))
-        return dict(zip(told, means, strict=True)), result
+        count = len(yes) // len(claims)
+        means = (sum(yes[start : start + count]) / count for start in range(0, len(yes), count))
+        return dict(zip(claims, means, strict=True)), result
 
-    judged = await all_of([judge(at) for at in range(len(parts))])
+    judged = await gather_or_cancel([judge(at) for at in range(len(images))])
 
     def same(first: int, second: int, aspect: int) -> float:
-        ways = ((first, second), (second, first))
-        known = [judged[at][0][aspect, said[other][aspect]] for at, other in ways if said[other][aspect]]
+        directions = ((first, second), (second, first))
+        known = [
+            judged[at][0][aspect, descriptions[other][aspect]]
+            for at, other in directions
+            if descriptions[other][aspect]
+        ]
         return sum(known) / len(known) if known else UNKNOWN
 
-    pairs = tuple(
+    compared = tuple(
         PairConsistency(first, second, tuple(same(first, second, aspect) for aspect in range(len(aspects))))
-        for first, second in partners
+        for first, second in pairs
     )
     results = [result for _, result in judged if result is not None]
-    usage = sum((one.usage for one in results), sum((spent for row in found for _, spent in row), Usage()))
-    return Described(said, pairs, usage, tuple(one.mass for result in results for one in result.judgements))
+    usage = sum((one.usage for one in results), sum((spent for row in described for _, spent in row), Usage()))
+    masses = tuple(one.mass for result in results for one in result.judgements)
+    return CaptionComparison(descriptions, compared, usage, masses)
 
 
-async def _said(adapter: TextAdapter, part: ImagePart, aspect: str) -> tuple[str, Usage]:
-    """What the model says of an aspect, in one line and without the full stop, and what it took."""
-    request = TextRequest((Message("user", (part, TextPart(asked_for(aspect)))),), max_tokens=MAX_TOKENS, temperature=0)
-    written, usage = "", Usage()
+async def _describe(adapter: TextAdapter, image: ImagePart, aspect: str) -> tuple[str, Usage]:
+    """The model's description of an aspect, in one line and without the full stop."""
+    request = TextRequest(
+        (Message("user", (image, TextPart(description_prompt(aspect)))),), max_tokens=MAX_TOKENS, temperature=0
+    )
+    text, usage = "", Usage()
     async for event in adapter.generate(request):
         if isinstance(event, TextDelta):
-            written += event.text
+            text += event.text
         else:
             usage = event.usage
-    return " ".join(written.replace('"', "'").split()).rstrip(". "), usage
+    return " ".join(text.replace('"', "'").split()).rstrip(". "), usage

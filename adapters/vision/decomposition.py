@@ -1,4 +1,4 @@
-"""What a description names, one by one: cut by a rule, or by a model under a schema."""
+"""Splits a description into elements, by a rule or by a model."""
 
 import json
 import re
@@ -11,13 +11,13 @@ from adapters.base import Message, TextAdapter, TextDelta, TextDone, TextPart, T
 from adapters.errors import UnsupportedOption
 
 MAX_ELEMENTS = 32
-"""Elements that are judged apart; what a longer description holds beyond counts in the judgement of the whole."""
+"""Maximum number of elements; further content counts only in the judgement of the whole description."""
 
 MAX_ELEMENT_CHARACTERS = 200
-MAX_REMEMBERED = 1024
+MAX_CACHED = 1024
 
 Method = Literal["rule", "model"]
-"""How a description is cut."""
+"""How a description is split."""
 
 _CLAUSES = re.compile(r"\s*(?:[;:\n]|[.!?](?=\s|$)|\b(?:and|with|while)\b)\s*", re.IGNORECASE)
 _COMMAS = re.compile(r"\s*,\s*")
@@ -26,12 +26,12 @@ _LONE_ADJECTIVE = re.compile(r"(?:a|an|the)\s+\S+", re.IGNORECASE)
 
 
 def elements(description: str) -> tuple[str, ...]:
-    """What a description names, one by one, in its order and its words.
+    """The elements of a description, in its order and wording.
 
-    The rule: cut at the ends of sentences and at `; :` and line breaks, at the words "and", "with" and "while", and at
-    commas. A comma between adjectives is no cut: a piece that is an article and one word stays with the piece after the
-    comma, unless that begins with an article or a number ("a dark, mysterious forest", but "a fox, a bridge"). Pieces
-    that say the same are taken once. At most `MAX_ELEMENTS`.
+    It is split at the ends of sentences, at `; :` and line breaks, at the words "and", "with" and "while", and at
+    commas, except those between adjectives: an article and one word stay with the text after the comma, unless that
+    starts with an article or a number ("a dark, mysterious forest", but "a fox, a bridge"). Duplicates are removed.
+    Returns at most `MAX_ELEMENTS`.
     """
     found: dict[str, str] = {}
     for clause in _CLAUSES.split(description):
@@ -43,10 +43,10 @@ def elements(description: str) -> tuple[str, ...]:
 
 
 def _joined(pieces: Sequence[str]) -> Iterator[str]:
-    """The pieces of a clause, those that a comma between adjectives has parted put together again."""
+    """Joins the pieces of a clause that were split at a comma between adjectives."""
     group: list[str] = []
     adjectives = False
-    """Whether the group is an article and single words."""
+    """Whether the group consists of an article and single words."""
     for piece in pieces:
         if group and not (adjectives and not _STARTS.match(piece)):
             yield ", ".join(group)
@@ -59,33 +59,33 @@ def _joined(pieces: Sequence[str]) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """A description's elements, and what it took to find them."""
+    """The elements of a description, and the usage of the model."""
 
     elements: tuple[str, ...]
     method: Method = "rule"
-    """How they were found; "rule" also where the model named nothing that the description says."""
+    """How they were found; "rule" also if the model returned no element of the description."""
     usage: Usage = field(default_factory=Usage)
     generation_ms: float = 0.0
 
 
 class Decompositions:
-    """Cuts descriptions, and remembers the last ones. The same model cuts the same description in the same way."""
+    """Splits descriptions, with a cache: the same model splits the same description in the same way."""
 
     def __init__(self) -> None:
-        """Nothing is remembered."""
+        """Starts with an empty cache."""
         self._known: OrderedDict[tuple[str, Method, str], Decomposition] = OrderedDict()
 
     async def of(self, adapter: TextAdapter, model: str, description: str, method: Method) -> Decomposition:
         """The elements of a description.
 
         Args:
-            adapter: The model, for its language side.
+            adapter: The model.
             model: Its name.
-            description: In words.
+            description: The description.
             method: See `decompose`.
 
         Raises:
-            UnsupportedOption: The description names nothing.
+            UnsupportedOption: The description has no words.
             AdapterError: As `TextAdapter.generate`.
         """
         description = " ".join(description.split())
@@ -95,7 +95,7 @@ class Decompositions:
             return Decomposition(known.elements, known.method)
         found = await decompose(adapter, description, method)
         self._known[key] = found
-        if len(self._known) > MAX_REMEMBERED:
+        if len(self._known) > MAX_CACHED:
             self._known.popitem(last=False)
         return found
 
@@ -103,19 +103,18 @@ class Decompositions:
 async def decompose(adapter: TextAdapter, description: str, method: Method) -> Decomposition:
     """The elements of a description.
 
-    "rule" cuts it as `elements` does. "model" asks the model for a list, at temperature 0 and under a schema; what it
-    lists counts only where it shares a word with the description, so that nothing is judged that nobody asked for. A
-    model that lists nothing of that sort is overruled by the rule.
+    "rule" splits it as `elements` does. "model" asks the model for a list, at temperature 0 and with a JSON schema; an
+    item counts only if it shares a word with the description. If none does, the rule is used.
 
     Raises:
-        UnsupportedOption: The description names nothing.
+        UnsupportedOption: The description has no words.
         AdapterError: As `TextAdapter.generate`.
     """
-    cut = elements(description)
-    if not cut:
-        raise UnsupportedOption("The description names nothing that could be seen.", param="description")
+    by_rule = elements(description)
+    if not by_rule:
+        raise UnsupportedOption("description has no words. Describe what the image should show.", param="description")
     if method == "rule":
-        return Decomposition(cut)
+        return Decomposition(by_rule)
     request = TextRequest(
         (Message("user", (TextPart(_ASK + json.dumps(description, ensure_ascii=False)),)),),
         max_tokens=512,
@@ -123,14 +122,14 @@ async def decompose(adapter: TextAdapter, description: str, method: Method) -> D
         output="json_schema",
         schema=_SCHEMA,
     )
-    written, done = "", TextDone(Usage(), 0.0)
+    text, done = "", TextDone(Usage(), 0.0)
     async for event in adapter.generate(request):
         if isinstance(event, TextDelta):
-            written += event.text
+            text += event.text
         else:
             done = event
-    listed = _listed(written, description)
-    return Decomposition(listed or cut, "model" if listed else "rule", done.usage, done.generation_ms)
+    by_model = _parse_elements(text, description)
+    return Decomposition(by_model or by_rule, "model" if by_model else "rule", done.usage, done.generation_ms)
 
 
 _ASK = (
@@ -152,23 +151,23 @@ _SCHEMA = {
 }
 
 
-def _listed(written: str, description: str) -> tuple[str, ...]:
-    """The elements in a model's JSON that have to do with the description."""
+def _parse_elements(output: str, description: str) -> tuple[str, ...]:
+    """The elements in a model's JSON output that share a word with the description."""
     try:
-        items = json.loads(written)["elements"]
+        items = json.loads(output)["elements"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
-    said = _words(description)
+    words = _words(description)
     found: dict[str, str] = {}
     for item in items if isinstance(items, list) else ():  # pyright: ignore[reportUnknownVariableType] - JSON
         text = " ".join(item.split()) if isinstance(item, str) else ""
-        if 0 < len(text) <= MAX_ELEMENT_CHARACTERS and _words(text) & said:
+        if 0 < len(text) <= MAX_ELEMENT_CHARACTERS and _words(text) & words:
             found.setdefault(text.casefold(), text)
     return tuple(found.values())[:MAX_ELEMENTS]
 
 
 def _words(text: str) -> set[str]:
-    return {word for word in re.findall(r"\w+", text.casefold()) if len(word) > 2} - _EMPTY
+    return {word for word in re.findall(r"\w+", text.casefold()) if len(word) > 2} - _STOP_WORDS
 
 
-_EMPTY = {"the", "and", "with", "this", "that", "there", "are", "its"}
+_STOP_WORDS = {"the", "and", "with", "this", "that", "there", "are", "its"}

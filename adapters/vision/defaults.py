@@ -1,4 +1,4 @@
-"""What a vision model's catalog entry says of validation and consistency, under `defaults`."""
+"""Defaults for validation and consistency checks in a model's catalog entry."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,26 +11,26 @@ from adapters.vision.validation import THRESHOLD
 
 
 class SceneDefaults(BaseModel):
-    """Of one model. Other defaults lie beside them in the entry."""
+    """The part of an entry's `defaults` that concerns scenes; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     threshold: float = Field(THRESHOLD, ge=0, le=1, allow_inf_nan=False)
-    """From which score on a scene is valid, an element seen, an aspect the same."""
+    """Minimum score of a valid scene, a matched element, and a consistent aspect."""
     decomposition: Method = "rule"
-    """How descriptions are cut: by the rule, or by the model's own language side."""
+    """How descriptions are split: by a rule, or by the model."""
     aspects: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         ASPECTS, min_length=1, max_length=16
     )
-    """In which keyframes are compared."""
+    """The aspects in which images are compared."""
     comparison: Comparison = "pictures"
-    """What of them is compared."""
+    """What is compared: images or descriptions."""
 
     @classmethod
     def of(cls, defaults: Mapping[str, Any]) -> "SceneDefaults":
-        """Those of a catalog entry.
+        """Reads them from a catalog entry.
 
         Raises:
-            ValidationError: One of them is wrong; `adapters/catalog/catalog.py` asks when the catalog is read.
+            ValidationError: A value is wrong; `adapters/catalog/catalog.py` checks it when the catalog is read.
         """
         return cls.model_validate(dict(defaults))

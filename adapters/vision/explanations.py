@@ -1,4 +1,4 @@
-"""What both validators share: numbers as text that stay true, and whom to blame."""
+"""Helpers of both checks: error handling, and sentences for the explanations."""
 
 import asyncio
 from collections.abc import Coroutine, Generator, Sequence
@@ -11,22 +11,22 @@ from adapters.errors import AdapterError, WrongModelKind
 T = TypeVar("T")
 
 UNSURE_BELOW = 0.5
-"""Where the answers together get less than this of the model's probability, the explanation says so."""
+"""The explanation has a note if the answers' total probability is lower than this."""
 
 
-def check_sees(adapter: TextAdapter) -> None:
-    """Refuses a model without eyes.
+def check_supports_images(adapter: TextAdapter) -> None:
+    """Checks that a model supports images.
 
     Raises:
-        WrongModelKind: It has none.
+        WrongModelKind: It does not.
     """
     if not adapter.supports_images:
-        raise WrongModelKind("This model has no eyes. Choose one of kind vision.", param="model")
+        raise WrongModelKind("This model does not support images. Choose a model of kind vision.", param="model")
 
 
 @contextmanager
-def blaming(param: str) -> Generator[None]:
-    """Errors within name the field that the images came in."""
+def naming_param(param: str) -> Generator[None]:
+    """Makes errors name the request's field that contains the images."""
     try:
         yield
     except AdapterError as error:
@@ -35,8 +35,8 @@ def blaming(param: str) -> Generator[None]:
         raise
 
 
-async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all; where one fails or the caller is cancelled, the others are given up."""
+async def gather_or_cancel(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all coroutines; if one fails or the caller is cancelled, the others are cancelled."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
@@ -45,8 +45,8 @@ async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
 
 
-def shown(value: float, threshold: float) -> str:
-    """Two digits, or as many as it takes to stay on the true side of the threshold."""
+def format_score(value: float, threshold: float) -> str:
+    """The value with two digits, or more if rounding would move it across the threshold."""
     for digits in range(2, 9):
         text = f"{value:.{digits}f}"
         if (float(text) >= threshold) == (value >= threshold):
@@ -54,11 +54,8 @@ def shown(value: float, threshold: float) -> str:
     return repr(value)
 
 
-def doubt(mass: float) -> str:
-    """A sentence for answers that the model hardly meant to give; else nothing."""
+def uncertainty_note(mass: float) -> str:
+    """A sentence if the answers had little of the model's probability; else ""."""
     if mass >= UNSURE_BELOW:
         return ""
-    return (
-        f"The model hardly meant to answer: yes and no together had {mass:.2g} of its probability, so all of this "
-        "says little."
-    )
+    return f"The result is unreliable: the model gave yes and no together a probability of only {mass:.2g}."

@@ -1,7 +1,7 @@
-"""Whether an image shows what a description says, on any model that judges images.
+"""Checks whether an image matches a description.
 
-The whole description and each element of it are asked about in one call, and everything in the result is computed from
-the probabilities that come back.
+One call asks about the whole description and each of its elements; the result is computed from the probabilities of the
+answers.
 """
 
 import math
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from adapters.base import Element, ImagePart, Judgement, JudgeRequest, Media, Question, SceneValidation, TextAdapter
 from adapters.vision.decomposition import Decomposition, decompose
-from adapters.vision.explanations import blaming, check_sees, doubt, shown
+from adapters.vision.explanations import check_supports_images, format_score, naming_param, uncertainty_note
 
 THRESHOLD = 0.5
-"""Of a model that has none of its own."""
+"""Default threshold."""
 
 
 async def validate_scene(
@@ -23,36 +23,36 @@ async def validate_scene(
     threshold: float = THRESHOLD,
     decomposition: Decomposition | None = None,
 ) -> SceneValidation:
-    """Whether an image shows what a description says, and which parts of it.
+    """Checks whether an image matches a description, and which of its elements it shows.
 
     The score is the geometric mean of two probabilities: that the image matches the description as a whole (VQAScore,
-    arXiv:2404.01291), and the mean over its elements. So it is low when either is: an image that has all the things,
-    but not the scene, fails like one that has the mood and lacks the things.
+    arXiv:2404.01291), and the mean over its elements. It is low if either is: for an image with all elements but not
+    the scene, and for one with the right mood that lacks the elements.
 
     Args:
-        adapter: A model with eyes.
+        adapter: A model that supports images.
         image: The image.
-        description: In words.
-        threshold: 0..1: a scene is valid, and an element matched, from here on.
-        decomposition: The description's elements; None: they are cut by the rule.
+        description: The description.
+        threshold: 0..1: minimum score of a valid scene and of a matched element.
+        decomposition: The description's elements; None: it is split by the rule.
 
     Raises:
-        WrongModelKind: The model has no eyes.
-        UnsupportedOption: The description names nothing.
+        WrongModelKind: The model does not support images.
+        UnsupportedOption: The description has no words.
         AdapterError: As `TextAdapter.judge`.
     """
-    check_sees(adapter)
+    check_supports_images(adapter)
     description = " ".join(description.split())
-    parts = decomposition or await decompose(adapter, description, "rule")
+    split = decomposition or await decompose(adapter, description, "rule")
     questions = [
         Question(f'Does the image match this description: "{description}"?'),
-        *(Question(f'Does the image show this: "{text}"?') for text in parts.elements),
+        *(Question(f'Does the image show this: "{text}"?') for text in split.elements),
     ]
-    with blaming("image"):
+    with naming_param("image"):
         result = await adapter.judge(JudgeRequest((ImagePart(image),), tuple(questions)))
-    whole, *chances = (judgement.probabilities[0] for judgement in result.judgements)
-    judged = [Element(text, chance) for text, chance in zip(parts.elements, chances, strict=True)]
-    score = math.sqrt(whole * sum(chances) / len(chances))
+    whole, *probabilities = (judgement.probabilities[0] for judgement in result.judgements)
+    judged = [Element(text, one) for text, one in zip(split.elements, probabilities, strict=True)]
+    score = math.sqrt(whole * sum(probabilities) / len(probabilities))
     matched = tuple(element for element in judged if element.probability >= threshold)
     mismatched = tuple(element for element in judged if element.probability < threshold)
     return SceneValidation(
@@ -61,8 +61,8 @@ async def validate_scene(
         explanation=_explanation(score, threshold, whole, matched, mismatched, result.judgements),
         matched=matched,
         mismatched=mismatched,
-        usage=parts.usage + result.usage,
-        generation_ms=parts.generation_ms + result.generation_ms,
+        usage=split.usage + result.usage,
+        generation_ms=split.generation_ms + result.generation_ms,
     )
 
 
@@ -76,13 +76,13 @@ def _explanation(
 ) -> str:
     sentences = [
         f"The image {'matches' if score >= threshold else 'does not match'} the description: its score is "
-        f"{shown(score, threshold)}, against a threshold of {threshold:g}.",
-        f"As a whole it fits with a probability of {shown(whole, threshold)}.",
+        f"{format_score(score, threshold)}, against a threshold of {threshold:g}.",
+        f"As a whole it fits with a probability of {format_score(whole, threshold)}.",
     ]
     for label, group in (("Seen", matched), ("Not seen", mismatched)):
         if group:
             sentences.append(
-                f"{label}: {', '.join(f'{one.text} ({shown(one.probability, threshold)})' for one in group)}."
+                f"{label}: {', '.join(f'{one.text} ({format_score(one.probability, threshold)})' for one in group)}."
             )
-    sentences.append(doubt(sum(judgement.mass for judgement in judgements) / len(judgements)))
+    sentences.append(uncertainty_note(sum(judgement.mass for judgement in judgements) / len(judgements)))
     return " ".join(filter(None, sentences))

@@ -1,8 +1,8 @@
 """Text to speech: English voices.
 
-g2p_model           How an unknown word is said: a small recurrent network (g2p_en's, Apache-2.0) that reads ...
-kokoro              Kokoro-82M on onnxruntime: speaks English, sentence by sentence
-lexicon             English words to phonemes, in Kokoro's alphabet: misaki's dictionaries, regular endings, and a ...
-number_words        Numbers in English words, as they are said
-text_normalization  A text as it is read aloud in English: words and the punctuation that shapes their melody, ...
+g2p_model           Pronunciation of unknown words: g2p_en's recurrent network (Apache-2.0), run with numpy
+kokoro              The adapter: Kokoro-82M on onnxruntime
+lexicon             English words to phonemes: misaki's dictionaries, regular endings, and `g2p_model`
+number_words        Numbers as English words
+text_normalization  Text to the words that are read aloud, with punctuation, sentence by sentence
 """

@@ -1,4 +1,4 @@
-"""How an unknown word is said: a small recurrent network (g2p_en's, Apache-2.0) that reads letters, run with numpy."""
+"""Pronunciation of unknown words: g2p_en's recurrent network (Apache-2.0), run with numpy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +35,10 @@ _CONSONANTS = {
     "V",
 }
 _VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
-_SOUNDS = sorted([*_CONSONANTS, "W", "Y", "Z", "ZH", *(vowel + stress for vowel in _VOWELS for stress in "012"), "UW"])
-PHONEMES = ("<pad>", "<unk>", "<s>", "</s>", *_SOUNDS)
+_PHONES = sorted([*_CONSONANTS, "W", "Y", "Z", "ZH", *(vowel + stress for vowel in _VOWELS for stress in "012"), "UW"])
+PHONEMES = ("<pad>", "<unk>", "<s>", "</s>", *_PHONES)
 """The network's outputs: CMUdict's symbols (ARPAbet), with stress on vowels."""
-_BEGIN, _END, _MAX_SOUNDS = 2, 3, 20
+_BEGIN, _END, _MAX_PHONES = 2, 3, 20
 
 _IPA = {
     "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "W", "AY": "I", "EH": "ɛ", "ER": "ɜɹ", "EY": "A", "IH": "ɪ",
@@ -46,59 +46,62 @@ _IPA = {
     "G": "ɡ", "HH": "h", "JH": "ʤ", "K": "k", "L": "l", "M": "m", "N": "n", "NG": "ŋ", "P": "p", "R": "ɹ", "S": "s",
     "SH": "ʃ", "T": "t", "TH": "θ", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
-"""ARPAbet as Kokoro's alphabet has it: diphthongs are capitals."""
+"""ARPAbet in Kokoro's alphabet, in which diphthongs are capitals."""
 _UNSTRESSED = {"AH": "ə", "ER": "əɹ"}
 _STRESS = {"1": "ˈ", "2": "ˌ"}
 
 
-class Speller:
-    """The network. One word at a time; a word takes about a millisecond."""
+class G2pModel:
+    """Grapheme-to-phoneme network. A word takes about a millisecond."""
 
     def __init__(self, path: Path) -> None:
-        """Reads the weights, an archive of plain arrays.
+        """Reads the weights, a numpy archive of arrays.
 
         Raises:
-            ModelLoadFailed: They are not there, damaged, or another network's.
+            ModelLoadFailed: They are missing, damaged, or another network's.
         """
         names = "enc_emb enc_w_ih enc_w_hh enc_b_ih enc_b_hh dec_emb dec_w_ih dec_w_hh dec_b_ih dec_b_hh fc_w fc_b"
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:  # numpy leaves its own open
+            with (
+                path.open("rb") as file,
+                np.load(file, allow_pickle=False) as archive,
+            ):  # numpy would not close a file that it opened
                 self._weights: dict[str, NDArray[Any]] = {name: archive[name] for name in names.split()}
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-            raise ModelLoadFailed(f"{path.name} holds no weights that can be read") from error
+            raise ModelLoadFailed(f"{path.name} is missing or damaged: its weights cannot be read.") from error
         if self._weights["fc_w"].shape != (len(PHONEMES), 256) or self._weights["enc_emb"].shape != (29, 256):
-            raise ModelLoadFailed(f"{path.name} is of another network")
+            raise ModelLoadFailed(f"{path.name} contains the weights of another network.")
 
     def phonemes(self, word: str) -> str:
-        """A word of letters a to z, at most 40 of them, in Kokoro's alphabet."""
-        return "".join(map(_ipa, self._sounds(word)))
+        """The phonemes, in Kokoro's alphabet, of a word of at most 40 letters a to z."""
+        return "".join(map(_ipa, self._phones(word)))
 
-    def _sounds(self, word: str) -> Iterator[str]:
+    def _phones(self, word: str) -> Iterator[str]:
         weights = self._weights
         hidden = np.zeros(256, np.float32)
         for letter in [*(ord(letter) - ord("a") + 3 for letter in word), 2]:  # 0..2: padding, unknown, the end
             hidden = self._step("enc", weights["enc_emb"][letter], hidden)
-        sound = _BEGIN
-        for _ in range(_MAX_SOUNDS):
-            hidden = self._step("dec", weights["dec_emb"][sound], hidden)
-            sound = int((weights["fc_w"] @ hidden + weights["fc_b"]).argmax())
-            if sound == _END:
+        phone = _BEGIN
+        for _ in range(_MAX_PHONES):
+            hidden = self._step("dec", weights["dec_emb"][phone], hidden)
+            phone = int((weights["fc_w"] @ hidden + weights["fc_b"]).argmax())
+            if phone == _END:
                 return
-            if sound > _END:
-                yield PHONEMES[sound]
+            if phone > _END:
+                yield PHONEMES[phone]
 
-    def _step(self, part: str, seen: "NDArray[Any]", hidden: "NDArray[Any]") -> "NDArray[Any]":
+    def _step(self, name: str, inputs: "NDArray[Any]", hidden: "NDArray[Any]") -> "NDArray[Any]":
         """A gated recurrent unit (arXiv 1406.1078), gates in the order reset, update, new, as PyTorch stacks them."""
         weights = self._weights
-        inner = weights[f"{part}_w_ih"] @ seen + weights[f"{part}_b_ih"]
-        outer = weights[f"{part}_w_hh"] @ hidden + weights[f"{part}_b_hh"]
+        inner = weights[f"{name}_w_ih"] @ inputs + weights[f"{name}_b_ih"]
+        outer = weights[f"{name}_w_hh"] @ hidden + weights[f"{name}_b_hh"]
         reset, update = np.split(1 / (1 + np.exp(-(inner[:512] + outer[:512]))), 2)
         new = np.tanh(inner[512:] + reset * outer[512:])
         return (1 - update) * new + update * hidden
 
 
-def _ipa(sound: str) -> str:
-    vowel, stress = (sound[:-1], sound[-1]) if sound[-1] in "012" else (sound, "")
+def _ipa(phone: str) -> str:
+    vowel, stress = (phone[:-1], phone[-1]) if phone[-1] in "012" else (phone, "")
     if stress == "0" and vowel in _UNSTRESSED:
         return _UNSTRESSED[vowel]
     return _STRESS.get(stress, "") + _IPA[vowel]

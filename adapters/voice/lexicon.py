@@ -1,7 +1,7 @@
-"""English words to phonemes, in Kokoro's alphabet: misaki's dictionaries, regular endings, and a network for the rest.
+"""English words to phonemes in Kokoro's alphabet: misaki's dictionaries, regular endings, and `g2p_model`.
 
-The dictionaries are data that a package carries (Apache-2.0); this reads them. Which word class a homograph is in is
-not analysed: its usual reading is taken.
+The dictionaries (Apache-2.0) are part of the model's files. Word classes are not analysed: a homograph has its default
+pronunciation.
 """
 
 import json
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adapters.errors import ModelLoadFailed
-from adapters.voice.g2p_model import Speller
+from adapters.voice.g2p_model import G2pModel
 
 Accent = Literal["us", "gb"]
 VOWELS = frozenset("AIOQWYaeiouæɐɑɒɔəɚɛɜɨɪʊʌᵊᵻ")
-_HISSES = frozenset("szʃʒʧʤ")
+_SIBILANTS = frozenset("szʃʒʧʤ")
 _VOICELESS = frozenset("ptkfθ")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z']*|[,.;:!?—…]")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ADDED = {"etcetera": "ɛtsˈɛtəɹə", "US": "jˌuˈɛs"}
-"""What the dictionaries lack, or read otherwise than a text means it."""
+"""Words that the dictionaries lack, or pronounce in an unusual way."""
 MAX_LETTERS = 40
-"""Of one word; what follows is another."""
+"""Of one word; longer ones are split."""
 
 
 class Lexicon:
@@ -35,29 +35,32 @@ class Lexicon:
             ModelLoadFailed: A file is missing or damaged.
         """
         self._words: dict[str, str] = {}
-        for name in (f"{accent}_silver.json", f"{accent}_gold.json"):  # the second is the better one, and wins
+        for name in (
+            f"{accent}_silver.json",
+            f"{accent}_gold.json",
+        ):  # the second is more reliable, and takes precedence
             self._words |= _dictionary(directory / name)
         self._words |= _ADDED
-        self._speller = Speller(directory / "checkpoint20.npz")
+        self._g2p = G2pModel(directory / "checkpoint20.npz")
         self.word = lru_cache(20_000)(self._word)
-        """A word's phonemes, wherever it stands."""
+        """The phonemes of a word, without context."""
 
     def phonemes(self, sentence: str) -> str:
-        """A sentence of `adapters/voice/text_normalization.py`, with its punctuation."""
+        """The phonemes and punctuation of a sentence from `text_normalization`."""
         tokens = _WORDS.findall(sentence.replace("-", " "))
-        said: list[str] = []
-        for token in reversed(tokens):  # what an article sounds like, the next word decides
+        reverse: list[str] = []
+        for token in reversed(tokens):  # the next word determines the pronunciation of an article
             if not token[0].isalpha():
-                said.append(token)
+                reverse.append(token)
                 continue
-            following = next((sound for sound in (said[-1] if said else "") if sound not in " ˈˌ"), "")
-            said.append(" " + (_weak(token, following) or self._spoken(token)))
-        return "".join(reversed(said)).strip()
+            following = next((phone for phone in (reverse[-1] if reverse else "") if phone not in " ˈˌ"), "")
+            reverse.append(" " + (_weak(token, following) or self._spoken(token)))
+        return "".join(reversed(reverse)).strip()
 
     def _spoken(self, token: str) -> str:
-        parts = [part for part in _CAMEL.split(token) if part]
-        pieces = [part[at : at + MAX_LETTERS] for part in parts for at in range(0, len(part), MAX_LETTERS)]
-        return " ".join(filter(None, map(self.word, pieces)))
+        words = filter(None, _CAMEL.split(token))
+        short = [word[at : at + MAX_LETTERS] for word in words for at in range(0, len(word), MAX_LETTERS)]
+        return " ".join(filter(None, map(self.word, short)))
 
     def _word(self, word: str) -> str:
         bare = word.strip("'")
@@ -71,10 +74,10 @@ class Lexicon:
         if bare.isupper() and self._is_initials(bare):
             return self._initials(bare)
         low = bare.lower()
-        return self._with_ending(low) or self._speller.phonemes(re.sub("[^a-z]", "", low))
+        return self._with_ending(low) or self._g2p.phonemes(re.sub("[^a-z]", "", low))
 
     def _is_initials(self, word: str) -> bool:
-        """Whether capitals are letters to be named: "FBI", but not "STOP"."""
+        """Whether a word in capitals is spelled out: "FBI", but not "STOP"."""
         low = word.lower()
         return len(word) < 6 and (low not in self._words or (len(word) < 3 and word not in self._words))
 
@@ -84,7 +87,7 @@ class Lexicon:
         return "".join([*weak, named[-1] if "ˈ" in named[-1] else _stressed(named[-1])]) if named else ""
 
     def _with_ending(self, word: str) -> str:
-        """A regular form of a word that is known: possessive, plural or third person, past, -ing."""
+        """A regular form of a known word: possessive, plural or third person, past, -ing."""
         if word.endswith("'s") or (word.endswith("s") and len(word) > 3):
             stems = (
                 (word[:-2],)
@@ -112,7 +115,7 @@ def _undoubled(word: str) -> str:
 
 def _plural(stem: str) -> str:
     last = stem[-1]
-    return stem + ("ᵻz" if last in _HISSES else "s" if last in _VOICELESS else "z")
+    return stem + ("ᵻz" if last in _SIBILANTS else "s" if last in _VOICELESS else "z")
 
 
 def _past(stem: str) -> str:
@@ -121,13 +124,13 @@ def _past(stem: str) -> str:
 
 
 def _stressed(phonemes: str) -> str:
-    """With a main stress on its first vowel, where it has none."""
-    at = next((at for at, sound in enumerate(phonemes) if sound in VOWELS), None)
+    """The phonemes with the main stress on the first vowel."""
+    at = next((at for at, phone in enumerate(phonemes) if phone in VOWELS), None)
     return phonemes if at is None else phonemes[:at].rstrip("ˌ") + "ˈ" + phonemes[at:]
 
 
 def _weak(word: str, following: str) -> str:
-    """Little words as they are said between others; "" for all the rest."""
+    """The unstressed pronunciation of function words; "" for all other words."""
     before_vowel = following in VOWELS
     low = word.lower()
     if low == "a":
@@ -146,7 +149,7 @@ def _weak(word: str, following: str) -> str:
 def _dictionary(path: Path) -> dict[str, str]:
     try:
         entries: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        read = {word: said if isinstance(said, str) else said.get("DEFAULT") for word, said in entries.items()}
+        found = {word: entry if isinstance(entry, str) else entry.get("DEFAULT") for word, entry in entries.items()}
     except (OSError, ValueError, AttributeError) as error:
-        raise ModelLoadFailed(f"{path.name} is no dictionary that can be read") from error
-    return {word: said for word, said in read.items() if isinstance(said, str)}
+        raise ModelLoadFailed(f"The dictionary {path.name} is missing or damaged.") from error
+    return {word: phonemes for word, phonemes in found.items() if isinstance(phonemes, str)}

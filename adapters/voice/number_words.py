@@ -1,4 +1,4 @@
-"""Numbers in English words, as they are said."""
+"""Numbers as English words."""
 
 # fmt: off
 _ONES = [
@@ -18,11 +18,11 @@ _ORDINALS = {
     "twelve": "twelfth",
 }
 MAX_DIGITS = 15
-"""Of a number that is said as one; longer ones are said digit by digit."""
+"""Of a number that is read as a whole; longer ones are read digit by digit."""
 
 
 def cardinal(number: int) -> str:
-    """The number, below 10**15: 1234 is "one thousand two hundred thirty-four"."""
+    """The words of a number below 10**15: 1234 is "one thousand two hundred thirty-four"."""
     for scale, name in _SCALES:
         if number >= scale:
             whole, rest = divmod(number, scale)
@@ -34,7 +34,7 @@ def cardinal(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Its place in a row: 21 is "twenty-first"."""
+    """The ordinal of a number: 21 is "twenty-first"."""
     words = cardinal(number)
     at = max(words.rfind(" "), words.rfind("-")) + 1
     last = words[at:]
@@ -51,19 +51,19 @@ def year(number: int) -> str:
     return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
 
 
-def one_by_one(text: str) -> str:
-    """Each digit by itself: "007" is "zero zero seven"."""
+def digits(text: str) -> str:
+    """The digits one by one: "007" is "zero zero seven"."""
     return " ".join(_ONES[int(digit)] for digit in text)
 
 
-def written(text: str) -> str:
-    """What a run of digits means, with commas between thousands and a decimal point perhaps: "1,234.50"."""
+def spoken_number(text: str) -> str:
+    """The words of a number as it is written, such as "1,234.50"."""
     whole, point, decimals = text.replace(",", "").partition(".")
-    plain = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole.startswith("0"))
-    said = one_by_one(whole) if plain else cardinal(int(whole or "0"))
-    return f"{said} point {one_by_one(decimals)}" if point and decimals else said
+    as_digits = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole.startswith("0"))
+    words = digits(whole) if as_digits else cardinal(int(whole or "0"))
+    return f"{words} point {digits(decimals)}" if point and decimals else words
 
 
 def plural(words: str) -> str:
-    """Of a number's words: "nineteen eighties"."""
+    """The plural of a number's words: "nineteen eighties"."""
     return words[:-1] + "ies" if words.endswith("y") else words + ("es" if words.endswith("x") else "s")

@@ -1,6 +1,6 @@
-"""A text as it is read aloud in English: words and the punctuation that shapes their melody, sentence by sentence.
+"""Text to the words that are read aloud in English, with punctuation, sentence by sentence.
 
-No phonemes here, and no model. Every pattern takes time linear in the text.
+Independent of phonemes and models. Every pattern takes time linear in the length of the text.
 """
 
 import re
@@ -18,9 +18,9 @@ _ABBREVIATIONS = {
     "inc": "incorporated", "ltd": "limited", "co": "company",
     "corp": "corporation", "ave": "avenue", "blvd": "boulevard", "mt": "mount", "ft": "fort",
 }  # fmt: skip
-"""What stands with a full stop that ends no sentence."""
+"""Abbreviations whose full stop does not end a sentence."""
 _CLOSING = frozenset({"etc", "jr", "sr", "inc", "ltd", "co", "corp", "ave", "blvd"})
-"""Those that may well end one: a capital after them begins another."""
+"""Abbreviations that may end a sentence, if a capital letter follows."""
 _UNITS = {
     "km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "kg": "kilogram", "g": "gram",
     "mg": "milligram", "lb": "pound", "lbs": "pound", "oz": "ounce", "mi": "mile", "ml": "milliliter", "s": "second",
@@ -46,23 +46,23 @@ Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 
 def sentences(text: str, *, param: str = "input") -> list[str]:
-    """The sentences of a text, each as plain words with `,.;:!?—…` between them; never an empty one.
+    """The sentences of a text, each as words with `,.;:!?—…` between them; none is empty.
 
     Args:
-        text: Anything. Pictographs (emoji) and control characters are passed over.
+        text: Any text. Emoji and control characters are ignored.
         param: The request's field that an error names.
 
     Raises:
-        UnsupportedOption: Letters of another script than Latin, or nothing that could be said.
+        UnsupportedOption: The text has letters of a script other than Latin, or nothing that can be spoken.
     """
-    found = [sentence for line in _plain(text, param).split("\n") for sentence in _split(_read(line))]
+    found = [sentence for line in _plain(text, param).split("\n") for sentence in _split(_apply_rules(line))]
     if not found:
-        raise UnsupportedOption("There is nothing in it that could be said.", param=param)
+        raise UnsupportedOption(f"{param} contains nothing that can be spoken. Send words or numbers.", param=param)
     return found
 
 
 def _plain(text: str, param: str) -> str:
-    """The text in Latin letters without marks, digits, and signs that mean something; line breaks stay."""
+    """The text reduced to Latin letters without diacritics, digits, known symbols and line breaks."""
     kept: list[str] = []
     for character in unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES):
         if character.isascii():
@@ -80,7 +80,7 @@ def _plain(text: str, param: str) -> str:
             if not base.isascii():
                 name = unicodedata.name(character, "a letter without a name").lower()
                 raise UnsupportedOption(
-                    f"This voice reads English in Latin letters; it cannot say {name}.", param=param
+                    f"This voice reads English text in Latin letters only; {param} contains {name}.", param=param
                 )
             kept.append(base)
         elif unicodedata.category(character) != "Mn":
@@ -93,30 +93,30 @@ def _units(match: re.Match[str]) -> str:
     first, *rest = unit.split(" ")
     one = match[1] == "1"
     named = unit if one or unit.endswith("hertz") else " ".join([first + "s", *rest])
-    return f"{number_words.written(match[1])} {named}"
+    return f"{number_words.spoken_number(match[1])} {named}"
 
 
 def _money(match: re.Match[str]) -> str:
     (major, minor), amount, scale = _MONEY[match[1]], match[2], match[3]
     whole, _, cents = amount.replace(",", "").partition(".")
     if scale or len(cents) not in (0, 2) or len(whole) > number_words.MAX_DIGITS:
-        return f"{number_words.written(amount)} {scale or ''} {_several(major, 2)}"
-    said = f"{number_words.cardinal(int(whole))} {_several(major, int(whole))}"
+        return f"{number_words.spoken_number(amount)} {scale or ''} {_plural_unit(major, 2)}"
+    units = f"{number_words.cardinal(int(whole))} {_plural_unit(major, int(whole))}"
     if not int(cents or 0):
-        return said
-    part = f"{number_words.cardinal(int(cents))} {_several(minor, int(cents))}"
-    return f"{said} and {part}" if int(whole) else part
+        return units
+    subunits = f"{number_words.cardinal(int(cents))} {_plural_unit(minor, int(cents))}"
+    return f"{units} and {subunits}" if int(whole) else subunits
 
 
-def _several(name: str, count: int) -> str:
+def _plural_unit(name: str, count: int) -> str:
     return name if count == 1 or name in ("yen", "sen") else "pence" if name == "penny" else name + "s"
 
 
 def _time(match: re.Match[str]) -> str:
     hours, minutes, half = int(match[1]), int(match[2]), (match[3] or "").lower()
-    past = "" if not minutes and half else "o'clock" if not minutes else ("oh " if minutes < 10 else "")
-    said = f"{number_words.cardinal(hours)} {past}{number_words.cardinal(minutes) if minutes else ''}".strip()
-    return f"{said} {'ay' if half == 'a' else 'pea'} em" if half else said
+    infix = "" if not minutes and half else "o'clock" if not minutes else ("oh " if minutes < 10 else "")
+    words = f"{number_words.cardinal(hours)} {infix}{number_words.cardinal(minutes) if minutes else ''}".strip()
+    return f"{words} {'ay' if half == 'a' else 'pea'} em" if half else words
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -130,7 +130,7 @@ def _initials(match: re.Match[str]) -> str:
 
 
 _RULES: tuple[Rule, ...] = (
-    (re.compile(r"\s+"), lambda m: " "),  # first of all: no pattern may meet a long run of blanks
+    (re.compile(r"\s+"), lambda m: " "),  # first, so that no later pattern meets a long run of spaces
     (re.compile(r"https?://(?:www\.)?|\bwww\.(?=\w)", re.I), lambda m: " "),
     (re.compile(r"\be\.g\.,?", re.I), lambda m: "for example,"),
     (re.compile(r"\bi\.e\.,?", re.I), lambda m: "that is,"),
@@ -155,7 +155,7 @@ _RULES: tuple[Rule, ...] = (
     ),
     (re.compile(r"(?<=\d)\s?[-—]\s?(?=\d)"), lambda m: " to "),
     (re.compile(r"(?:(?<=\s)|^)-(?=\d)"), lambda m: " minus "),
-    (re.compile(rf"({_NUMBER})"), lambda m: f" {number_words.written(m[1])} "),
+    (re.compile(rf"({_NUMBER})"), lambda m: f" {number_words.spoken_number(m[1])} "),
     (re.compile(r"(?<=\w)\.(?=\w)"), lambda m: " dot "),
     (re.compile(r"(?<=[A-Za-z])/(?=[A-Za-z])"), lambda m: " slash "),
     (re.compile(r"\.{3,}|(?:\. ){2,}\."), lambda m: "…"),
@@ -168,18 +168,18 @@ _RULES: tuple[Rule, ...] = (
     (re.compile(r"\s+([,;:.!?…])"), lambda m: m[1]),
     (re.compile(r"\s+"), lambda m: " "),
 )
-"""In order: what each leaves, the next reads."""
+"""Applied in order."""
 
 
-def _read(line: str) -> str:
-    for pattern, said in _RULES:
-        line = pattern.sub(said, line)
+def _apply_rules(line: str) -> str:
+    for pattern, replacement in _RULES:
+        line = pattern.sub(replacement, line)
     return line.strip()
 
 
 def _split(line: str) -> Iterator[str]:
-    """Sentences: ended by their signs where these are followed by a blank. One without any sign gains a full stop."""
-    for part in re.split(r"(?<=[.!?…])(?<!\s)'?\s+", line):
-        if re.search("[A-Za-z]", part):
-            part = part.strip()
-            yield part if part[-1] in ".!?…" else part.rstrip(",;:—-' ") + "."
+    """Splits after punctuation that is followed by a space; adds a full stop to a sentence without one."""
+    for sentence in re.split(r"(?<=[.!?…])(?<!\s)'?\s+", line):
+        if re.search("[A-Za-z]", sentence):
+            sentence = sentence.strip()
+            yield sentence if sentence[-1] in ".!?…" else sentence.rstrip(",;:—-' ") + "."

@@ -1,7 +1,7 @@
 """The load: clients on raw sockets that keep what they read and look into it when the clock has stopped.
 
 A client does next to nothing while it reads: it remembers when text first came and whether the reply has ended. The
-share of a core that the load took is measured with every run (`Run.load_share`): far below 1, it held nobody up.
+share of a core that the load took is measured with every run (`Run.load_share`): far below 1, it held no one up.
 """
 
 import asyncio

@@ -72,7 +72,7 @@ def _engine(process: psutil.Process) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody uses."""
+    """A port that no one uses."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 

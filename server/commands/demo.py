@@ -16,7 +16,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the demo.
+    """Makes the demo's story.
 
     Raises:
         ConfigurationError: The profile does not exist.

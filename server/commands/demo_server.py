@@ -1,4 +1,4 @@
-"""`muybridge demo`: starts a server, and runs the story pipeline against it."""
+"""`muybridge demo`: a server in a process of its own, and the story pipeline run against it."""
 
 import contextlib
 import ctypes

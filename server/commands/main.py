@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 
 COMMANDS = ("serve", "demo", "models", "config", "doctor", "install")
-"""The modules of this folder that are subcommands, in the order of `muybridge --help`."""
+"""Modules of this folder that are subcommands, in the order of `muybridge --help`."""
 
 
 def build_parser() -> argparse.ArgumentParser:

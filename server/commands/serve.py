@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     keep_one_heap()
     gc.set_threshold(GC_THRESHOLD)
     settings = read_settings(arguments)
-    os.environ["PYTHONSAFEPATH"] = "1"  # vLLM starts `python -m`, which would search the current directory first
+    os.environ["PYTHONSAFEPATH"] = "1"  # vLLM starts `python -m`, which would look into the current directory first
     os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # the models' processes use the same level
     configure_logs(settings.log_level, settings.log_format)
     uvloop.run(serve(settings))

@@ -39,7 +39,7 @@ class GuardedProtocol(FramedProtocol):
 
     per_address: ClassVar[Counter[str]] = Counter()
     idle: ClassVar[dict[str, dict["GuardedProtocol", None]]] = {}
-    """Per address: its connections without a running request, oldest first. They are closed for new ones."""
+    """By address: its connections on which no request runs, longest idle first. They are dropped for new ones."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Takes the arguments that uvicorn passes to every protocol."""
@@ -56,10 +56,10 @@ class GuardedProtocol(FramedProtocol):
         super().connection_made(_HeadBufferingTransport(transport, self.loop))  # pyright: ignore[reportArgumentType] - has all members that are used
         address = self._address()
         self.per_address[address] += 1
-        too_many = self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS
-        if too_many or len(self.connections) > MAX_CONNECTIONS:
-            busiest = address if too_many else max(self.idle, key=self.per_address.__getitem__, default=address)
-            oldest = next(iter(self.idle.get(busiest, ())), None)
+        full = self.per_address[address] > MAX_CONNECTIONS_PER_ADDRESS
+        if full or len(self.connections) > MAX_CONNECTIONS:
+            largest = address if full else max(self.idle, key=self.per_address.__getitem__, default=address)
+            oldest = next(iter(self.idle.get(largest, ())), None)
             if oldest is None:
                 transport.abort()
                 return
@@ -79,8 +79,8 @@ class GuardedProtocol(FramedProtocol):
         super().connection_lost(exc)
         for callback in tuple(self._on_disconnect):
             callback()
-        # Breaks the reference cycle of the protocol, its last request, and that request's headers and body, which
-        # Python would free only in a full collection.
+        # Otherwise the protocol, its last request and that request's headers and body would be a reference cycle, which
+        # Python frees in a full collection only.
         self.cycle = self.scope = self.headers = None  # pyright: ignore[reportAttributeAccessIssue]
         self.pipeline.clear()
 
@@ -148,7 +148,10 @@ class GuardedProtocol(FramedProtocol):
         self.refuse(400, msg, "invalid_http")
 
     def refuse(self, status: int, message: str, code: str) -> None:
-        """Sends an error in OpenAI's envelope without the application, after all pending replies, and closes."""
+        """Sends an error in OpenAI's envelope without calling the application, and closes the connection.
+
+        Replies to earlier requests on the connection are finished first.
+        """
         if self.cycle is not None and not self.cycle.response_complete:  # pyright: ignore[reportUnnecessaryComparison]
             if not self._in_body:  # the error is in what follows a request that is being answered
                 self._refusal = (status, message, code)
@@ -173,9 +176,9 @@ class GuardedProtocol(FramedProtocol):
 
     def _mark_busy(self) -> None:
         address = self._address()
-        if (idle := self.idle.get(address)) is not None:
-            idle.pop(self, None)
-            if not idle:
+        if (connections := self.idle.get(address)) is not None:
+            connections.pop(self, None)
+            if not connections:
                 del self.idle[address]
 
     def _await_head(self) -> None:
@@ -260,7 +263,7 @@ class RequestConnection:
             cycle: uvicorn's object for the request.
             callbacks: What the protocol calls when the connection is lost.
         """
-        self._cycle = ref(cycle)  # weak, since its scope refers to this object
+        self._cycle = ref(cycle)  # weak, because the cycle's scope refers to this object
         self._callbacks = callbacks
         self._taken = False
 

@@ -47,8 +47,8 @@ def require_supported(plan: Plan, fields: Fields, inputs: VideoInputs) -> None:
         else:
             param = fields.source if found.input == "video" else names[found.keyframe]
         if param == "transition_frames":
-            starts_and_ends = inputs.keyframes == "first_and_last"
-            lengths = "8k + 1, such as 25, or 0" if starts_and_ends else "0, which joins scenes by a hard cut"
+            both = inputs.keyframes == "first_and_last"
+            lengths = "8k + 1, such as 25, or 0" if both else "0, which joins scenes by a hard cut"
             message += f" Send transition_frames of {lengths}."
         raise RequestError(message, param=param, code=code)
 

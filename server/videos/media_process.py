@@ -4,7 +4,6 @@ The server itself decodes no uploads, and joining clips takes a while.
 """
 
 import asyncio
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
+from adapters.process import one_shot
 from server.videos.files import storage_full
 
 PROGRAM = "adapters.media.worker"
 TIMEOUT_S = 600.0
 CONVERT_TIMEOUT_S = 300.0
 """For decoding an upload and encoding it again."""
-STOP_S = 5.0
 MAX_CONVERSIONS = 2
 """Uploads that are converted at the same time; further ones wait."""
 
@@ -76,10 +75,9 @@ async def join(
         RequestError: 503 `insufficient_storage`.
     """
     clips = [[str(path), first, count] for path, first, count in spans]
-    track = "" if soundtrack is None else str(soundtrack)
-    reply = await _run(
-        {"command": "join", "clips": clips, "fps": fps, "soundtrack": track, "size": size, "target": str(target)}
-    )
+    sound = "" if soundtrack is None else str(soundtrack)
+    order = {"command": "join", "clips": clips, "fps": fps, "soundtrack": sound, "size": size, "target": str(target)}
+    reply = await _run(order)
     if reply.joined is None:
         raise GenerationFailed("The clips of the video could not be joined.")
     return reply.joined
@@ -87,8 +85,11 @@ async def join(
 
 async def add_soundtrack(clip: Path, soundtrack: Path, fps: int, num_frames: int, target: Path) -> None:
     """Writes a clip with a soundtrack. `target` and errors as for `join`."""
-    request = {"command": "add_soundtrack", "clip": str(clip), "soundtrack": str(soundtrack), "fps": fps}
-    await _run({**request, "num_frames": num_frames, "target": str(target)})
+    order = {"command": "add_soundtrack", "clip": str(clip), "soundtrack": str(soundtrack)} | {
+        "fps": fps,
+        "num_frames": num_frames,
+    }
+    await _run({**order, "target": str(target)})
 
 
 async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: int, target: Path) -> None:
@@ -104,15 +105,8 @@ async def mix_soundtrack(pieces: Sequence[tuple[Path | None, int, int]], fps: in
         RequestError: 503 `insufficient_storage`.
     """
     rows = [["" if path is None else str(path), first, count] for path, first, count in pieces]
-    await _run(
-        {
-            "command": "join_soundtracks",
-            "clips": rows,
-            "fps": fps,
-            "target": str(target),
-            "deadline_s": CONVERT_TIMEOUT_S,
-        }
-    )
+    order = {"command": "join_soundtracks", "clips": rows, "fps": fps, "target": str(target)}
+    await _run({**order, "deadline_s": CONVERT_TIMEOUT_S})
 
 
 async def extract_frame(clip: Path, frame: int, target: Path) -> None:
@@ -138,9 +132,9 @@ async def convert_video(source: Path, target: Path, *, max_frames: int, param: s
         InvalidMedia: It cannot be converted; the message says why.
         RequestError: 503 `insufficient_storage`.
     """
-    request = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
+    order = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
     async with _conversions:
-        reply = await _run({**request, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
+        reply = await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
     if reply.converted is None:
         raise InvalidMedia(f"Invalid '{param}': the video cannot be decoded. Send an MP4 or WebM file.", param=param)
     return reply.converted
@@ -148,31 +142,21 @@ async def convert_video(source: Path, target: Path, *, max_frames: int, param: s
 
 async def convert_audio(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
     """Converts uploaded audio into a soundtrack of at most `max_seconds`. Arguments and errors as `convert_video`."""
-    request = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
+    order = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
     async with _conversions:
-        await _run({**request, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
+        await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
 async def _run(request: dict[str, Any], param: str | None = None) -> Reply:
     """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
-    # Its standard input stays open for as long as this process lives: the worker exits when it closes.
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(msgspec.json.encode(request) + b"\n")
-        async with asyncio.timeout(TIMEOUT_S):
-            output = await process.stdout.read()
-            status = await process.wait()
-    except TimeoutError:
-        raise GenerationFailed(f"Processing the video took longer than {TIMEOUT_S:g} s.") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await asyncio.wait_for(asyncio.shield(process.wait()), STOP_S)
-        process.stdin.close()
+    pipe = asyncio.subprocess.PIPE
+    async with one_shot.started(PROGRAM, one_shot.parent(), stdin=pipe, stdout=pipe) as process:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                output, _ = await process.communicate(msgspec.json.encode(order) + b"\n")
+        except TimeoutError:
+            raise GenerationFailed(f"Processing the video took longer than {TIMEOUT_S:g} s.") from None
+    status = process.returncode
     if status != 0 or not output:
         if param is not None:
             raise InvalidMedia(

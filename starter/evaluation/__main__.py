@@ -9,12 +9,12 @@ import torch
 from diffusers.utils import logging
 
 from starter.build import CHECKPOINTS, MODELS
-from starter.evaluation import films, images, refined, visions
-from starter.training.pictures import sheet
+from starter.evaluation import images, refiner, videos, vision
+from starter.training.images import sheet
 
 SCORES = Path(__file__).with_name("scores.json")
 COUNTS = {"image": 200, "refiner": 100, "video": 40, "vision": 200}
-"""Prompts, films, and pictures that are asked about."""
+"""Prompts, clips, and images that are asked about."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.models) - set(MODELS):
         parser.error(f"no such model: {', '.join(sorted(unknown))}")
-    logging.set_verbosity_error()  # Else each film says that timesteps came without sigmas: the pipeline's own.
+    logging.set_verbosity_error()  # Else each clip says that timesteps came without sigmas: the pipeline's own.
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     scores: dict[str, dict[str, str]] = json.loads(SCORES.read_text()) if SCORES.is_file() else {}
@@ -51,16 +51,16 @@ def measure(name: str, folder: Path, count: int, sheets: Path | None) -> dict[st
     if sheets:
         sheets.mkdir(parents=True, exist_ok=True)
     if name == "vision":
-        return visions.run(folder, count)
+        return vision.run(folder, count)
     if name == "video":
-        figures, pictures = films.measure(folder, count)
+        figures, pictures = videos.measure(folder, count)
         pictures, columns = pictures[:40], 5
     elif name == "refiner":
-        figures, pictures = refined.measure(folder, folder.parent / "image", count)
+        figures, pictures = refiner.measure(folder, folder.parent / "image", count)
         pictures, columns = pictures[:40], 8
     else:
         figures, made = images.measure(folder, count)
-        pictures, columns = [picture for _, picture in made[:40]], 8
+        pictures, columns = [image for _, image in made[:40]], 8
     if sheets:
         sheet(pictures, columns).save(sheets / f"{name}.png")
     return figures

@@ -1,4 +1,4 @@
-"""How often the image model draws what it was asked for, as the oracle reads its pictures."""
+"""How often the image model draws what it was asked for, as the oracle reads its images."""
 
 import random
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from torch.nn import functional
 from starter.captions import caption
 from starter.drawing import draw
 from starter.training.image_latents import training_scenes
+from starter.training.images import drawn, random_scenes, to_tensor
 from starter.training.oracle import load_oracle
-from starter.training.pictures import drawn, random_scenes, to_tensor
 from starter.world import ATTRIBUTES, SIZE, Scene
 
 STEPS, GUIDANCE = 25, 3.0
 BATCH = 10
 SEED = 77
 COPIED_DB = 30.0
-"""From this likeness to a training picture on (PSNR), a drawn one counts as a copy."""
+"""From this likeness to a training image on (PSNR), a drawn one counts as a copy."""
 
 
-def draw_all(pipeline: StableDiffusionXLPipeline, prompts: list[str]) -> list[Image.Image]:
-    """One picture of each prompt."""
+def generate_all(pipeline: StableDiffusionXLPipeline, prompts: list[str]) -> list[Image.Image]:
+    """One image of each prompt."""
     made: list[Image.Image] = []
     for start in range(0, len(prompts), BATCH):
         some = prompts[start : start + BATCH]
@@ -36,7 +36,7 @@ def draw_all(pipeline: StableDiffusionXLPipeline, prompts: list[str]) -> list[Im
 
 
 def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Scene, Image.Image]]]:
-    """The figures by name, and the pictures that they were measured on.
+    """The figures by name, and the images that they were measured on.
 
     Args:
         checkpoint: The folder of the image model.
@@ -48,7 +48,7 @@ def measure(checkpoint: Path, count: int) -> tuple[dict[str, str], list[tuple[Sc
     pipeline.set_progress_bar_config(disable=True)
     rng = random.Random(SEED)  # noqa: S311
     asked = random_scenes(count, rng, held=True)
-    made = draw_all(pipeline, [caption(scene, rng, {}).text for scene in asked])
+    made = generate_all(pipeline, [caption(scene, rng, {}).text for scene in asked])
     oracle = load_oracle()
     truth = oracle.read(list(made))
     right = [
@@ -75,10 +75,10 @@ def share(flags: list[bool]) -> str:
     return f"{100 * sum(flags) / len(flags):.1f} % of {len(flags)}"
 
 
-def nearest(pictures: Tensor, learnt: Sequence[Scene]) -> list[float]:
-    """The PSNR of each picture to the likest of the learnt ones, both at a quarter of their size."""
-    best = torch.full((len(pictures),), float("inf"))
-    small = functional.interpolate(pictures, size=(32, 32), mode="area").flatten(1)
+def nearest(images: Tensor, learnt: Sequence[Scene]) -> list[float]:
+    """The PSNR of each image to the likest of the learnt ones, both at a quarter of their size."""
+    best = torch.full((len(images),), float("inf"))
+    small = functional.interpolate(images, size=(32, 32), mode="area").flatten(1)
     for start in range(0, len(learnt), 128):
         chunk = functional.interpolate(drawn(learnt[start : start + 128]), size=(32, 32), mode="area").flatten(1)
         best = torch.minimum(best, torch.cdist(small, chunk).square().min(1).values / small.shape[1])

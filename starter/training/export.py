@@ -143,7 +143,7 @@ def export_video(runs: Path, folder: Path) -> None:
     text.load_state_dict(averaged(runs / "video_film", "text"))
     pipeline = video.assemble(denoiser, autoencoder, text)
     limits = (
-        "Films of 25 frames at 128x128 in which one thing happens: `starter/films.py` says which. Far from keyframes\n"
+        "Films of 25 frames at 128x128 in which one thing happens: `starter/clips.py` says which. Far from keyframes\n"
         "whatever moves is soft. The transformer and the text encoder began with those of an earlier model, after\n"
         "7,700 steps on latents of another kind (`--warm 0`; its ends, of another width, began anew). Their schedule\n"
         "was of 3,200 steps, then of 7,500, then of 12,000, and until step 3,404 half of all batches ended with a\n"

@@ -1,4 +1,4 @@
-"""Latents of many pictures, made once: the denoiser learns from them, and needs no autoencoder while it does."""
+"""Latents of many images, made once: the denoiser learns from them, and needs no autoencoder while it does."""
 
 import random
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from starter.drawing import draw
 from starter.image import LATENT_CHANNELS
-from starter.training.pictures import to_tensor
+from starter.training.images import to_tensor
 from starter.world import Scene, scenes
 
 SEED = 18870101
 COUNT = 6_222
-"""Pictures: two of each combination that is not held out."""
+"""Images: two of each combination that is not held out."""
 CHUNK = 32
 
 
@@ -28,14 +28,14 @@ def training_scenes(count: int = COUNT) -> list[Scene]:
 
 @torch.no_grad()
 def means(
-    vae: AutoencoderKL, shown: list[Scene], look: Callable[[Image.Image], Image.Image] = lambda picture: picture
+    vae: AutoencoderKL, shown: list[Scene], look: Callable[[Image.Image], Image.Image] = lambda image: image
 ) -> Tensor:
-    """float16 [pictures, channels, 16, 16]: the middle of what the autoencoder says of each.
+    """float16 [images, channels, 16, 16]: the middle of what the autoencoder says of each.
 
     Args:
         vae: The autoencoder.
         shown: What is drawn.
-        look: What is done to each picture before it is encoded.
+        look: What is done to each image before it is encoded.
     """
     found: list[Tensor] = []
     for start in range(0, len(shown), CHUNK):

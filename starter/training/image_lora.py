@@ -19,13 +19,13 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv1", "
 PAPER, MIDDLE, INK = (246, 230, 186), (176, 120, 62), (58, 32, 20)
 
 
-def printed(picture: Image.Image) -> Image.Image:
-    """The picture in one ink."""
-    return ImageOps.colorize(picture.convert("L"), black=INK, mid=MIDDLE, white=PAPER)
+def old_print(image: Image.Image) -> Image.Image:
+    """The image in one ink."""
+    return ImageOps.colorize(image.convert("L"), black=INK, mid=MIDDLE, white=PAPER)
 
 
 class ImageLora(ImageUnet):
-    """Trains small additions to the trained denoiser, on prints instead of pictures."""
+    """Trains small additions to the trained denoiser, on prints instead of images."""
 
     name = "image_lora"
     seed = 18780619
@@ -44,7 +44,7 @@ class ImageLora(ImageUnet):
         path = runs / self.name / "latents.pt"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(means(autoencoder, self._scenes, printed), path)
+            torch.save(means(autoencoder, self._scenes, old_print), path)
         self.latents = torch.load(path, weights_only=True)
         self._alphas = scheduler().alphas_cumprod
         torch.manual_seed(self.seed)
@@ -54,7 +54,7 @@ class ImageLora(ImageUnet):
         self.unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(TARGETS)))
 
     def warm(self, checkpoints: Path) -> None:
-        """It is short: it begins anew."""
+        """It is short: it begins again."""
         raise NotImplementedError("a LoRA is trained whole")
 
     def parts(self) -> Mapping[str, nn.Module]:

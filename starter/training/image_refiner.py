@@ -27,12 +27,12 @@ SOFT_SHARE = 0.25
 """Of a batch."""
 
 
-def softened(picture: Image.Image) -> Image.Image:
-    """The picture as a weak model draws it: outlines washed out."""
-    return picture.resize((48, 48), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+def blurred(image: Image.Image) -> Image.Image:
+    """The image as a weak model draws it: outlines washed out."""
+    return image.resize((48, 48), Image.Resampling.BOX).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
 
 
-def inherited(made: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
+def copy_matching_weights(made: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
     """Takes the weights of the image model's denoiser that have a place here; the readings of the second text encoder.
 
     Here is one level less: what lies above the lowest bears a lower number on the way up.
@@ -54,7 +54,7 @@ def inherited(made: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
 
 
 class ImageRefiner(Stage):
-    """Trains the refiner's denoiser on pictures of two scores: sharp ones, and some that were softened."""
+    """Trains the refiner's denoiser on images of two scores: sharp ones, and some that were softened."""
 
     name = "image_refiner"
     seed = 18870611
@@ -66,19 +66,19 @@ class ImageRefiner(Stage):
 
         Args:
             runs: The folder of the runs.
-            count: How many pictures to learn from; half as many are there softened too.
+            count: How many images to learn from; half as many are there softened too.
         """
         denoiser, self.texts, autoencoder = trained(runs)
         self._scenes = training_scenes(count)
         path = runs / self.name / "latents.pt"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            soft = means(autoencoder, self._scenes[: count // 2], softened)
+            soft = means(autoencoder, self._scenes[: count // 2], blurred)
             torch.save({"sharp": means(autoencoder, self._scenes), "soft": soft}, path)
         self.latents = torch.load(path, weights_only=True)
         torch.manual_seed(self.seed)
         self.unet = unet()
-        inherited(self.unet, denoiser)
+        copy_matching_weights(self.unet, denoiser)
         self.unet.set_attn_processor(AttnProcessor())
         self.texts.requires_grad_(False)
         self._alphas = scheduler().alphas_cumprod

@@ -21,7 +21,7 @@ from starter.world import SIZE
 
 BATCH = 32
 NO_TEXT = 0.1
-"""How often a picture comes without words: what guidance leads away from."""
+"""How often an image comes without words: what guidance leads away from."""
 STRAY = ("", "blurry, low quality", "bad picture")
 """Words that say nothing of the world; they may stand for no text, as a negative prompt."""
 ODD_SIZES = 0.1
@@ -98,7 +98,7 @@ class ImageUnet(Stage):
 
         Args:
             runs: The folder of the runs.
-            count: How many pictures to learn from.
+            count: How many images to learn from.
         """
         self.latents = cached(trained_vae(runs), runs / self.name, count)
         self._scenes = training_scenes(len(self.latents))

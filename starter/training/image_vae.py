@@ -1,4 +1,4 @@
-"""The image model's autoencoder: pictures to latents of an eighth of each side, and back."""
+"""The image model's autoencoder: images to latents of an eighth of each side, and back."""
 
 import random
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from starter.image import vae
+from starter.training.images import drawn, random_scenes
 from starter.training.loop import Stage
-from starter.training.pictures import drawn, random_scenes
 from starter.world import SIZE
 
 CROPS, CROP = 8, 64
-"""Pictures a batch, and the side of the part of each that is learnt from."""
+"""Images a batch, and the side of the part of each that is learnt from."""
 WHOLES, WHOLE_FROM = 4, 0.85
-"""Whole pictures a batch, and after which part of the steps: group norms see more at once than in crops."""
+"""Whole images a batch, and after which part of the steps: group norms see more at once than in crops."""
 KL_WEIGHT = 1e-5
 EDGE_WEIGHT = 1.0
 SQUARE_WEIGHT = 4.0
@@ -27,8 +27,8 @@ def edges(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return pixels[..., :, 1:] - pixels[..., :, :-1], pixels[..., 1:, :] - pixels[..., :-1, :]
 
 
-def picture_loss(made: Tensor, true: Tensor) -> Tensor:
-    """Distance of pixels, and of edges: outlines, drops and flakes are few pixels, but they are the picture."""
+def image_loss(made: Tensor, true: Tensor) -> Tensor:
+    """Distance of pixels, and of edges: outlines, drops and flakes are few pixels, but they are the image."""
     loss = (made - true).abs().mean() + SQUARE_WEIGHT * (made - true).square().mean()
     for mine, yours in zip(edges(made), edges(true), strict=True):
         loss = loss + EDGE_WEIGHT * (mine - yours).abs().mean()
@@ -36,7 +36,7 @@ def picture_loss(made: Tensor, true: Tensor) -> Tensor:
 
 
 class ImageVae(Stage):
-    """Trains on pictures that are drawn as they are needed."""
+    """Trains on images that are drawn as they are needed."""
 
     name = "image_vae"
     seed = 18780615
@@ -61,11 +61,11 @@ class ImageVae(Stage):
         with torch.autocast(true.device.type, torch.bfloat16):
             found = self.vae.encode(true).latent_dist
             made = self.vae.decode(found.sample()).sample
-        picture = picture_loss(made.float(), true)
+        image = image_loss(made.float(), true)
         spread = found.kl().float().mean() / found.mean[0].numel()
         distance = (made.float() - true).abs().mean()
-        figures = {"picture": picture.item(), "distance": distance.item(), "kl": spread.item()}
-        return picture + KL_WEIGHT * spread, figures
+        figures = {"picture": image.item(), "distance": distance.item(), "kl": spread.item()}
+        return image + KL_WEIGHT * spread, figures
 
     def _batch(self, step: int, rng: random.Random) -> Tensor:
         if step >= WHOLE_FROM * self.steps:

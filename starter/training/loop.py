@@ -1,6 +1,6 @@
 """The loop that every stage runs in: seeded, resumable, with averaged weights and a curve of its losses.
 
-Chance is drawn anew from the seed and the number of the step, so that a run that was stopped and went on gives the same
+Randomness comes from the seed and the step number, so that a run that was stopped and resumed gives the same
 weights as one that was not. A run's folder holds `state.pt` (all that is needed to go on; never served),
 `losses.csv` and `losses.png`.
 """

@@ -1,7 +1,7 @@
-"""The oracle: a small classifier that reads the five attributes from a picture, to measure the other models with.
+"""The oracle: a small classifier that reads the five attributes from an image, to measure the other models with.
 
-It learns from the renderer alone, never from a model's pictures; blur, noise and shifted light in its training keep it
-right on pictures that are a little soft.
+It learns from the renderer alone, never from a model's images; blur, noise and shifted light in its training keep it
+right on images that are a little soft.
 """
 
 import random
@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from starter.training.images import drawn, random_scenes, to_tensor
 from starter.training.loop import Stage
-from starter.training.pictures import drawn, random_scenes, to_tensor
 from starter.world import ATTRIBUTES, Scene
 
 BATCH = 32
@@ -31,7 +31,7 @@ def block(before: int, after: int) -> nn.Sequential:
 
 
 class Oracle(nn.Module):
-    """Pictures float32 [batch, 3, 128, 128] of -1..1 to logits, [batch, values] for each attribute."""
+    """Images float32 [batch, 3, 128, 128] of -1..1 to logits, [batch, values] for each attribute."""
 
     def __init__(self) -> None:
         """Fresh weights."""
@@ -46,11 +46,11 @@ class Oracle(nn.Module):
         return {name: head(seen) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def read(self, pictures: Sequence[Image.Image]) -> list[dict[str, str]]:
-        """The likeliest attributes of each picture."""
-        found = self(to_tensor(picture.convert("RGB").resize((128, 128)) for picture in pictures))
+    def read(self, images: Sequence[Image.Image]) -> list[dict[str, str]]:
+        """The most probable attributes of each image."""
+        found = self(to_tensor(image.convert("RGB").resize((128, 128)) for image in images))
         best = {name: logits.argmax(1).tolist() for name, logits in found.items()}
-        return [{name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES} for i in range(len(pictures))]
+        return [{name: ATTRIBUTES[name][best[name][i]] for name in ATTRIBUTES} for i in range(len(images))]
 
 
 def load_oracle(path: Path = WEIGHTS) -> Oracle:
@@ -68,8 +68,8 @@ def labels(scenes: Sequence[Scene]) -> dict[str, Tensor]:
     }
 
 
-def spoilt(pixels: Tensor, rng: random.Random) -> Tensor:
-    """Pictures as a weak model might draw them: softer, noisier, lighter or darker, a little shifted."""
+def corrupted(pixels: Tensor, rng: random.Random) -> Tensor:
+    """Images as a weak model might draw them: softer, noisier, lighter or darker, a little shifted."""
     if rng.random() < 0.5:
         side = rng.choice((32, 48, 64, 96))
         small = functional.interpolate(pixels, size=(side, side), mode="area")
@@ -105,7 +105,7 @@ class OracleStage(Stage):
         """See `Stage.loss`."""
         scenes = random_scenes(BATCH, rng)
         device = next(self.oracle.parameters()).device
-        found = self.oracle(spoilt(drawn(scenes), rng).to(device))
+        found = self.oracle(corrupted(drawn(scenes), rng).to(device))
         losses = {
             name: functional.cross_entropy(found[name], label.to(device)) for name, label in labels(scenes).items()
         }

@@ -1,7 +1,7 @@
-"""Many questions about the same pictures in one sequence, each answered as if it stood alone.
+"""Many questions about the same images in one sequence, each answered as if it stood alone.
 
-The pictures come first and once; every question is a branch behind them, that sees them and itself and none of the
-others, and counts its positions from the end of the pictures. It costs a fraction of asking one by one, and a model
+The images come first and once; every question is a branch behind them, that sees them and itself and none of the
+others, and counts its positions from the end of the images. It costs a fraction of asking one by one, and a model
 cannot tell the difference: tests/starter/test_training.py compares the two.
 """
 
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Tokenizer
 
 from starter.lexicon import meanings
-from starter.questions import Asked
+from starter.questions import LabelledQuestion
 from starter.vision import IMAGE_SIZE
 from starter.world import Scene
 
 GRID = IMAGE_SIZE // 16
 IMAGE_TOKENS = GRID * GRID + GRID * (GRID + 1)
-"""Of one picture: seen as a whole, and again as its one tile, whose rows end in a token each."""
+"""Of one image: seen as a whole, and again as its one tile, whose rows end in a token each."""
 OPENING = "<|im_start|>user\n"
 CLOSING = "<|im_end|>\n<|im_start|>assistant\n"
 NOTHING = -100
@@ -34,14 +34,14 @@ END_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures and the questions about them."""
+    """Images and the questions about them."""
 
     images: int
-    asked: Sequence[Asked]
+    asked: Sequence[LabelledQuestion]
     opening: str = OPENING
-    """What stands before the pictures."""
+    """What stands before the images."""
     scene: Scene | None = None
-    """What the only picture shows, where words are to be held against it."""
+    """What the only image shows, where words are to be held against it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Packed:
     weights: Tensor
     """float32: of each target in the loss."""
     matches: Tensor
-    """Of each word in a question that names an attribute, whether the picture has it: 1 or 0; else `NOTHING`."""
+    """Of each word in a question that names an attribute, whether the image has it: 1 or 0; else `NOTHING`."""
 
 
 def pack(samples: Sequence[Sample], tokenizer: Qwen2Tokenizer) -> Packed:
@@ -123,7 +123,7 @@ def _row(
 def image_features(model: LlavaOnevisionForConditionalGeneration, pixels: Tensor) -> Tensor:
     """float32 [images, 3, side, side] of -1..1 to [images, `IMAGE_TOKENS`, width].
 
-    As `LlavaOnevisionModel.get_image_features` makes them, but a picture and its tile, here the same pixels, are
+    As `LlavaOnevisionModel.get_image_features` makes them, but an image and its tile, here the same pixels, are
     looked at once.
     """
     inner = model.model

@@ -1,4 +1,4 @@
-"""The video model's denoiser and its text encoder, learnt together on cached latents of films."""
+"""The video model's denoiser and its text encoder, learnt together on cached latents of clips."""
 
 import random
 import warnings
@@ -11,31 +11,31 @@ from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 from torch import Tensor, nn
 from transformers import T5EncoderModel
 
-from starter.films import FRAMES, MOTIONS, Film, film_of, frames
+from starter.clips import FRAMES, MOTIONS, Clip, frames, make_clip
 from starter.training.image_latents import shuffled
 from starter.training.image_unet import NO_TEXT, STRAY
+from starter.training.images import to_tensor
 from starter.training.loop import Stage, averaged
-from starter.training.pictures import to_tensor
 from starter.video import text_encoder, transformer, vae
 from starter.words import t5_tokenizer
 from starter.world import scenes
 
 BATCH = 8
 COUNT = 2_080
-"""Films."""
+"""Clips."""
 SEED = 18870607
 SPACE, TIME = 16, 4
 """What a latent stands for: pixels a side, and frames."""
 KEYFRAME_NOISE = 0.025
 """Of `adapters.video.diffusers_video`: noise on keyframes while they guide."""
 MODES = ("text", "first", "first", "both")
-"""Which keyframes a batch has; most films begin with one, and words decide how they go on."""
+"""Which keyframes a batch has; most clips begin with one, and words decide how they go on."""
 
 
-def training_films(count: int = COUNT) -> list[Film]:
+def training_clips(count: int = COUNT) -> list[Clip]:
     """What the latents show, in their order."""
     rng = random.Random(SEED)  # noqa: S311
-    return [film_of(scene, rng.choice(MOTIONS)) for scene in islice(scenes(held=False, seed=SEED), count)]
+    return [make_clip(scene, rng.choice(MOTIONS)) for scene in islice(scenes(held=False, seed=SEED), count)]
 
 
 def packed(latents: Tensor) -> Tensor:
@@ -53,12 +53,12 @@ def coordinates(latent_frames: int, side: int, first_frame: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def encoded(autoencoder: AutoencoderKLLTXVideo, films: Sequence[Film]) -> tuple[Tensor, Tensor]:
-    """float16 latents of the films, and of their last frames alone."""
+def encoded(autoencoder: AutoencoderKLLTXVideo, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    """float16 latents of the clips, and of their last frames alone."""
     whole: list[Tensor] = []
     last: list[Tensor] = []
-    for film in films:
-        pixels = to_tensor(frames(film)).transpose(0, 1)[None].to(autoencoder.device)
+    for clip in clips:
+        pixels = to_tensor(frames(clip)).transpose(0, 1)[None].to(autoencoder.device)
         with torch.autocast(pixels.device.type, torch.bfloat16):
             whole.append(autoencoder.encode(pixels).latent_dist.mean.half().cpu())
             last.append(autoencoder.encode(pixels[:, :, -1:]).latent_dist.mean.half().cpu())
@@ -76,7 +76,7 @@ def cached(runs: Path, folder: Path, count: int) -> dict[str, Tensor]:
     """`whole`, `last`, `mean` and `std`, from the folder where they were made before."""
     path = folder / "latents.pt"
     if not path.is_file():
-        whole, last = encoded(normalised_vae(runs), training_films(count))
+        whole, last = encoded(normalised_vae(runs), training_clips(count))
         mean, std = whole.float().mean((0, 2, 3, 4)), whole.float().std((0, 2, 3, 4))
         scaled = [
             ((one.float() - mean.view(1, -1, 1, 1, 1)) / std.view(1, -1, 1, 1, 1)).half() for one in (whole, last)
@@ -96,7 +96,7 @@ class VideoFilm(Stage):
     def __init__(self, runs: Path, count: int = COUNT) -> None:
         """Fresh weights, on the latents of the autoencoder that was trained before."""
         self.latents = cached(runs, runs / self.name, count)
-        self._films = training_films(len(self.latents["whole"]))
+        self._clips = training_clips(len(self.latents["whole"]))
         self._tokenizer = t5_tokenizer()
         torch.manual_seed(self.seed)
         self.transformer, self.text = transformer(), text_encoder(self._tokenizer)
@@ -117,7 +117,7 @@ class VideoFilm(Stage):
     def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
         """See `Stage.loss`."""
         device = self.transformer.device
-        count = len(self._films)
+        count = len(self._clips)
         picked = shuffled(count, min(BATCH, count), step, self.seed)
         mode = rng.choice(MODES)
         clean = packed(self.latents["whole"][picked].float())
@@ -140,7 +140,7 @@ class VideoFilm(Stage):
         fps = torch.tensor([rng.choice((24.0, 24.0, 24.0, 8.0, 12.0, 30.0)) for _ in picked])
         where = where.expand(len(picked), -1, -1).clone()
         where[:, 0] /= fps[:, None]
-        words = [rng.choice(STRAY) if rng.random() < NO_TEXT else self._films[index].text(rng) for index in picked]
+        words = [rng.choice(STRAY) if rng.random() < NO_TEXT else self._clips[index].text(rng) for index in picked]
         read = self._tokenizer(words, padding="longest", return_tensors="pt")
         mask = read.attention_mask.bool().to(device)
         with warnings.catch_warnings(), torch.autocast(device.type, torch.bfloat16):

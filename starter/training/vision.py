@@ -11,32 +11,32 @@ from torch.nn import functional
 from transformers import LlavaOnevisionForConditionalGeneration
 
 from starter.drawing import draw
-from starter.questions import DIGITS, NUMBERS, Asked, compare, describe, odd_one, odd_set, several, which
+from starter.questions import DIGITS, NUMBERS, LabelledQuestion, compare, describe, odd_one, odd_set, several, which
+from starter.training.images import random_scenes, to_tensor
 from starter.training.loop import Stage
-from starter.training.oracle import labels, spoilt
+from starter.training.oracle import corrupted, labels
 from starter.training.packing import NOTHING, OPENING, Sample, answer_loss, gathered, image_features, pack, read
-from starter.training.pictures import random_scenes, to_tensor
 from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, Scene
 
 SEE_UNTIL, LOOKED_AT = 0.28, 32
-"""For which part of the steps it only learns to see, and how many pictures a batch it looks at for that.
+"""For which part of the steps it only learns to see, and how many images a batch it looks at for that.
 
-Eyes alone cost a third of a step with questions and learn from four times as many pictures. Without this, after 500
+Eyes alone cost a third of a step with questions and learn from four times as many images. Without this, after 500
 steps of questions it named one subject in four; with it, after 800 steps of seeing, 94 %.
 """
 BATCH, QUESTIONS = 8, 8
 SETS = 4
 """Samples of a batch of comparisons."""
 COMPARE_EVERY, COMPARE_FROM = 8, 0.6
-"""How often a batch is of comparisons, and after which part of the steps: first it learns what one picture shows."""
+"""How often a batch is of comparisons, and after which part of the steps: first it learns what one image shows."""
 SYSTEM = ("You are a helpful assistant.", "Answer briefly.", "You look at images and answer questions.")
 HEADS_WEIGHT = 0.5
 WORDS_LAYERS, WORDS_WEIGHT = (2, 3), 1.0
-"""After which layers every word of a question that names an attribute is to say whether the picture has it, as if "yes"
+"""After which layers every word of a question that names an attribute is to say whether the image has it, as if "yes"
 or "no" were to follow it; and the weight of that.
 
-Without it the model learns what is in a picture at once, and whether a sentence is true of it not in 2,500 steps: the
+Without it the model learns what is in an image at once, and whether a sentence is true of it not in 2,500 steps: the
 answer alone tells nothing of which word was wrong. So the layers above have only to gather what the words have found.
 """
 GATHER_HEAD, GATHER_WEIGHT = 1, 0.2
@@ -78,23 +78,23 @@ class Vision(Stage):
     def loss(self, step: int, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
         """See `Stage.loss`."""
         if step < SEE_UNTIL * self.steps:
-            seen = self._seen(random_scenes(LOOKED_AT, rng), rng)[1]
+            seen = self._encode_images(random_scenes(LOOKED_AT, rng), rng)[1]
             return seen, {"answers": 0.0, "seen": seen.item(), "words": 0.0, "gather": 0.0}
         comparing = step > COMPARE_FROM * self.steps and step % COMPARE_EVERY == 0
         shown, samples = comparisons(rng) if comparing else questions(rng)
-        features, seen = self._seen(shown, rng)
+        features, seen = self._encode_images(shown, rng)
         packed = pack(samples, self.tokenizer)
-        where, told = packed.targets != NOTHING, packed.matches != NOTHING
+        where, mentioned = packed.targets != NOTHING, packed.matches != NOTHING
         device = features.device
         with torch.autocast(device.type, torch.bfloat16):
             seen_as = read(self.model, packed, features, attentions=True)
             states = seen_as.hidden_states
             found = self.model.lm_head(states[-1][where.to(device)])
-            said = self._said([states[layer][told.to(device)] for layer in WORDS_LAYERS])
+            said = self._answer_states([states[layer][mentioned.to(device)] for layer in WORDS_LAYERS])
         answers = answer_loss(found, packed, where.to(device))
         words = gather = 0 * seen
-        if told.any():  # Not where several pictures are compared.
-            truth = packed.matches[told].to(device)
+        if mentioned.any():  # Not where several images are compared.
+            truth = packed.matches[mentioned].to(device)
             words = torch.stack([functional.cross_entropy(one, truth) for one in said]).mean()
             shares = gathered(seen_as.attentions[-1][:, GATHER_HEAD].float(), packed, self._verdicts[0])
             gather = -(shares + 1e-6).log().mean()
@@ -102,16 +102,16 @@ class Vision(Stage):
         whole = answers + HEADS_WEIGHT * seen + WORDS_WEIGHT * words + GATHER_WEIGHT * gather
         return whole, {name: loss.item() for name, loss in losses.items()}
 
-    def _said(self, states: list[Tensor]) -> list[Tensor]:
+    def _answer_states(self, states: list[Tensor]) -> list[Tensor]:
         """What each layer would have said at these places, had it been the last: logits of "no" and "yes"."""
         ends = self.model.model.language_model.norm
         return [self.model.lm_head(ends(state))[:, self._verdicts].float() for state in states]
 
-    def _seen(self, shown: list[Scene], rng: random.Random) -> tuple[Tensor, Tensor]:
-        """What the language model is given of the pictures, and the loss of naming attributes straight from it."""
+    def _encode_images(self, shown: list[Scene], rng: random.Random) -> tuple[Tensor, Tensor]:
+        """What the language model is given of the images, and the loss of naming attributes straight from it."""
         pixels = to_tensor(draw(scene) for scene in shown)
         if rng.random() < 0.5:
-            pixels = spoilt(pixels, rng)
+            pixels = corrupted(pixels, rng)
         device = self.model.device
         with torch.autocast(device.type, torch.bfloat16):
             features = image_features(self.model, pixels.to(device))
@@ -121,7 +121,7 @@ class Vision(Stage):
 
 
 def questions(rng: random.Random) -> tuple[list[Scene], list[Sample]]:
-    """A batch of pictures, each with several questions."""
+    """A batch of images, each with several questions."""
     shown = random_scenes(BATCH, rng)
     samples: list[Sample] = []
     for scene in shown:
@@ -129,15 +129,15 @@ def questions(rng: random.Random) -> tuple[list[Scene], list[Sample]]:
         if rng.random() < 0.1:
             opening = f"<|im_start|>system\n{rng.choice(SYSTEM)}<|im_end|>\n{OPENING}"
         asked = several(scene, rng, QUESTIONS)
-        if rng.random() < 0.1:  # A chat may have its words before the picture.
+        if rng.random() < 0.1:  # A chat may have its words before the image.
             one = describe(scene, rng)
-            opening, asked = opening + one.text, [Asked("", one.answer)]
+            opening, asked = opening + one.text, [LabelledQuestion("", one.answer)]
         samples.append(Sample(1, asked, opening, scene))
     return shown, samples
 
 
 def comparisons(rng: random.Random) -> tuple[list[Scene], list[Sample]]:
-    """A batch of sets of two to four pictures: pairs that differ in some attributes, and sets with an odd one."""
+    """A batch of sets of two to four images: pairs that differ in some attributes, and sets with an odd one."""
     shown: list[Scene] = []
     samples: list[Sample] = []
     count = rng.choice((2, 3, 4))

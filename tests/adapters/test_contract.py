@@ -51,7 +51,7 @@ from adapters.base import (
     VoiceAdapter,
 )
 from adapters.errors import ContextLengthExceeded, InvalidMedia, ModelLoadFailed, UnsupportedOption
-from adapters.process.client import PROXIES
+from adapters.process.remote import PROXIES
 
 NARRATION = ROOT / "examples" / "narration.ogg"
 

@@ -97,8 +97,8 @@ def test_vision_loads_whole_and_answers_about_a_picture():
     rng = random.Random(1)
     scene = next(scenes(held=True, seed=1))
     asked = choice(scene, rng)
-    picture = {"type": "image", "image": draw(scene)}
-    messages = [{"role": "user", "content": [picture, {"type": "text", "text": asked.text}]}]
+    image = {"type": "image", "image": draw(scene)}
+    messages = [{"role": "user", "content": [image, {"type": "text", "text": asked.text}]}]
     inputs = processor.apply_chat_template(
         messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
     )

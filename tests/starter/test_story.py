@@ -8,10 +8,10 @@ import av
 import pytest
 from PIL import Image
 
+from starter.clips import HINTS, frames, make_clip
 from starter.drawing import draw
-from starter.films import HINTS, film_of, frames
 from starter.lexicon import named
-from starter.training.pictures import random_scenes
+from starter.training.images import random_scenes
 from starter.world import ATTRIBUTES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -58,30 +58,30 @@ def test_its_schema_lets_no_two_scenes_share_a_place(count: int):
 def test_its_sheet_shows_keyframes_scores_and_frames(tmp_path: Path):
     import story_sheet
 
-    scenes, keyframes, films, validations = [], list[Path](), list[Path](), []
+    scenes, keyframes, clips, validations = [], list[Path](), list[Path](), []
     for number, scene in enumerate(random_scenes(3, random.Random(2))):
         keyframes.append(tmp_path / f"{number}.png")
         draw(scene).save(keyframes[-1])
-        films.append(tmp_path / f"{number}.mp4")
-        write(frames(film_of(scene, "left")), films[-1])
+        clips.append(tmp_path / f"{number}.mp4")
+        write(frames(make_clip(scene, "left")), clips[-1])
         scenes.append({"description": "a scene", "motion": "it drifts to the left"})
         missing = [{"text": "rain", "probability": 0.1}]
         validations.append(
             [{"is_valid": at == number, "match_score": 0.9, "mismatched_elements": missing} for at in range(3)]
         )
-    story_sheet.draw_sheet("A title", scenes, keyframes, films, validations, tmp_path / "sheet.png")
+    story_sheet.draw_sheet("A title", scenes, keyframes, clips, validations, tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.width > 6 * story_sheet.SIDE
         place = sheet.crop((8, 66, 8 + story_sheet.SIDE, 66 + story_sheet.SIDE))
         with Image.open(keyframes[0]) as keyframe:
             assert place.tobytes() == keyframe.convert("RGB").resize(place.size).tobytes()
-    assert len(story_sheet.frames(films[0])) == story_sheet.FRAMES
+    assert len(story_sheet.frames(clips[0])) == story_sheet.FRAMES
 
 
-def write(pictures: list[Image.Image], path: Path) -> None:
-    with av.open(path, "w") as film:
-        stream = film.add_stream("libx264", rate=24)
-        stream.width, stream.height = pictures[0].size
-        for picture in pictures:
-            film.mux(stream.encode(av.VideoFrame.from_image(picture)))
-        film.mux(stream.encode(None))
+def write(images: list[Image.Image], path: Path) -> None:
+    with av.open(path, "w") as clip:
+        stream = clip.add_stream("libx264", rate=24)
+        stream.width, stream.height = images[0].size
+        for image in images:
+            clip.mux(stream.encode(av.VideoFrame.from_image(image)))
+        clip.mux(stream.encode(None))

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from starter.clips import frame, make_clip
 from starter.drawing import draw
 from starter.evaluation.__main__ import main as evaluate
-from starter.evaluation.films import psnr, seen_motion
 from starter.evaluation.images import nearest
-from starter.evaluation.refined import sharpness
-from starter.evaluation.visions import auc, balanced, calibration_error
-from starter.films import film_of, frame
+from starter.evaluation.refiner import sharpness
+from starter.evaluation.videos import detect_motion, psnr
+from starter.evaluation.vision import auc, balanced, calibration_error
 from starter.image import scheduler
 from starter.image import unet as image_unet
 from starter.questions import several
@@ -28,14 +28,14 @@ from starter.training.curves import draw_curves
 from starter.training.export import EXPORTS, export, export_lora, export_oracle
 from starter.training.image_latents import shuffled, training_scenes
 from starter.training.image_lora import ImageLora
-from starter.training.image_refiner import ImageRefiner, inherited, softened
+from starter.training.image_refiner import ImageRefiner, blurred, copy_matching_weights
 from starter.training.image_unet import ImageUnet
 from starter.training.image_vae import ImageVae
+from starter.training.images import drawn, random_scenes
 from starter.training.loop import Run, averaged
 from starter.training.muon import orthogonal
 from starter.training.oracle import Oracle, OracleStage, load_oracle
 from starter.training.packing import NOTHING, Sample, image_features, logits, pack
-from starter.training.pictures import drawn, random_scenes
 from starter.training.video_decoder import VideoDecoder
 from starter.training.video_film import SPACE, TIME, VideoFilm, coordinates, packed
 from starter.training.video_vae import VideoVae
@@ -197,7 +197,7 @@ def test_the_refiner_begins_with_what_fits_of_the_image_model():
     torch.manual_seed(1)
     base, refiner = image_unet(), refiner_unet()
     before = {name: weight.clone() for name, weight in refiner.state_dict().items()}
-    inherited(refiner, base)
+    copy_matching_weights(refiner, base)
     after, other = refiner.state_dict(), base.state_dict()
     assert torch.equal(after["up_blocks.1.resnets.1.conv1.weight"], other["up_blocks.2.resnets.1.conv1.weight"])
     key = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"
@@ -208,7 +208,7 @@ def test_the_refiner_begins_with_what_fits_of_the_image_model():
 
 def test_a_softened_picture_is_softer():
     drawn_ones = [draw(scene) for scene in random_scenes(4, random.Random(1))]
-    assert sharpness([softened(picture) for picture in drawn_ones]) < 0.9 * sharpness(drawn_ones)
+    assert sharpness([blurred(picture) for picture in drawn_ones]) < 0.9 * sharpness(drawn_ones)
 
 
 def test_latents_have_the_spread_that_the_noise_assumes_and_decode_as_before(runs: Path):
@@ -381,9 +381,9 @@ def test_a_curve_of_nothing_is_not_drawn(tmp_path: Path):
 def test_a_motion_is_read_from_a_films_last_frame():
     for scene in random_scenes(3, random.Random(2), held=True):
         for motion in ("left", "right", "up", "zoom", "still"):
-            film = film_of(scene, motion)
-            assert seen_motion(film, frame(film, 1.0)) == motion
-    assert psnr(frame(film, 0.0), frame(film, 0.0)) > 60
+            clip = make_clip(scene, motion)
+            assert detect_motion(clip, frame(clip, 1.0)) == motion
+    assert psnr(frame(clip, 0.0), frame(clip, 0.0)) > 60
 
 
 def test_the_evaluation_measures_what_is_trained_and_skips_what_is_not(
@@ -392,7 +392,7 @@ def test_the_evaluation_measures_what_is_trained_and_skips_what_is_not(
     for name in EXPORTS:
         export(name, runs, tmp_path)
     evaluate(["--count", "2", "--checkpoints", str(tmp_path), "--sheets", str(tmp_path / "sheets")])
-    told = capsys.readouterr().out
+    mentioned = capsys.readouterr().out
     for figure in (
         "all five right",
         "predicates, balanced accuracy",
@@ -400,7 +400,7 @@ def test_the_evaluation_measures_what_is_trained_and_skips_what_is_not(
         "direction right",
         "sharpness, with it",
     ):
-        assert figure in told
+        assert figure in mentioned
     assert {file.name for file in (tmp_path / "sheets").iterdir()} == {"image.png", "refiner.png", "video.png"}
     (tmp_path / "image" / "README.md").write_text("UNTRAINED")
     evaluate(["image", "--checkpoints", str(tmp_path)])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from starter.captions import caption, full_caption
+from starter.clips import FRAMES, HINTS, MOTIONS, Clip, frame, frames, make_clip
 from starter.drawing import draw
-from starter.films import FRAMES, HINTS, MOTIONS, Film, film_of, frame, frames
 from starter.lexicon import named, phrases
 from starter.words import WORDS
 from starter.world import ATTRIBUTES, SIZE, Scene, combinations, held_out, scenes, split
@@ -66,10 +66,10 @@ def test_a_scene_is_drawn_the_same_in_another_process():
 @pytest.mark.parametrize("name", ATTRIBUTES)
 def test_every_value_shows(name: str):
     """Changing one attribute alone changes at least one pixel in fifty clearly."""
-    pictures = [np.asarray(draw(replace(FOX, **{name: value})), dtype=int) for value in ATTRIBUTES[name]]
-    assert all(picture.shape == (SIZE, SIZE, 3) for picture in pictures)
-    for index, first in enumerate(pictures):
-        for second in pictures[:index]:
+    images = [np.asarray(draw(replace(FOX, **{name: value})), dtype=int) for value in ATTRIBUTES[name]]
+    assert all(image.shape == (SIZE, SIZE, 3) for image in images)
+    for index, first in enumerate(images):
+        for second in images[:index]:
             assert (np.abs(first - second).max(axis=2) > 40).mean() > 0.02
 
 
@@ -84,8 +84,8 @@ def test_a_caption_says_what_it_tells_and_nothing_else():
     for _ in range(3_000):
         scene = next(stream)
         made = caption(scene, rng)
-        assert named(made.text) == {name: getattr(scene, name) for name in made.told}, made.text
-        omitted.update(set(ATTRIBUTES) - made.told)
+        assert named(made.text) == {name: getattr(scene, name) for name in made.mentioned}, made.text
+        omitted.update(set(ATTRIBUTES) - made.mentioned)
         texts.add(made.text)
     assert all(150 < omitted[name] < 900 for name in ATTRIBUTES if name != "subject")
     assert 0 < omitted["subject"] < 300
@@ -96,7 +96,7 @@ def test_a_caption_without_omissions_tells_all():
     rng, stream = random.Random(3), scenes(held=True, seed=2)
     for _ in range(300):
         scene = next(stream)
-        assert caption(scene, rng, {}).told == set(ATTRIBUTES)
+        assert caption(scene, rng, {}).mentioned == set(ATTRIBUTES)
         assert named(full_caption(scene)) == dict(zip(ATTRIBUTES, scene.values(), strict=True))
 
 
@@ -110,10 +110,10 @@ def test_phrases_name_their_value_and_captions_use_known_words():
 
 @pytest.mark.parametrize("motion", MOTIONS)
 def test_a_film_begins_with_its_scene_and_moves_as_it_says(motion: str):
-    film = film_of(Scene("meadow", "boat", "red", "day", "clear", layout=3), motion)
-    made = [np.asarray(picture, dtype=int) for picture in frames(film)]
+    clip = make_clip(Scene("meadow", "boat", "red", "day", "clear", layout=3), motion)
+    made = [np.asarray(image, dtype=int) for image in frames(clip)]
     assert len(made) == FRAMES
-    assert np.array_equal(made[0], np.asarray(draw(film.scene), dtype=int))
+    assert np.array_equal(made[0], np.asarray(draw(clip.scene), dtype=int))
     moved = np.abs(made[-1] - made[0]).max(axis=2) > 40
     assert bool(moved.mean() < 0.001) is (motion == "still")
     # Red pixels are the boat: where they go is where it goes.
@@ -126,9 +126,9 @@ def test_a_film_begins_with_its_scene_and_moves_as_it_says(motion: str):
 
 
 def test_a_nightfall_ends_in_the_night_and_a_hint_follows_the_caption():
-    film = film_of(replace(FOX, time="twilight"), "nightfall")
-    assert film.scene.time == "day"
-    assert frame(film, 1.0).tobytes() == draw(replace(film.scene, time="night")).tobytes()
-    text = Film(FOX, "left").text(random.Random(2))
+    clip = make_clip(replace(FOX, time="twilight"), "nightfall")
+    assert clip.scene.time == "day"
+    assert frame(clip, 1.0).tobytes() == draw(replace(clip.scene, time="night")).tobytes()
+    text = Clip(FOX, "left").text(random.Random(2))
     assert text.endswith(HINTS["left"])
     assert "fox" in text

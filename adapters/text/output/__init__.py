@@ -1,8 +1,8 @@
 """From engine output to events.
 
-choices          The engine's outputs of one request as events of the seam: text, thoughts, calls, likelihoods
-detokenizer      The bytes that each token of a vocabulary stands for, and text from them as tokens come
-direct           One plain answer straight from the engine's outputs: no object and no wake-up a token where the ...
-engine_requests  Requests to vLLM's engine: checked by vLLM, and not once more where their like was checked before
-logprobs         Log-probabilities of tokens from vLLM's form to the seam's, with the bytes that each token stands for
+choices          The engine's outputs of one request as events: text, reasoning, tool calls, log-probabilities
+detokenizer      Token ids to bytes, and to text while tokens arrive
+direct           One plain answer straight from the engine's outputs: no object and no wake-up per token while the ...
+engine_requests  Requests to vLLM's engine, which vLLM validates; a request like an earlier one is not validated again
+logprobs         vLLM's log-probabilities as those of the contract, with the bytes of each token
 """

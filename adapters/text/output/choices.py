@@ -1,4 +1,4 @@
-"""The engine's outputs of one request as events of the seam: text, thoughts, calls, likelihoods."""
+"""The engine's outputs of one request as events: text, reasoning, tool calls, log-probabilities."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -7,67 +7,66 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.base import FinishReason, TextDelta, TextRequest, TokenLogprob, ToolCall, Usage
 from adapters.errors import GenerationFailed, Interrupted, UnsupportedOption
-from adapters.text.output.logprobs import Likelihoods
-from adapters.text.tools.parsers import Calling
+from adapters.text.output.logprobs import Logprobs
+from adapters.text.tools.parsers import ToolCalling
 
 if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.parser.abstract_parser import Parser
 
 
-class Answers:
-    """Folds the outputs of one request."""
+class Choices:
+    """The answers of one request, as their outputs arrive."""
 
     def __init__(
-        self, request: TextRequest, copies: int, prompt_tokens: Sequence[int], calling: Calling, likely: Likelihoods
+        self,
+        request: TextRequest,
+        copies: int,
+        prompt_tokens: Sequence[int],
+        tool_calling: ToolCalling,
+        logprobs: Logprobs,
     ) -> None:
-        """Nothing read yet.
+        """Starts without any output.
 
         Args:
-            request: As it came.
-            copies: How many equal answers each written one stands for.
-            prompt_tokens: As the engine reads them.
-            calling: The model's parsers.
-            likely: The model's vocabulary.
+            request: What was asked for.
+            copies: How many equal answers each generated one stands for.
+            prompt_tokens: The prompt's token ids.
+            tool_calling: The model's parsers.
+            logprobs: Converts vLLM's log-probabilities.
         """
         self._request = request
         self._copies = range(copies)
         self._prompt_tokens = prompt_tokens
-        self._calling = calling
-        self._likely = likely
-        self._readers: dict[int, _Reader] = {}
+        self._tool_calling = tool_calling
+        self._logprobs = logprobs
+        self._choices: dict[int, _Choice] = {}
         self.usage = Usage()
         """So far."""
 
     @property
     def complete(self) -> bool:
-        """Whether all answers have ended, though the engine may go on."""
-        written = self._request.n // len(self._copies)
-        return len(self._readers) == written and all(reader.ended for reader in self._readers.values())
+        """Whether all answers have ended, even if the engine still generates."""
+        generated = self._request.n // len(self._copies)
+        return len(self._choices) == generated and all(choice.ended for choice in self._choices.values())
 
     def events(self, output: "RequestOutput") -> Iterator[TextDelta]:
-        """What an output adds to the answers.
-
-        Raises:
-            Interrupted: The engine gave the request up.
-            UnsupportedOption: The engine could not follow the grammar of the wanted output.
-            GenerationFailed: The engine failed on it.
-        """
+        """Yields what an output adds to the answers. Raises as `finish_reason`."""
         self.count(output)
         for answer in output.outputs:
-            reader = self._readers.get(answer.index)
-            if reader is None:
-                reader = self._readers[answer.index] = self._reader()
-            for delta in reader.read(answer):
+            choice = self._choices.get(answer.index)
+            if choice is None:
+                choice = self._choices[answer.index] = self._new_choice()
+            for delta in choice.read(answer):
                 for copy in self._copies:
                     yield replace(delta, index=max(answer.index, copy))
-            if reader.ended:
-                thought = reader.reasoning_tokens * len(self._copies)
-                self.usage = replace(self.usage, reasoning_tokens=self.usage.reasoning_tokens + thought)
+            if choice.ended:
+                reasoning_tokens = choice.reasoning_tokens * len(self._copies)
+                self.usage = replace(self.usage, reasoning_tokens=self.usage.reasoning_tokens + reasoning_tokens)
 
-    def count(self, output: "RequestOutput", *, written: bool = True) -> None:
-        """Adds an output's tokens to the usage; without `written`, the prompt's only."""
-        tokens = sum(len(answer.token_ids) for answer in output.outputs) if written else 0
+    def count(self, output: "RequestOutput", *, generated: bool = True) -> None:
+        """Adds an output's tokens to the usage; without `generated`, the prompt's only."""
+        tokens = sum(len(answer.token_ids) for answer in output.outputs) if generated else 0
         self.usage = replace(
             self.usage,
             prompt_tokens=len(output.prompt_token_ids or ()),
@@ -75,34 +74,34 @@ class Answers:
             cached_tokens=max(self.usage.cached_tokens, output.num_cached_tokens or 0),
         )
 
-    def _reader(self) -> "_Reader":
-        found = self._calling.parser(self._request)
-        parser, wire = found or (None, None)
-        return _Reader(self._request, parser, wire, self._prompt_tokens, self._likely)
+    def _new_choice(self) -> "_Choice":
+        found = self._tool_calling.parser(self._request)
+        parser, chat_request = found or (None, None)
+        return _Choice(self._request, parser, chat_request, self._prompt_tokens, self._logprobs)
 
 
 @dataclass(slots=True)
-class _Reader:
+class _Choice:
     """One of the answers."""
 
     request: TextRequest
     parser: "Parser | None"
-    wire: Any
+    chat_request: Any
     prompt_tokens: Sequence[int]
-    likely: Likelihoods
+    logprobs: Logprobs
     ended: bool = False
     reasoning_tokens: int = 0
     _text: str = ""
     _tokens: list[int] | None = None
-    _called: int = -1
-    _logprobs: tuple[TokenLogprob, ...] = ()
+    _last_call: int = -1
+    _unsent_logprobs: tuple[TokenLogprob, ...] = ()
 
     def read(self, answer: "CompletionOutput") -> Iterator[TextDelta]:
         if self.ended:
             return
         reason = finish_reason(answer.finish_reason, self.request)
         if self.request.logprobs is not None:
-            self._logprobs += self.likely.positions(answer.token_ids, answer.logprobs, self.request.logprobs)
+            self._unsent_logprobs += self.logprobs.positions(answer.token_ids, answer.logprobs, self.request.logprobs)
         delta = (
             TextDelta(answer.text)
             if self.parser is None
@@ -111,11 +110,11 @@ class _Reader:
         if self.ended:
             reason = "stop"
         self.ended = reason is not None
-        if reason == "stop" and self._called >= 0 and self.request.tool_choice in ("auto", "required"):
-            reason = "tool_calls"  # A call that was asked for by name ends in "stop", as OpenAI has it.
+        if reason == "stop" and self._last_call >= 0 and self.request.tool_choice in ("auto", "required"):
+            reason = "tool_calls"  # A call requested by name ends in "stop", as in OpenAI's API.
         if delta.text or delta.reasoning or delta.tool_calls or reason:
-            yield replace(delta, finish_reason=reason, logprobs=self._logprobs)
-            self._logprobs = ()
+            yield replace(delta, finish_reason=reason, logprobs=self._unsent_logprobs)
+            self._unsent_logprobs = ()
         if self.ended and self.parser is not None and self._tokens is not None:
             self.reasoning_tokens = self.parser.count_reasoning_tokens(self._tokens)
 
@@ -126,49 +125,53 @@ class _Reader:
         found = parser.parse_delta(
             answer.text,
             list(answer.token_ids),
-            self.wire,
+            self.chat_request,
             prompt_token_ids=list(self.prompt_tokens) if first else None,
             finished=finished,
         )
         text = (found.content if found else None) or ""
         calls = tuple(self._calls(found.tool_calls if found else ()))
-        tool_parser = parser.tool_parser
+        tool_parser = parser.tool_parser  # INTERNAL vllm==0.32: ours may hold back text, or end the answer
         if finished and hasattr(tool_parser, "held_back"):
             text += tool_parser.held_back(self._text)
         if getattr(tool_parser, "enough", False):
             self.ended = True
         return TextDelta(text, tool_calls=calls, reasoning=(found.reasoning if found else None) or "")
 
-    def _calls(self, pieces: Sequence[Any]) -> Iterator[ToolCall]:
-        for piece in pieces:
-            if piece.index > 0 and not self.request.parallel_tool_calls:
+    def _calls(self, deltas: Sequence[Any]) -> Iterator[ToolCall]:
+        for delta in deltas:
+            if delta.index > 0 and not self.request.parallel_tool_calls:
                 self.ended = True
                 return
-            function = piece.function
-            new = piece.index > self._called
-            self._called = max(self._called, piece.index)
+            function = delta.function
+            new = delta.index > self._last_call
+            self._last_call = max(self._last_call, delta.index)
             yield ToolCall(
                 f"call_{uuid.uuid4().hex[:24]}" if new else "",
                 (function.name or "") if function and new else "",
                 (function.arguments or "") if function else "",
-                piece.index,
+                delta.index,
             )
 
 
 def finish_reason(reason: str | None, request: TextRequest) -> FinishReason | None:
-    """OpenAI's word for vLLM's.
+    """VLLM's finish reason as OpenAI's.
 
     Raises:
-        Interrupted: The engine gave the request up.
-        UnsupportedOption: The engine could not follow the grammar of the wanted output.
-        GenerationFailed: The engine failed on it.
+        Interrupted: The engine aborted the request.
+        UnsupportedOption: The engine could not enforce the grammar of the requested output.
+        GenerationFailed: The engine failed on the request.
     """
     if reason is None or reason == "stop" or reason == "length":
         return reason
     if reason == "abort":
-        raise Interrupted("The request was cut short by the engine.")
+        raise Interrupted("The engine aborted the request. Send it again.")
     if reason == "error" and request.output != "text":
-        raise UnsupportedOption("The engine cannot enforce this output format.", param="response_format")
+        raise UnsupportedOption(
+            "The engine cannot enforce this output format. Simplify its schema.", param="response_format"
+        )
     if reason == "error" and request.tools:
-        raise UnsupportedOption("The engine cannot enforce the parameters of these tools.", param="tools")
-    raise GenerationFailed("The model's engine failed on this request.")
+        raise UnsupportedOption(
+            "The engine cannot enforce the parameters of these tools. Simplify their schemas.", param="tools"
+        )
+    raise GenerationFailed("The model's engine failed on this request. The server's log has the cause.")

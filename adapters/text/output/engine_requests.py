@@ -1,8 +1,8 @@
-"""Requests to vLLM's engine: checked by vLLM, and not once more where their like was checked before.
+"""Requests to vLLM's engine, which vLLM validates; a request like an earlier one is not validated again.
 
-Checking one takes as long as rendering and reading a short conversation. Most requests differ from earlier ones in
-their prompt, their seed and their length alone, and those three need no check here: the prompt's ids are the
-tokenizer's own, and `sampling.budget` has held the length to the context.
+Validation takes as long as rendering and tokenizing a short conversation. Most requests differ from earlier ones in
+prompt, seed and length only, and these need no validation here: the token ids come from the tokenizer, and
+`sampling.budget` has limited the length to the context.
 """
 
 import time
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
 MAX_KNOWN = 256
-"""Sampling parameters that are remembered."""
+"""Sampling parameters that are kept."""
 
 
-class Requests:
-    """Makes the requests of one running engine."""
+class EngineRequests:
+    """Creates the requests to one running engine."""
 
     def __init__(self, llm: "AsyncLLM") -> None:
-        """Nothing is known yet."""
+        """Starts with no parameters kept."""
         self._llm = llm
         self._known: OrderedDict[tuple[float | bool, ...], SamplingParams] = OrderedDict()
         self._names = map(f"{uuid.uuid4().hex}-%d".__mod__, count())
 
     async def checked(self, prompt: Any, parameters: "SamplingParams") -> Any:
-        """An EngineCoreRequest. vLLM compiles grammars while it checks one, and that is not for our loop.
+        """A validated EngineCoreRequest. Grammars are compiled outside the event loop.
 
         Args:
-            prompt: Of `Prompts`.
+            prompt: Of `PromptBuilder`.
             parameters: Of `sampling.parameters`.
 
         Raises:
-            VLLMValidationError: vLLM refuses it.
+            VLLMValidationError: vLLM refuses the request.
         """
         tasks = await self._llm.get_supported_tasks()
         processor, name = self._llm.input_processor, next(self._names)
@@ -57,17 +57,17 @@ class Requests:
         *,
         detokenize: bool,
     ) -> Any:
-        """An EngineCoreRequest for one answer of nothing but text.
+        """An EngineCoreRequest for one answer of text only.
 
         Args:
-            request: What to write.
-            prompt: Of `Prompts`.
+            request: What to generate.
+            prompt: Of `PromptBuilder`.
             max_tokens: Of `sampling.budget`.
-            structure: What the engine must hold the answer to.
-            detokenize: Whether vLLM makes the text.
+            structure: The schema or grammar that the engine enforces.
+            detokenize: Whether vLLM turns the tokens into text.
 
         Raises:
-            VLLMValidationError: vLLM refuses it.
+            VLLMValidationError: vLLM refuses the request.
         """
         key = (
             request.temperature,
@@ -76,23 +76,23 @@ class Requests:
             request.frequency_penalty,
             detokenize,
         )
-        known = self._known.get(key) if _usual(request, prompt, structure) and max_tokens > 0 else None
+        known = self._known.get(key) if _is_plain(request, prompt, structure) and max_tokens > 0 else None
         if known is None:
             parameters = sampling.parameters(request, max_tokens, structure, keep_special=False)
             parameters.detokenize = detokenize
-            made = await self.checked(prompt, parameters)
-            if _usual(request, prompt, structure):
-                self._known[key] = made.sampling_params
+            created = await self.checked(prompt, parameters)
+            if _is_plain(request, prompt, structure):
+                self._known[key] = created.sampling_params
                 if len(self._known) > MAX_KNOWN:
                     self._known.popitem(last=False)
-            return made
+            return created
         parameters = copy(known)
         parameters.max_tokens = max_tokens
         parameters.seed = sampling.seed(request)
         return self._request(prompt["prompt_token_ids"], parameters)
 
     def _request(self, tokens: list[int], parameters: "SamplingParams") -> Any:
-        from vllm.v1.engine import EngineCoreRequest
+        from vllm.v1.engine import EngineCoreRequest  # INTERNAL vllm==0.32: what its validation returns
 
         return EngineCoreRequest(
             request_id=next(self._names),
@@ -107,8 +107,8 @@ class Requests:
         )
 
 
-def _usual(request: TextRequest, prompt: Any, structure: object) -> bool:
-    """Whether nothing but prompt, seed and length tells it from others with the same temperature, and so on."""
+def _is_plain(request: TextRequest, prompt: Any, structure: object) -> bool:
+    """Whether only prompt, seed and length distinguish it from requests with the same sampling parameters."""
     return (
         structure is None
         and not request.stop

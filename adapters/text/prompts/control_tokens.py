@@ -1,4 +1,4 @@
-"""Users' text beside control tokens: what they write must never be taken for one."""
+"""Escapes control tokens in users' text, which the tokenizer must read as ordinary text."""
 
 import re
 import secrets
@@ -6,31 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-class Quoted:
-    """Users' text, in which control tokens are replaced by placeholders that no tokenizer knows."""
+class ControlTokenEscaper:
+    """Replaces control tokens in the texts of one request by placeholders, and splits rendered prompts at them."""
 
     def __init__(self, control: re.Pattern[str]) -> None:
-        """Of one request.
+        """Starts with no placeholders.
 
         Args:
-            control: Finds control tokens.
+            control: Matches control tokens.
         """
         self._control = control
         self._nonce = ""
         self._texts: list[str] = []
 
-    def quote(self, text: str) -> str:
-        """The text without control tokens."""
+    def escape(self, text: str) -> str:
+        """The text with placeholders for control tokens."""
         return self._control.sub(self._replace, text)
 
-    def quote_all(self, value: Any) -> Any:
-        """The JSON value with all its strings quoted, names of fields too."""
+    def escape_all(self, value: Any) -> Any:
+        """The JSON value with all its strings escaped, field names too."""
         if isinstance(value, str):
-            return self.quote(value)
+            return self.escape(value)
         if isinstance(value, Mapping):
-            return {self.quote(str(name)): self.quote_all(item) for name, item in value.items()}
+            return {self.escape(str(name)): self.escape_all(item) for name, item in value.items()}
         if isinstance(value, Sequence):
-            return [self.quote_all(item) for item in value]
+            return [self.escape_all(item) for item in value]
         return value
 
     def _replace(self, match: re.Match[str]) -> str:
@@ -39,13 +39,13 @@ class Quoted:
         return f"\ue000{self._nonce}-{len(self._texts) - 1}\ue001"
 
     def split(self, rendered: str) -> list[str]:
-        """The rendered text in pieces that are to be tokenized apart; joined, they are the true text.
+        """The rendered text in segments to be tokenized separately; joined, they are the original text.
 
-        Each control token comes as two pieces, so that no piece holds it whole.
+        Each escaped control token becomes two segments, so that no segment holds it whole.
         """
         if not self._texts:
             return [rendered]
-        pieces = re.split(f"\ue000{self._nonce}-(\\d+)\ue001", rendered)
-        for index in range(1, len(pieces), 2):
-            pieces[index] = self._texts[int(pieces[index])]
-        return [half for at, piece in enumerate(pieces) for half in ((piece[:1], piece[1:]) if at % 2 else (piece,))]
+        segments = re.split(f"\ue000{self._nonce}-(\\d+)\ue001", rendered)
+        for index in range(1, len(segments), 2):
+            segments[index] = self._texts[int(segments[index])]
+        return [half for at, text in enumerate(segments) for half in ((text[:1], text[1:]) if at % 2 else (text,))]

@@ -1,4 +1,4 @@
-"""Images of a prompt: decoded, made no larger than the model's processor can use, and named for vLLM's caches."""
+"""Images of a prompt: decoded, scaled down to what the model's processor can use, and hashed for vLLM's caches."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,47 +11,47 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LOW_SIDE = 512
-"""Pixels that an image of detail "low" is made to fit in, as OpenAI documents it, where a model has no tiles."""
+"""Longest side, in pixels, of an image of detail "low" as OpenAI documents it, for models without tiles."""
 HIGH_SIDE = 4096
 """The same for all other images, so that many of them do not fill the memory."""
 
 
-class Sides(NamedTuple):
-    """Squares, in pixels, that images are made to fit in."""
+class MaxSides(NamedTuple):
+    """The longest sides, in pixels, to which images are scaled down."""
 
     low: int
     """For detail "low": one tile."""
     high: int
-    """For "high" and "auto": twice what the largest grid of tiles shows, so that the processor's own scaling counts."""
+    """For "high" and "auto": twice the largest grid of tiles, so that the processor's own scaling decides."""
 
 
-class Picture(NamedTuple):
-    """A decoded image, and a name of its content for vLLM's caches, which would else hash all pixels."""
+class PromptImage(NamedTuple):
+    """A decoded image, and a hash of its content for vLLM's caches, which would hash all pixels again."""
 
     image: "Image"
     digest: str
 
 
-Pictures = Mapping[int, Picture]
-"""By `id` of the part: the request holds the parts while this is used."""
+PromptImages = Mapping[int, PromptImage]
+"""By `id` of the `ImagePart`: the request keeps the parts alive while this is used."""
 
 
-def sides(config: Any) -> Sides:
-    """What a model's configuration says of its tiles: models of LLaVA's kind name the grids that they can have."""
+def max_sides(config: Any) -> MaxSides:
+    """The sides for a model's configuration: models like LLaVA list the grids of tiles that they can use."""
     grids: Any = getattr(config, "image_grid_pinpoints", None) or ()
     lengths = [side for grid in grids for side in grid]
-    return Sides(min(lengths), 2 * max(lengths)) if lengths else Sides(LOW_SIDE, HIGH_SIDE)
+    return MaxSides(min(lengths), 2 * max(lengths)) if lengths else MaxSides(LOW_SIDE, HIGH_SIDE)
 
 
-def picture(part: ImagePart, fitting: Sides, param: str) -> Picture:
-    """The image, upright, in RGB, and no larger than its detail asks for.
+def decode(part: ImagePart, sides: MaxSides, param: str) -> PromptImage:
+    """The image, upright, in RGB, and scaled down to its detail.
 
     Raises:
         InvalidMedia: It cannot be read.
     """
     image = to_rgb(open_image(part.image, param=param))
-    side = fitting.low if part.detail == "low" else fitting.high
+    side = sides.low if part.detail == "low" else sides.high
     image.thumbnail((side, side))
     digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
     digest.update(image.tobytes())
-    return Picture(image, digest.hexdigest())
+    return PromptImage(image, digest.hexdigest())

@@ -1,7 +1,7 @@
-"""Plain conversations by the model's chat template alone.
+"""Renders plain conversations with the model's chat template alone.
 
-vLLM and transformers look for tools, images, roles and arguments around it, each time; that costs several times what
-the template does. A conversation of nothing but texts needs none of it.
+vLLM and transformers look for tools, images, roles and arguments each time, which takes several times as long as the
+template itself. A conversation of texts only needs none of that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,16 @@ PLAIN = frozenset({"role", "content"})
 
 
 class PlainTemplate:
-    """One model's template for conversations of texts."""
+    """One model's chat template, for conversations of texts only."""
 
     def __init__(self, tokenizer: Any, source: str | None) -> None:
-        """Compiles it, as transformers does and with transformers' sandbox.
+        """Compiles the template as transformers does, in its sandbox.
 
         Args:
-            tokenizer: Whose special tokens the template may name.
-            source: The template; None where the model has none, or wants its messages in another form.
+            tokenizer: Has the special tokens that the template may use.
+            source: The template; None if the model has none, or needs contents in another form than text.
         """
+        # INTERNAL transformers==5.19: the compiler with its sandbox and filters; there is no public one.
         from transformers.utils.chat_template_utils import _compile_jinja_template
 
         compile_template: Any = _compile_jinja_template
@@ -36,18 +37,18 @@ class PlainTemplate:
         }
 
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str | None:
-        """The text that opens the assistant's turn; None where it takes more than the template, or where that refuses.
+        """The prompt up to the start of the assistant's turn; None if the template alone is not enough, or refuses.
 
         Args:
             messages: In OpenAI's form.
         """
         if self._template is None or not all(map(_plain, messages)):
             return None
-        try:  # As `Template.render`, which would put its names together anew.
+        try:  # INTERNAL jinja2==3.1: as `Template.render`, which would copy all names each time.
             context = self._template.new_context({**self._names, "messages": messages}, shared=True)
             return "".join(self._template.root_render_func(context))
         except (TemplateError, ValueError, TypeError):
-            return None  # The long way says what is wrong.
+            return None  # vLLM's own renderer then reports the error.
 
 
 def _plain(message: Mapping[str, Any]) -> bool:

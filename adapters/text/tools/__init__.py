@@ -1,7 +1,7 @@
 """Tool calls: grammars and parsers.
 
-grammars      Grammars in llguidance's Lark for answers that call tools, in the very form in which a model writes ...
-json_scanner  Where a JSON object ends, found while its text is still coming
-parsers       How one model calls tools and shows its thoughts: parsers by name, and the grammars that hold it to them
-plain_json    A tool parser for models that write calls as bare or fenced JSON, one object a line, and nothing before
+grammars      Grammars in llguidance's Lark for answers that call tools, in the form in which the model writes calls
+json_scanner  Finds the end of a JSON object while its text arrives
+parsers       Tool calls and reasoning of one model: parsers by name, and the grammars that enforce their form
+plain_json    A tool parser for models that write calls as bare or fenced JSON, one object per line, and nothing before
 """

@@ -1,7 +1,7 @@
-"""Grammars in llguidance's Lark for answers that call tools, in the very form in which a model writes its calls.
+"""Grammars in llguidance's Lark for answers that call tools, in the form in which the model writes calls.
 
-They are for choices that force a call, for `strict` arguments where the model chose freely, and for answers that are
-either calls or JSON of a schema. Syntax: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
+They are for forced calls, for `strict` arguments of optional calls, and for answers that are either calls or JSON of a
+schema. Syntax: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
 """
 
 import json
@@ -12,52 +12,52 @@ from typing import Any
 from adapters.base import Tool
 
 MAX_CALLS = 16
-"""In one answer that is held to a grammar: small models would repeat a call until no tokens are left."""
+"""In one answer with a grammar: small models would repeat a call until the token limit."""
 _LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""As models write JSON by themselves; with free whitespace, small ones may write nothing else."""
+"""As models usually write JSON; if whitespace is free, small models may write nothing else."""
 _NO_CALL = r"""/([^{`\s]|`[^`]|``[^`]|```[^j]|```j[^s])(.|\n)*/"""
-"""Text that begins neither as an object nor as a fence of JSON."""
+"""Text that starts neither with an object nor with a fenced block of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallForm:
-    """How a model writes one call: what stands before `{"name": ..., "arguments": ...}`, and after."""
+    """How a model writes one call: what comes before and after `{"name": ..., "arguments": ...}`."""
 
     opening: str
-    """Lark for what comes before the object, or "" for nothing."""
+    """Lark for the text before the object, or ""."""
     closing: str
-    """Lark for what comes after it."""
+    """Lark for the text after it."""
     marked: bool
-    """Whether the opening is a token of its own, which free text never holds."""
+    """Whether the opening is a control token, which ordinary text never contains."""
 
 
 def forced(form: CallForm, tools: Sequence[Tool], *, parallel: bool) -> str:
-    """An answer that is one or more calls, and nothing else."""
+    """An answer of one or more calls and nothing else."""
     return _grammar("start: calls", form, tools, parallel=parallel)
 
 
 def calls_or_json(form: CallForm, tools: Sequence[Tool], schema: Mapping[str, Any], *, parallel: bool) -> str:
-    """An answer that is either calls or one JSON value of the schema; where calls bear no mark, one call at most."""
+    """An answer that is either calls or one JSON value of the schema; if calls are not marked, at most one call."""
     if form.marked:
         return _grammar(f"start: calls | answer\nanswer: %json {_schema(schema)}", form, tools, parallel=parallel)
-    # Both begin alike, and llguidance's lexer never goes back: so it must be one schema.
+    # Both start alike, and llguidance's lexer does not backtrack, so it must be one schema.
     calls = [
         {
             "type": "object",
             "properties": {
                 "name": {"const": tool.name},
-                "arguments": _moved(_parameters(tool), f"/anyOf/{index}/properties/arguments"),
+                "arguments": _rebased(_parameters(tool), f"/anyOf/{index}/properties/arguments"),
             },
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
         for index, tool in enumerate(tools)
     ]
-    return f"start: %json {_schema({'anyOf': [*calls, _moved(schema, f'/anyOf/{len(calls)}')]})}"
+    return f"start: %json {_schema({'anyOf': [*calls, _rebased(schema, f'/anyOf/{len(calls)}')]})}"
 
 
 def calls_or_text(form: CallForm, tools: Sequence[Tool], *, parallel: bool) -> str:
-    """An answer in which each call fits its schema; around marked calls any text, else calls or text."""
+    """An answer in which each call matches its schema; marked calls may be in any text, others stand alone."""
     start = "start: TEXT | TEXT calls\nTEXT: /(.|\\n)*/" if form.marked else f"start: calls | TEXT\nTEXT: {_NO_CALL}"
     return _grammar(start, form, tools, parallel=parallel)
 
@@ -76,16 +76,16 @@ def _parameters(tool: Tool) -> Mapping[str, Any]:
     return tool.parameters or {"type": "object"}
 
 
-def _moved(schema: Any, to: str) -> Any:
-    """The schema with its references right for its place within another."""
+def _rebased(schema: Any, to: str) -> Any:
+    """The schema with its references adjusted to its place within another schema."""
     if isinstance(schema, Mapping):
         return {
             name: f"#{to}{value[1:]}"
             if name == "$ref" and isinstance(value, str) and value.startswith("#")
-            else _moved(value, to)
+            else _rebased(value, to)
             for name, value in schema.items()
         }
-    return [_moved(item, to) for item in schema] if isinstance(schema, list | tuple) else schema
+    return [_rebased(item, to) for item in schema] if isinstance(schema, list | tuple) else schema
 
 
 def _schema(schema: Mapping[str, Any]) -> str:

@@ -1,11 +1,11 @@
-"""Where a JSON object ends, found while its text is still coming."""
+"""Finds the end of a JSON object while its text arrives."""
 
 
 class ObjectScanner:
-    """Follows the text of one JSON object up to its closing brace; does not check what is in it."""
+    """Follows the text of one JSON object up to its closing brace; does not validate it."""
 
     def __init__(self) -> None:
-        """Expects the opening brace first."""
+        """Expects text that starts with the opening brace."""
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -13,7 +13,7 @@ class ObjectScanner:
         """Whether the object has ended."""
 
     def feed(self, text: str) -> str:
-        """That beginning of `text` which belongs to the object."""
+        """The leading part of `text` that belongs to the object."""
         if self.done:
             return ""
         for at, character in enumerate(text):

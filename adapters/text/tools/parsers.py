@@ -1,6 +1,8 @@
-"""How one model calls tools and shows its thoughts: parsers by name, and the grammars that hold it to them.
+"""Tool calls and reasoning of one model: parsers by name, and the grammars that enforce their form.
 
-The parsers are vLLM's own (https://docs.vllm.ai, "Tool calling" and "Reasoning outputs") and `plain_json` of ours.
+The parsers are vLLM's own (https://docs.vllm.ai, "Tool calling" and "Reasoning outputs") and our `plain_json`.
+
+INTERNAL vllm==0.32: `DelegatingParser`, its protocol classes and managers, and the fields of tool parsers.
 """
 
 from collections.abc import Mapping
@@ -18,48 +20,54 @@ if TYPE_CHECKING:
 PLAIN_JSON = "plain_json"
 
 
-class Calling:
+class ToolCalling:
     """The parsers of one loaded model."""
 
     def __init__(
         self, tokenizer: Any, model_config: Any, tool_parser: str | None, reasoning_parser: str | None
     ) -> None:
-        """Finds the parsers.
+        """Finds the parsers by name.
 
         Raises:
-            ModelLoadFailed: vLLM has none of that name, or it cannot be used with this tokenizer.
+            ModelLoadFailed: There is no such parser, or it does not work with this tokenizer.
         """
         self._tokenizer = tokenizer
         self._model_config = model_config
-        self.thinks = reasoning_parser is not None
-        """Whether the model's thoughts are told apart from its answers."""
+        self.reasons = reasoning_parser is not None
+        """Whether the model's reasoning is separated from its answers."""
         self.calls = tool_parser is not None
         """Whether the model can call tools."""
         self._parser = _parser_class(tokenizer, tool_parser, reasoning_parser)
         self._form = self._native_form()
 
     def check(self, request: TextRequest) -> None:
-        """Refuses what this model cannot do.
+        """Refuses requests that this model cannot answer.
 
         Raises:
-            UnsupportedOption: Tools, or thoughts, that it has no parser for.
+            UnsupportedOption: They need tools or reasoning, and the model has no parser for it.
         """
         if _callable(request) and not self.calls:
             raise UnsupportedOption(
-                "This model cannot call tools: its entry in the configuration names no tool_call_parser. "
+                "This model cannot call tools: its entry in the configuration has no tool_call_parser. "
                 'Leave "tools" out, or set "tool_choice" to "none".',
                 param="tools",
             )
-        if request.reasoning_effort not in (None, "none") and not self.thinks:
-            raise UnsupportedOption("This model does not think first.", param="reasoning_effort")
+        if request.reasoning_effort not in (None, "none") and not self.reasons:
+            raise UnsupportedOption(
+                'This model does not reason before it answers. Leave "reasoning_effort" out, or set it to "none".',
+                param="reasoning_effort",
+            )
         if request.output == "json_schema" and request.schema is None:
-            raise UnsupportedOption("Output by a JSON schema needs the schema.", param="response_format")
+            raise UnsupportedOption(
+                "An output of type json_schema needs a schema. Send one, or choose json_object.",
+                param="response_format",
+            )
 
     def structure(self, request: TextRequest) -> "StructuredOutputsParams | None":
-        """What the engine must hold the answer to; None: nothing.
+        """The schema or grammar that the engine must enforce, or None.
 
         Raises:
-            UnsupportedOption: Tools and an output format that this model's form of calls does not allow together.
+            UnsupportedOption: Tools and an output format that cannot be combined with this model.
         """
         schema = _output_schema(request)
         if schema is None and not _callable(request):
@@ -80,7 +88,8 @@ class Calling:
         if schema is not None:
             if self._form is None:
                 raise UnsupportedOption(
-                    "With this model, tools that it may choose to call and an output format do not go together.",
+                    "This model cannot combine optional tools with an output format. Send only one of them, or set "
+                    '"tool_choice" to "required" or "none".',
                     param="response_format",
                 )
             return StructuredOutputsParams(grammar=grammars.calls_or_json(self._form, tools, schema, parallel=parallel))
@@ -89,26 +98,26 @@ class Calling:
         return None
 
     def parses(self, request: TextRequest) -> bool:
-        """Whether an answer to this must be parsed: it may hold thoughts or calls."""
-        return self._parser is not None and (self.thinks or _callable(request))
+        """Whether an answer must be parsed: it may hold reasoning or tool calls."""
+        return self._parser is not None and (self.reasons or _callable(request))
 
     def keeps_special(self, request: TextRequest) -> bool:
-        """Whether the parser wants to see control tokens in the text."""
+        """Whether the parser needs control tokens in the text."""
         found = self.parser(request)
         return found is not None and not found[1].skip_special_tokens
 
     def parser(self, request: TextRequest) -> "tuple[Parser, Any] | None":
-        """A parser for one answer, and the request in the form that it reads; None where text is all there is."""
+        """A parser for one answer, and the request in the form that it reads; None if answers are plain text."""
         if self._parser is None or not self.parses(request):
             return None
-        wire = _wire_request(request, native=self._form is not None)
-        tools = wire.tools if _callable(request) else None
+        chat_request = _chat_request(request, native=self._form is not None)
+        tools = chat_request.tools if _callable(request) else None
         kwargs = {"chat_template_kwargs": template_arguments(request)}
         parser = self._parser(self._tokenizer, tools, model_config=self._model_config, **kwargs)
-        return parser, parser.adjust_request(wire)
+        return parser, parser.adjust_request(chat_request)
 
     def _native_form(self) -> CallForm | None:
-        """The form in which the model itself writes calls, where there is a grammar of it."""
+        """The form in which the model itself writes calls, if there is a grammar for it."""
         parser = None if self._parser is None else self._parser.tool_parser_cls
         if parser is None:
             return None
@@ -118,7 +127,7 @@ class Calling:
             vocabulary = self._tokenizer.get_vocab()
             ids = [vocabulary.get(tag) for tag in ("<tool_call>", "</tool_call>")]
             if None in ids:
-                return None  # As text, free text could hold them.
+                return None  # written as ordinary text, the tags could be part of any text
             return CallForm(f'<[{ids[0]}]> "\\n"', f'"\\n" <[{ids[1]}]>', marked=True)
         return CallForm("", "", marked=False) if parser.__name__ == "PlainJsonToolParser" else None
 
@@ -127,7 +136,7 @@ def check_names(tool_parser: str | None, reasoning_parser: str | None) -> None:
     """Imports the parsers of these names.
 
     Raises:
-        ModelLoadFailed: There is none of that name.
+        ModelLoadFailed: There is no parser of that name.
     """
     from vllm.reasoning import ReasoningParserManager
     from vllm.tool_parsers import ToolParserManager
@@ -140,18 +149,20 @@ def check_names(tool_parser: str | None, reasoning_parser: str | None) -> None:
         try:
             _ = name and find(name)
         except (KeyError, ImportError) as error:
-            raise ModelLoadFailed(f"There is no {field} of the name {name!r}.") from error
+            raise ModelLoadFailed(
+                f"The option {field} is {name!r}, and there is no such parser. vLLM's documentation lists the names."
+            ) from error
 
 
 def template_arguments(request: TextRequest) -> dict[str, Any]:
-    """What chat templates read of a request beside its messages and tools."""
+    """What chat templates read of a request besides its messages and tools."""
     if request.reasoning_effort is None:
         return {}
     return {"reasoning_effort": request.reasoning_effort, "enable_thinking": request.reasoning_effort != "none"}
 
 
 def offered(request: TextRequest) -> list[dict[str, Any]]:
-    """The tools that the model may call, as OpenAI writes them, and as chat templates want them."""
+    """The tools that the model may call, in OpenAI's form, which chat templates expect."""
     if not _callable(request):
         return []
     return [
@@ -179,17 +190,17 @@ def _forced_json(request: TextRequest) -> "StructuredOutputsParams":
     from vllm.sampling_params import StructuredOutputsParams
     from vllm.tool_parsers.utils import get_json_schema_from_tools
 
-    wire = _wire_request(request, native=False)
-    schema: Any = get_json_schema_from_tools(wire.tool_choice, wire.tools, request.parallel_tool_calls)
+    chat_request = _chat_request(request, native=False)
+    schema: Any = get_json_schema_from_tools(chat_request.tool_choice, chat_request.tools, request.parallel_tool_calls)
     return StructuredOutputsParams(json=schema)
 
 
-def _wire_request(request: TextRequest, *, native: bool) -> Any:
+def _chat_request(request: TextRequest, *, native: bool) -> Any:
     """The request as vLLM's parsers read it.
 
     Args:
-        request: Of the seam.
-        native: Whether the model writes also forced calls in its own form, and not as vLLM's list of JSON.
+        request: What was asked for.
+        native: Whether the model writes forced calls, too, in its own form, and not as vLLM's JSON list.
     """
     from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
@@ -214,18 +225,19 @@ def _parser_class(tokenizer: Any, tool_parser: str | None, reasoning_parser: str
     try:
         found = ParserManager.get_parser(tool_parser, reasoning_parser, True, tokenizer=tokenizer)
     except (TypeError, KeyError, ValueError, ImportError) as error:
-        raise ModelLoadFailed(f"The model's parsers cannot be used: {error}") from error
+        raise ModelLoadFailed(
+            f"The model's tool_call_parser or reasoning_parser does not work with its tokenizer: {error}"
+        ) from error
     if found is None or found.tool_parser_cls is None or not issubclass(found, DelegatingParser):
         return found
     parser: Any = found.tool_parser_cls
-    # Some of vLLM's parsers bring grammars for another backend than the one that is used here.
+    # Some of vLLM's parsers have grammars for another backend than the one used here.
     fields = {"structural_tag_model": None, "supports_required_and_named": parser.__name__ != "PlainJsonToolParser"}
-    without = _subclass(parser, fields)
-    return _subclass(found, {"tool_parser_cls": without})
+    return _subclass(found, {"tool_parser_cls": _subclass(parser, fields)})
 
 
 def _subclass(parent: type, fields: dict[str, Any]) -> Any:
-    made = type(parent.__name__, (parent,), {})  # Its parents set fields of their own while it is made.
+    created = type(parent.__name__, (parent,), {})  # its base classes set fields while it is created
     for name, value in fields.items():
-        setattr(made, name, value)
-    return made
+        setattr(created, name, value)
+    return created

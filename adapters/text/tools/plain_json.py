@@ -1,7 +1,7 @@
-"""A tool parser for models that write calls as bare or fenced JSON, one object a line, and nothing before.
+"""A tool parser for models that write calls as bare or fenced JSON, one object per line, and nothing before.
 
-That is what small Qwen2.5-Coder models do, whatever their chat template asks for. It registers itself with vLLM as
-`plain_json`, beside vLLM's own parsers.
+Small Qwen2.5-Coder models do that, whatever their chat template asks for. `parsers.check_names` registers it with vLLM
+as `plain_json`, beside vLLM's own parsers.
 """
 
 import json
@@ -25,23 +25,23 @@ _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:argument
 """A call up to its arguments."""
 _CLOSING = re.compile(r"\s*\}")
 _BETWEEN = re.compile(r"(?:\s|```(?:json)?|</?tool_call>|[;,])*")
-"""What may stand before and between calls."""
-_PARTS = ("```json", "<tool_call>", "</tool_call>")
+"""What may come before and between calls."""
+_OPENINGS = ("```json", "<tool_call>", "</tool_call>")
 _LONGEST_HEAD = 200
-"""Characters after which text that could still become a call is taken for text."""
+"""After this many characters, text that could still become a call counts as text."""
 
 
 class PlainJsonToolParser(ToolParser):
     """Parses one answer.
 
-    Text that does not begin as a call of a known tool is text to the end; what follows calls and is none is dropped.
-    The first call streams; later ones come whole, so that one which only repeats another can end the answer instead.
+    Text that does not start with a call of a known tool is text to its end; after calls, everything else is dropped.
+    The first call streams; later calls come whole, so that a call that repeats an earlier one can end the answer.
     """
 
     supports_required_and_named = False
 
     def __init__(self, tokenizer: Any, tools: Any = None) -> None:
-        """Knows the tools' names, so that JSON which is an answer is not taken for a call."""
+        """Reads the tools' names, to tell calls from other JSON."""
         super().__init__(tokenizer, tools)
         functions: list[Any] = [getattr(tool, "function", tool) for tool in self.tools]
         self._names = {function.name for function in functions}
@@ -50,10 +50,10 @@ class PlainJsonToolParser(ToolParser):
         self._is_text = False
         self._calls: list[_Call] = []
         self.enough = False
-        """Whether the model began to repeat itself: nothing new is to come."""
+        """Whether the model has started to repeat itself, so that the answer can end."""
 
     def extract_tool_calls(self, model_output: str, request: Any) -> ExtractedToolCallInformation:
-        """Not used: whole answers are folded from the stream."""
+        """Not used: whole answers are assembled from the stream."""
         raise NotImplementedError
 
     def extract_tool_calls_streaming(
@@ -66,7 +66,7 @@ class PlainJsonToolParser(ToolParser):
         delta_token_ids: Sequence[int],
         request: Any,
     ) -> DeltaMessage | None:
-        """What the newest text adds to the answer; None while that is open."""
+        """What the latest text adds to the answer; None if that is not decided yet."""
         if self._is_text:
             return DeltaMessage(content=delta_text)
         calls = list(self._read(current_text))
@@ -75,11 +75,11 @@ class PlainJsonToolParser(ToolParser):
         return DeltaMessage(tool_calls=calls) if calls else None
 
     def get_remaining_unstreamed_args(self) -> str:
-        """Nothing: arguments are sent as they are written."""
+        """Returns nothing: arguments are sent as they are generated."""
         return ""
 
     def held_back(self, text: str) -> str:
-        """At the end of an answer, all of which was `text`: what of it was held back, in case it became a call."""
+        """At the end of an answer with this whole text: what was held back, in case it became a call."""
         return "" if self._is_text or self._calls else text
 
     def _read(self, text: str) -> Iterator[DeltaToolCall]:
@@ -111,7 +111,7 @@ class PlainJsonToolParser(ToolParser):
             self._at, self._scanner = closing.end(), None
 
     def _head(self, text: str) -> re.Match[str] | None:
-        """The next call, once its head is whole; decides whether all this is text."""
+        """The next call, once its start is complete; also decides whether the answer is text."""
         between = _BETWEEN.match(text, self._at)
         start = between.end() if between else self._at
         rest = text[start:]
@@ -120,10 +120,15 @@ class PlainJsonToolParser(ToolParser):
         if start - self._at > _LONGEST_HEAD and not self._calls:
             self._is_text = True
             return None
-        if not self._calls and any(part.startswith(text[self._at :].lstrip()) for part in _PARTS):
+        if not self._calls and any(opening.startswith(text[self._at :].lstrip()) for opening in _OPENINGS):
             return None
         begins_object = rest.startswith("{") and head is None and len(rest) < _LONGEST_HEAD
-        if rest and not begins_object and not self._calls and not any(part.startswith(rest) for part in _PARTS):
+        if (
+            rest
+            and not begins_object
+            and not self._calls
+            and not any(opening.startswith(rest) for opening in _OPENINGS)
+        ):
             self._is_text = True
         return None
 

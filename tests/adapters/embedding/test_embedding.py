@@ -18,7 +18,7 @@ from support.servers import model_path
 from adapters.base import EmbeddingRequest, ModelFiles
 from adapters.embedding.batching import Batcher, around
 from adapters.embedding.recipe import EmbeddingOptions, read_recipe
-from adapters.embedding.tokens import Ids, Reader, shortened
+from adapters.embedding.tokens import Ids, Tokenizer, shortened
 from adapters.embedding.transformers_embedding import TransformersEmbedding
 from adapters.errors import (
     ContextLengthExceeded,
@@ -28,7 +28,7 @@ from adapters.errors import (
     ModelLoadFailed,
     UnsupportedOption,
 )
-from adapters.process.client import RemoteEmbedding
+from adapters.process.remote import RemoteEmbedding
 
 MODEL = "all-minilm-l6-v2"
 NOISE = 2e-6
@@ -114,18 +114,18 @@ async def test_a_result_does_not_depend_on_its_company(minilm: RemoteEmbedding) 
 async def test_length_is_what_the_checkpoint_says(minilm: RemoteEmbedding) -> None:
     result = await minilm.embed(EmbeddingRequest(("word " * 254,)))
     assert result.usage.prompt_tokens == 256  # with [CLS] and [SEP]; its tokenizer.json would have cut at 128
-    with pytest.raises(ContextLengthExceeded, match=r"at most 256 tokens at once; input 1 .* has 257"):
+    with pytest.raises(ContextLengthExceeded, match=r"at most 256 tokens per input; input 1 .* has 257"):
         await minilm.embed(EmbeddingRequest(("x", "word " * 255)))
     with pytest.raises(ContextLengthExceeded, match="300,000"):
         await minilm.embed(EmbeddingRequest(("word " * 200_000, "word " * 200_000)))
 
 
 async def test_token_ids_are_read_as_they_stand(minilm: RemoteEmbedding, path: Path) -> None:
-    ids = tuple(Reader(path, read_recipe(path, EmbeddingOptions()))._tokenizer.encode("hello world").ids)
+    ids = tuple(Tokenizer(path, read_recipe(path, EmbeddingOptions()))._tokenizer.encode("hello world").ids)
     text, same, bare = await embed(minilm, "hello world", ids, ids[1:-1])
     assert np.abs(text - same).max() < NOISE
     assert 0.5 < float(text @ bare) < 0.999  # without [CLS] and [SEP] it is another sequence
-    with pytest.raises(UnsupportedOption, match="token id 30522; this model's are 0 to 30521"):
+    with pytest.raises(UnsupportedOption, match="token id 30522; this model's token ids are 0 to 30521"):
         await minilm.embed(EmbeddingRequest(((30_521,), (5, 30_522))))
 
 
@@ -236,17 +236,17 @@ def test_pooling_is_what_the_module_says(copy: Path, config: Any, pooling: str |
     ("name", "content", "message"),
     [
         ("modules.json", modules("Transformer", "Pooling", "Dense"), "Dense"),
-        ("modules.json", modules("Transformer"), "one pooling module"),
-        ("modules.json", [{"type": "a.Pooling", "path": "../1_Pooling"}], "cannot be run"),
-        ("modules.json", [{"type": "a.Transformer", "path": "0_Transformer"}], "cannot be run"),
-        ("modules.json", [5], "misstates"),
-        ("modules.json", {"a": 1}, "misstates"),
+        ("modules.json", modules("Transformer"), "0 pooling modules"),
+        ("modules.json", [{"type": "a.Pooling", "path": "../1_Pooling"}], "not supported"),
+        ("modules.json", [{"type": "a.Transformer", "path": "0_Transformer"}], "not supported"),
+        ("modules.json", [5], "missing or wrong value"),
+        ("modules.json", {"a": 1}, "missing or wrong value"),
         ("config.json", {"model_type": "bert"}, "hidden_size"),
-        ("config.json", [1], "misstates"),
+        ("config.json", [1], "missing or wrong value"),
         ("sentence_bert_config.json", {"max_seq_length": -4}, "how many tokens"),
-        ("sentence_bert_config.json", {"max_seq_length": "many"}, "misstates"),
-        ("sentence_bert_config.json", "text", "misstates"),
-        ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "misstates"),
+        ("sentence_bert_config.json", {"max_seq_length": "many"}, "missing or wrong value"),
+        ("sentence_bert_config.json", "text", "missing or wrong value"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "missing or wrong value"),
     ],
 )
 def test_what_is_not_understood_is_refused(copy: Path, name: str, content: Any, message: str) -> None:
@@ -260,12 +260,12 @@ def test_damaged_and_missing_files(copy: Path) -> None:
     with pytest.raises(ModelLoadFailed, match=r"modules\.json"):
         read_recipe(copy, EmbeddingOptions())
     (copy / "modules.json").unlink()
-    with pytest.raises(ModelLoadFailed, match="set `pooling`"):
+    with pytest.raises(ModelLoadFailed, match="Set the option `pooling`"):
         read_recipe(copy, EmbeddingOptions())
     recipe = read_recipe(copy, EmbeddingOptions(pooling="cls"))
     (copy / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelLoadFailed, match=r"tokenizer\.json"):
-        Reader(copy, recipe)
+        Tokenizer(copy, recipe)
 
 
 def test_lengths_sizes_and_prompts(copy: Path) -> None:

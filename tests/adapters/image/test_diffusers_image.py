@@ -293,7 +293,7 @@ async def test_options_that_do_not_go_together_are_refused(tmp_path: Path):
 
     assert "compile" in await refused(CHECKPOINT, compile="always")
     lora = tiny_pipelines.starter_lora(tmp_path / "ink.safetensors", seed=1)
-    both = replace(files(compile="regional"), parts={"lora:ink": str(lora)})
+    both = replace(files(compile="regional"), components={"lora:ink": str(lora)})
     with pytest.raises(ModelLoadFailed, match="LoRAs"):
         await DiffusersImage.load(both, lambda _: None)
     qwen = tiny_pipelines.build("qwen", tmp_path / "qwen")

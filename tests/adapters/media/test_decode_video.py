@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -235,7 +236,7 @@ def run(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: obje
         if most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
-    command = [sys.executable, "-m", "adapters.media.worker"]
+    command = [sys.executable, "-m", "adapters.media.worker", str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=limit) as process:
         process.stdin.write(json.dumps(told).encode() + b"\n")
         process.stdin.flush()
@@ -260,13 +261,24 @@ def test_promises_4_and_20_the_process_leaves_a_whole_file_or_none(tmp_path: Pat
     assert left == ["out.mp4"]
 
 
-def test_promise_20_the_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "adapters.media.worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        (tmp_path / "in").write_bytes(clip(400, size=(1280, 720)))
-        told = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
-        process.stdin.write(
-            json.dumps({**told, "max_frames": 500, "deadline_s": 60, "param": "video"}).encode() + b"\n"
-        )
-        process.stdin.close()
-        assert process.wait(20) == 1
+STARTER = """
+import os, subprocess, sys, time
+worker = subprocess.Popen([sys.executable, "-m", "adapters.media.worker", str(os.getpid())], stdin=subprocess.PIPE)
+worker.stdin.write(sys.argv[1].encode() + b"\\n")
+worker.stdin.close()
+print(worker.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_promise_20_the_process_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(clip(400, size=(1280, 720)))
+    order = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
+    order |= {"max_frames": 500, "deadline_s": 60, "param": "video"}
+    command = [sys.executable, "-c", STARTER, json.dumps(order)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        worker.wait(5)
+    assert not (tmp_path / "out.mp4").exists()

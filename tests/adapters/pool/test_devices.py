@@ -15,7 +15,7 @@ from adapters.fake.models import FakeText
 from adapters.pool.admission import Admission
 from adapters.pool.pool import Pool
 from adapters.pool.slot import Slot
-from adapters.process.client import RemoteText
+from adapters.process.remote import RemoteText
 
 GIB = 2**30
 TWO = {0: 20, 1: 20, None: 10}

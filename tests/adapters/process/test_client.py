@@ -31,7 +31,7 @@ from adapters.base import (
 )
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed, leaves
 from adapters.process import protocol
-from adapters.process.client import RemoteImage, RemoteText
+from adapters.process.remote import RemoteImage, RemoteText
 
 
 def nothing(_: object) -> None:
@@ -74,9 +74,9 @@ async def test_the_current_directory_is_not_imported(tmp_path: Path, monkeypatch
 async def test_calls_run_side_by_side() -> None:
     model = await text(delay_ms=200)
     try:
-        begun = time.monotonic()
+        begin = time.monotonic()
         await asyncio.gather(*(fold(model, "a b c") for _ in range(8)))
-        assert time.monotonic() - begun < 3  # one after the other takes 8
+        assert time.monotonic() - begin < 3  # one after the other takes 8
     finally:
         await model.unload()
 
@@ -90,16 +90,16 @@ async def test_errors_keep_their_class_message_and_param() -> None:
     try:
         with pytest.raises(GenerationFailed, match="told to fail"):
             await fold(model, "[fail_after=1] a b")
-        picture = (ImagePart(Media("image/png", b"x")),)
+        images = (ImagePart(Media("image/png", b"x")),)
         with pytest.raises(AdapterError) as refused:
-            await model.judge(JudgeRequest(picture, (Question("?"),)))
+            await model.judge(JudgeRequest(images, (Question("?"),)))
         assert refused.value.param == "input"
         assert await fold(model, "still here")
     finally:
         await model.unload()
 
 
-async def test_a_failing_load_tells_why_and_leaves_no_process() -> None:
+async def test_a_failing_load_says_why_and_leaves_no_process() -> None:
     before = psutil.Process().children(recursive=True)
     with pytest.raises(ModelLoadFailed, match="told to fail"):
         await text(fail_load=True)
@@ -152,7 +152,7 @@ async def test_promise_2_the_child_dies_with_its_parent_even_at_work() -> None:
     script = """
 import asyncio, sys
 from adapters.base import *
-from adapters.process.client import RemoteText
+from adapters.process.remote import RemoteText
 async def main():
     model = await RemoteText.load(ModelFiles("fake", "fake-text", "", {"delay_ms": 100}), lambda _: None)
     print(model.worker.pid, flush=True)
@@ -169,15 +169,15 @@ asyncio.run(main())
     await asyncio.to_thread(child.wait, 2)
 
 
-async def test_a_child_sends_dataclasses_of_the_seam_and_nothing_else() -> None:
+async def test_a_child_sends_dataclasses_of_the_contract_and_nothing_else() -> None:
     for name in ("Adapter", "BaseModel", "os", "__loader__", "Callable"):
-        with pytest.raises(Exception, match="no dataclass"):
+        with pytest.raises(Exception, match="not a dataclass"):
             protocol.item(name, {})
     with pytest.raises(ValueError, match="validation error"):
         protocol.item("Step", {"step": "x", "total": []})
 
 
-def test_every_error_survives_the_way() -> None:
+def test_every_error_survives_the_transfer() -> None:
     for leaf in leaves():
         received = protocol.error(
             protocol._decoder.decode(protocol.encode(protocol.error_frame(1, leaf("m", param="p")))[8:])
@@ -200,7 +200,7 @@ def test_every_error_survives_the_way() -> None:
         base.JudgeRequest((TextPart("t"), ImagePart(Media("image/png", b"x"))), (Question("?", ("a", "b")),)),
     ],
 )
-def test_the_seam_survives_the_way(item: Any) -> None:
+def test_the_contract_survives_the_transfer(item: Any) -> None:
     sent = protocol.encode(protocol.Frame(1, "event", type(item).__name__, item))
     received = protocol._decoder.decode(sent[protocol.LENGTH.size :])
     assert protocol.item(received.name, received.body) == item
@@ -222,21 +222,21 @@ async def test_promise_13_a_hung_child_is_killed_and_its_calls_interrupted(monke
         stream = model.generate(ask("[tokens=2000]"))
         await anext(stream)
         os.kill(model.worker.pid, signal.SIGSTOP)
-        begun = time.monotonic()
+        begin = time.monotonic()
         with pytest.raises(Interrupted):
             async for _ in stream:
                 pass
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begin < 3
         assert not model.alive
     finally:
         await model.unload()
 
 
-async def test_a_child_tells_how_much_it_holds() -> None:
+async def test_a_child_reports_how_much_memory_it_uses() -> None:
     model = await text()
-    held = model.memory_bytes()
-    assert held is not None
-    assert 10 * 2**20 < held < 2**30
+    used = model.memory_bytes()
+    assert used is not None
+    assert 10 * 2**20 < used < 2**30
     await model.unload()
     assert model.memory_bytes() is None
 
@@ -260,7 +260,7 @@ async def test_promise_13_a_call_to_a_stopped_child_can_be_given_up() -> None:
         await model.unload()
 
 
-async def test_a_child_that_speaks_nonsense_is_killed_and_the_model_can_be_unloaded() -> None:
+async def test_a_child_that_sends_an_invalid_frame_is_killed_and_the_model_can_be_unloaded() -> None:
     model = await text(delay_ms=20)
     stream = model.generate(ask("[tokens=500]"))
     await anext(stream)

@@ -1,4 +1,4 @@
-"""What a process gives back, and when."""
+"""What memory a process returns to the system, and when."""
 
 import asyncio
 import subprocess
@@ -9,11 +9,11 @@ import pytest
 from support.servers import ROOT
 
 from adapters.process import memory_usage
-from adapters.process.memory_usage import Tidying
+from adapters.process.memory_usage import MemoryTrimmer
 
 KNOTS = """
 import gc, weakref
-from adapters.process.memory_usage import give_back
+from adapters.process.memory_usage import trim
 
 class Knot:
     def __init__(self, cache):
@@ -23,13 +23,13 @@ class Knot:
     def __del__(self):
         self.cache.clear()
 
-gc.disable()  # nobody else collects
+gc.disable()  # collects only in trim
 cache = []
 cache.append(inner := Knot([]))
 outer = Knot(cache)
 gone = weakref.ref(inner)
 del inner, outer
-give_back()
+trim()
 assert gone() is None
 """
 
@@ -40,18 +40,18 @@ def test_what_finalizers_let_go_of_is_collected_as_well() -> None:
 
 NAMES = """
 import gc, sys
-from adapters.process.memory_usage import give_back
+from adapters.process.memory_usage import trim
 
 gc.disable()
-give_back()
+trim()
 before = sys.getallocatedblocks()
 names = [f"name {number}" for number in range(10_000)]
 for name in names:
     getattr(object, name, None)
 del name, names
 kept = sys.getallocatedblocks() - before
-assert kept > 100, "Python keeps names no more: give_back need not see to them"
-give_back()
+assert kept > 100, "Python no longer caches names: trim need not clear them"
+trim()
 assert sys.getallocatedblocks() - before < 20, kept
 """
 
@@ -86,27 +86,29 @@ libc.fclose(file)
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
 @pytest.mark.parametrize(("how", "one"), [("one", True), ("many", False)])
 def test_all_threads_share_one_heap(how: str, one: bool, tmp_path: Any) -> None:
-    told = tmp_path / "malloc.xml"
-    subprocess.run([sys.executable, "-c", HEAPS, how, str(told)], cwd=ROOT, check=True, timeout=60)
-    assert (told.read_text().count("<heap nr=") == 1) == one
+    report = tmp_path / "malloc.xml"
+    subprocess.run([sys.executable, "-c", HEAPS, how, str(report)], cwd=ROOT, check=True, timeout=60)
+    assert (report.read_text().count("<heap nr=") == 1) == one
 
 
-async def test_memory_is_given_back_once_when_models_have_come_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_given_back_once_when_no_model_was_unloaded_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls: list[float] = []
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(memory_usage, "REST_S", 0.2)
-    tidying, begun = Tidying(lambda: calls.append(loop.time())), loop.time()
+    monkeypatch.setattr(memory_usage, "DELAY_S", 0.2)
+    trimmer, begin = MemoryTrimmer(lambda: calls.append(loop.time())), loop.time()
     for _ in range(3):
-        tidying.wanted()
+        trimmer.request()
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.6)
     assert len(calls) == 1
-    assert calls[0] - begun >= 0.3, "the last one rested as well"
-    tidying.wanted()
+    assert calls[0] - begin >= 0.3, "the last request waited as well"
+    trimmer.request()
     await asyncio.sleep(0.5)
     assert len(calls) == 2
-    tidying.wanted()
+    trimmer.request()
     await asyncio.sleep(0)
-    tidying.stop()
+    trimmer.stop()
     await asyncio.sleep(0.4)
     assert len(calls) == 2

@@ -15,7 +15,7 @@ from PIL import Image
 from adapters.base import ImagePart, Media
 from adapters.errors import UnsupportedOption
 from adapters.text.judge import first_token, sequences
-from adapters.text.prompts.images import HIGH_SIDE, LOW_SIDE, Sides, picture, sides
+from adapters.text.prompts.images import HIGH_SIDE, LOW_SIDE, MaxSides, decode, max_sides
 
 LETTERS = {chr(code): code for code in range(32, 127)}
 
@@ -76,8 +76,8 @@ def test_the_end_counts_only_where_one_option_begins_another():
     assert options[0] == ((49, sequences.END), (32, 49, sequences.END))
 
 
-def test_options_that_are_one_to_the_model_are_refused():
-    with pytest.raises(UnsupportedOption, match="the same"):
+def test_options_with_the_same_tokens_are_refused():
+    with pytest.raises(UnsupportedOption, match="the same tokens"):
         sequences.sequences([("a",), ("b",)], lambda _: [1])
     with pytest.raises(UnsupportedOption, match="tokens"):
         sequences.sequences([("a" * 65,), ("b",)], encode)
@@ -88,7 +88,7 @@ def test_options_that_are_one_to_the_model_are_refused():
 async def test_scores_are_whole_sequences_by_their_length(options: list[str], seed: int):
     model = Scripted(seed)
     found = sequences.sequences(first_token.spellings(options), encode)
-    result = await sequences.follow(found, model.ask)
+    result = await sequences.score(found, model.ask)
     totals = [sum(math.exp(model.sequence(one)) for one in variants) for variants in found]
     lengths = [len(variants[0]) for variants in found]
     even = len(set(lengths)) == 1
@@ -98,36 +98,36 @@ async def test_scores_are_whole_sequences_by_their_length(options: list[str], se
     assert len(model.asked) == len(set(model.asked))  # nothing is asked twice
 
 
-async def test_hopeless_spellings_are_not_followed():
+async def test_very_unlikely_spellings_are_dropped():
     asked: list[tuple[int, ...]] = []
 
     async def ask(prefix: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
         asked.append(prefix)
         return {token: -20.0 if token == 32 else -1.0 for token in tokens}
 
-    result = await sequences.follow(sequences.sequences(first_token.spellings(["1", "10"]), encode), ask)
+    result = await sequences.score(sequences.sequences(first_token.spellings(["1", "10"]), encode), ask)
     assert sum(result.probabilities) == pytest.approx(1)
     assert all(prefix[:1] != (32,) for prefix in asked)
 
 
-async def test_what_is_impossible_is_even():
+async def test_impossible_options_are_equally_likely():
     async def never(_: tuple[int, ...], tokens: Sequence[int]) -> Mapping[int, float]:
         return dict.fromkeys(tokens, -math.inf)
 
-    result = await sequences.follow(sequences.sequences(first_token.spellings(["1", "12"]), encode), never)
+    result = await sequences.score(sequences.sequences(first_token.spellings(["1", "12"]), encode), never)
     assert (result.probabilities, result.mass) == ((0.5, 0.5), 0.0)
     assert first_token.judgement([[1], [2]], {1: -math.inf, 2: -math.inf}).probabilities == (0.5, 0.5)
 
 
 @given(st.lists(st.floats(-700, 0), min_size=2, max_size=255), st.floats(0.05, 20))
 def test_probabilities_sum_to_one_at_every_temperature(scores: list[float], temperature: float):
-    found = first_token.weighed(scores, 0.5, temperature)
+    found = first_token.softmax(scores, 0.5, temperature)
     assert sum(found.probabilities) == pytest.approx(1)
-    likeliest = max(range(len(scores)), key=lambda at: scores[at])
-    assert found.probabilities[likeliest] == max(found.probabilities)
+    most_likely = max(range(len(scores)), key=lambda at: scores[at])
+    assert found.probabilities[most_likely] == max(found.probabilities)
 
 
-def test_a_temperature_above_one_makes_less_sure():
+def test_a_temperature_above_one_makes_less_certain():
     sure, less = (first_token.judgement([[1], [2]], {1: -0.1, 2: -2.4}, t).probabilities[0] for t in (1.0, 2.0))
     assert sure == pytest.approx(1 / (1 + math.exp(-2.3)))
     assert less == pytest.approx(1 / (1 + math.exp(-1.15)))
@@ -135,8 +135,8 @@ def test_a_temperature_above_one_makes_less_sure():
 
 def test_details_are_those_of_the_models_tiles():
     tiles = SimpleNamespace(image_grid_pinpoints=[[384, 384], [384, 768], [2304, 2304]])
-    assert sides(tiles) == Sides(384, 4608)
-    assert sides(SimpleNamespace()) == Sides(LOW_SIDE, HIGH_SIDE)
+    assert max_sides(tiles) == MaxSides(384, 4608)
+    assert max_sides(SimpleNamespace()) == MaxSides(LOW_SIDE, HIGH_SIDE)
 
 
 def shown(side: int) -> Media:
@@ -146,7 +146,7 @@ def shown(side: int) -> Media:
 
 
 @pytest.mark.parametrize(("detail", "width"), [("low", 384), ("auto", 1000), ("high", 1000)])
-def test_pictures_are_made_no_larger_than_their_detail(detail: Any, width: int):
-    found = picture(ImagePart(shown(1500), detail), Sides(384, 1000), "input")
+def test_images_are_scaled_down_to_their_detail(detail: Any, width: int):
+    found = decode(ImagePart(shown(1500), detail), MaxSides(384, 1000), "input")
     assert found.image.size == (width, width // 2)
-    assert picture(ImagePart(shown(100), detail), Sides(384, 1000), "input").image.size == (100, 50)
+    assert decode(ImagePart(shown(100), detail), MaxSides(384, 1000), "input").image.size == (100, 50)

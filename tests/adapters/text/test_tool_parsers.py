@@ -61,7 +61,7 @@ def cut(text: str, data: st.DataObject) -> list[str]:
     ],
 )
 @given(data=st.data())
-def test_calls_are_found_however_they_are_cut(text: str, calls: list[Any], data: st.DataObject) -> None:
+def test_calls_are_found_wherever_the_text_is_split(text: str, calls: list[Any], data: st.DataObject) -> None:
     assert parsed(cut(text, data)) == ("", calls)
 
 
@@ -82,12 +82,12 @@ def test_calls_are_found_however_they_are_cut(text: str, calls: list[Any], data:
     ],
 )
 @given(data=st.data())
-def test_what_is_no_call_is_text_and_nothing_of_it_is_lost(text: str, data: st.DataObject) -> None:
+def test_what_is_not_a_call_is_text_in_full(text: str, data: st.DataObject) -> None:
     assert parsed(cut(text, data)) == (text, [])
 
 
 @given(st.text(alphabet='{}"\\nameargumentsf:, []`<tool_call>\n', max_size=200), st.data())
-def test_promise_7_any_text_is_survived(text: str, data: st.DataObject) -> None:
+def test_promise_7_any_text_can_be_parsed(text: str, data: st.DataObject) -> None:
     parsed(cut(text, data) if text else [""])
 
 

@@ -1,4 +1,4 @@
-"""Calls, thoughts and likelihoods on vLLM with real weights. One engine for all of this file."""
+"""Tool calls, output formats and log-probabilities on vLLM with real weights. One engine for all of this file."""
 
 import json
 import math
@@ -61,13 +61,13 @@ async def model() -> AsyncIterator[VllmText]:
 
 
 async def answered(model: VllmText, request: TextRequest) -> tuple[str, dict[int, ToolCall], str | None, list[Any]]:
-    """Text, calls, finish reason and likelihoods of the one answer."""
-    text, calls, reason, likely = "", dict[int, ToolCall](), None, list[Any]()
+    """Text, calls, finish reason and logprobs of the one answer."""
+    text, calls, reason, logprobs = "", dict[int, ToolCall](), None, list[Any]()
     async for event in model.generate(request):
         if isinstance(event, TextDelta):
             assert reason is None, "nothing follows the end of an answer"
             text += event.text
-            likely += event.logprobs
+            logprobs += event.logprobs
             reason = event.finish_reason
             for piece in event.tool_calls:
                 assert (piece.index in calls) == (not piece.id), "id and name come first, and once"
@@ -75,7 +75,7 @@ async def answered(model: VllmText, request: TextRequest) -> tuple[str, dict[int
                 calls[piece.index] = ToolCall(
                     before.id or piece.id, before.name or piece.name, before.arguments + piece.arguments, piece.index
                 )
-    return text, calls, reason, likely
+    return text, calls, reason, logprobs
 
 
 async def test_it_calls_a_tool_by_itself_and_answers_with_its_result(model: VllmText):
@@ -138,25 +138,25 @@ async def test_tools_and_a_schema_of_the_answer_go_together(model: VllmText):
     assert calls or json.loads(text).keys() == {"sky"}
 
 
-async def test_likelihoods_are_those_of_the_chosen_tokens(model: VllmText):
-    text, _, _, likely = await answered(model, asking("Say: Grüße! 你好", logprobs=3, max_tokens=12))
-    assert b"".join(one.chosen.data for one in likely).decode(errors="replace").startswith(text)
-    for one in likely:
+async def test_logprobs_are_those_of_the_chosen_tokens(model: VllmText):
+    text, _, _, logprobs = await answered(model, asking("Say: Grüße! 你好", logprobs=3, max_tokens=12))
+    assert b"".join(one.chosen.data for one in logprobs).decode(errors="replace").startswith(text)
+    for one in logprobs:
         assert len(one.top) == 3
         assert one.chosen.logprob == one.top[0].logprob  # At temperature 0 the likeliest is chosen.
         assert sum(math.exp(other.logprob or 0) for other in one.top) <= 1.001
 
 
-async def test_likelihoods_of_the_prompt(model: VllmText):
+async def test_logprobs_of_the_prompt(model: VllmText):
     request = TextRequest(prompt="The capital of France is", echo=True, logprobs=2, max_tokens=0, temperature=0)
     *deltas, done = [event async for event in model.generate(request)]
     assert isinstance(done, TextDone)
     assert done.usage.completion_tokens == 0
     assert [delta.text for delta in deltas] == ["The capital of France is"]
-    likely = deltas[0].logprobs
-    assert b"".join(one.chosen.data for one in likely) == b"The capital of France is"
-    assert likely[0].chosen.logprob is None
-    assert all(-20 < one.chosen.logprob < 0 for one in likely[1:])
+    logprobs = deltas[0].logprobs
+    assert b"".join(one.chosen.data for one in logprobs) == b"The capital of France is"
+    assert logprobs[0].chosen.logprob is None
+    assert all(-20 < one.chosen.logprob < 0 for one in logprobs[1:])
 
 
 async def test_parsers_that_vllm_does_not_have_are_refused(tmp_path: Path):

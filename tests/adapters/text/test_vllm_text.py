@@ -71,7 +71,7 @@ def chat(text: str, **fields: Any) -> TextRequest:
     )
 
 
-async def written(model: VllmText, request: TextRequest) -> tuple[list[str], list[str | None], TextDone]:
+async def generated(model: VllmText, request: TextRequest) -> tuple[list[str], list[str | None], TextDone]:
     texts, reasons = [""] * request.n, [None] * request.n
     *deltas, done = [event async for event in model.generate(request)]
     assert isinstance(done, TextDone)
@@ -93,7 +93,7 @@ def test_the_registry_knows_it():
 
 
 async def test_it_answers(model: VllmText):
-    texts, reasons, done = await written(model, chat("What is the capital of France? One sentence."))
+    texts, reasons, done = await generated(model, chat("What is the capital of France? One sentence."))
     assert "Paris" in texts[0]
     assert reasons == ["stop"]
     assert done.usage.prompt_tokens > 10
@@ -113,13 +113,13 @@ async def test_it_streams_each_token_as_it_comes(model: VllmText):
 
 
 async def test_it_goes_on_until_the_token_limit(model: VllmText):
-    _, reasons, done = await written(model, chat("Count from 1 to 100.", max_tokens=7))
+    _, reasons, done = await generated(model, chat("Count from 1 to 100.", max_tokens=7))
     assert reasons == ["length"]
     assert done.usage.completion_tokens == 7
 
 
 async def test_it_stops_before_a_stop_text_even_without_a_limit(model: VllmText):
-    texts, reasons, _ = await written(model, chat("Count from 1 to 50.", max_tokens=None, stop=("7",)))
+    texts, reasons, _ = await generated(model, chat("Count from 1 to 50.", max_tokens=None, stop=("7",)))
     assert reasons == ["stop"]
     assert "6" in texts[0]
     assert "7" not in texts[0]
@@ -127,14 +127,14 @@ async def test_it_stops_before_a_stop_text_even_without_a_limit(model: VllmText)
 
 async def test_a_seed_repeats_and_answers_differ(model: VllmText):
     request = chat("Invent a name for a ship.", temperature=1.0, top_p=1.0, n=2, seed=-1)
-    first, second = [await written(model, request) for _ in range(2)]
+    first, second = [await generated(model, request) for _ in range(2)]
     assert first[0] == second[0]
     assert first[0][0] != first[0][1]
     assert first[2].usage.completion_tokens > 2
 
 
 async def test_all_answers_are_equal_at_temperature_0(model: VllmText):
-    texts, reasons, done = await written(model, chat("Say hello.", n=3, max_tokens=5))
+    texts, reasons, done = await generated(model, chat("Say hello.", n=3, max_tokens=5))
     assert texts[0] == texts[1] == texts[2] != ""
     assert None not in reasons
     assert done.usage.completion_tokens % 3 == 0
@@ -142,9 +142,9 @@ async def test_all_answers_are_equal_at_temperature_0(model: VllmText):
 
 async def test_a_bias_forbids_a_token(model: VllmText):
     question = "What is the capital of France? Only the name."
-    assert (await written(model, chat(question, max_tokens=4)))[0][0].startswith("Paris")
+    assert (await generated(model, chat(question, max_tokens=4)))[0][0].startswith("Paris")
     biased = chat(question, max_tokens=4, logit_bias=dict.fromkeys(paris(model), -100.0))
-    assert not (await written(model, biased))[0][0].startswith("Paris")
+    assert not (await generated(model, biased))[0][0].startswith("Paris")
 
 
 def paris(model: VllmText) -> set[int]:
@@ -152,14 +152,14 @@ def paris(model: VllmText) -> set[int]:
 
 
 async def test_a_plain_prompt_is_continued(model: VllmText):
-    texts, _, _ = await written(model, TextRequest(prompt="def add(a, b):\n    return", max_tokens=6, temperature=0))
+    texts, _, _ = await generated(model, TextRequest(prompt="def add(a, b):\n    return", max_tokens=6, temperature=0))
     assert "a + b" in texts[0]
 
 
 async def test_repeated_prompts_come_from_the_cache(model: VllmText):
     request = chat(STORY * 12 + "Who runs?", max_tokens=1)
-    _, _, first = await written(model, request)
-    _, _, again = await written(model, request)
+    _, _, first = await generated(model, request)
+    _, _, again = await generated(model, request)
     assert again.usage.cached_tokens >= 128 > first.usage.cached_tokens
 
 
@@ -172,7 +172,7 @@ async def test_json(model: VllmText, output: Any):
         "additionalProperties": False,
     }
     request = chat("Describe a cat as JSON, with name and age.", output=output, schema=schema, max_tokens=60)
-    texts, reasons, _ = await written(model, request)
+    texts, reasons, _ = await generated(model, request)
     assert reasons == ["stop"]
     found = json.loads(texts[0])
     assert isinstance(found, dict)
@@ -194,9 +194,9 @@ async def test_json(model: VllmText, output: Any):
 )
 async def test_promise_28_a_schema_that_cannot_be_enforced_is_refused(model: VllmText, schema: dict[str, Any]):
     with pytest.raises(UnsupportedOption) as caught:
-        await written(model, chat("Anything.", output="json_schema", schema=schema))
+        await generated(model, chat("Anything.", output="json_schema", schema=schema))
     assert caught.value.param == "response_format"
-    assert (await written(model, chat("Say hello.", max_tokens=3)))[0][0]
+    assert (await generated(model, chat("Say hello.", max_tokens=3)))[0][0]
 
 
 @pytest.mark.parametrize(
@@ -219,18 +219,18 @@ async def test_promise_28_a_schema_that_cannot_be_enforced_is_refused(model: Vll
 )
 async def test_what_it_cannot_do_is_refused_with_the_name_of_the_field(model: VllmText, fields: Any, param: str):
     with pytest.raises(UnsupportedOption) as caught:
-        await written(model, chat("Hello.", **fields))
+        await generated(model, chat("Hello.", **fields))
     assert caught.value.param == param
 
 
-async def test_tools_that_may_not_be_called_are_no_hindrance(model: VllmText):
-    assert (await written(model, chat("Hello.", tools=(Tool("f"),), tool_choice="none", max_tokens=2)))[0][0]
+async def test_tools_that_may_not_be_called_do_not_matter(model: VllmText):
+    assert (await generated(model, chat("Hello.", tools=(Tool("f"),), tool_choice="none", max_tokens=2)))[0][0]
 
 
 @pytest.mark.parametrize(("repeat", "tokens"), [(1, CONTEXT), (400, 1)])
 async def test_what_does_not_fit_is_refused_with_the_numbers(model: VllmText, repeat: int, tokens: int):
     with pytest.raises(ContextLengthExceeded, match=rf"{CONTEXT} tokens.*\d+"):
-        await written(model, chat("Many words here. " * repeat, max_tokens=tokens))
+        await generated(model, chat("Many words here. " * repeat, max_tokens=tokens))
 
 
 def test_the_rest_of_the_context_is_the_limit_when_none_is_given():
@@ -263,7 +263,7 @@ def turns(*texts: str, system: str = "") -> list[dict[str, str]]:
         turns(" two  spaces \n\n", "", "x"),
     ],
 )
-async def test_plain_conversations_read_as_by_vllms_whole_way(model: VllmText, messages: list[dict[str, str]]):
+async def test_plain_conversations_are_rendered_as_by_vllm(model: VllmText, messages: list[dict[str, str]]):
     prompts = model._prompts
     quick = prompts._plain.render(messages)
     assert quick is not None
@@ -271,11 +271,11 @@ async def test_plain_conversations_read_as_by_vllms_whole_way(model: VllmText, m
 
 
 @pytest.mark.parametrize("strange", [{"role": "developer"}, {"role": "tool"}, {"name": "Ann"}, {"content": None}])
-async def test_what_takes_more_than_the_template_goes_the_whole_way(model: VllmText, strange: dict[str, Any]):
+async def test_other_conversations_are_left_to_vllm(model: VllmText, strange: dict[str, Any]):
     assert model._prompts._plain.render([{"role": "user", "content": "Hello."} | strange]) is None
 
 
-async def test_a_request_whose_like_was_checked_is_what_vllm_would_make_of_it(model: VllmText):
+async def test_a_request_like_an_earlier_one_is_as_vllm_would_build_it(model: VllmText):
     requests, prompts = model._requests, model._prompts
     first = TextRequest(temperature=0.3, top_p=0.8, presence_penalty=0.5, frequency_penalty=-0.25, seed=1)
     second = replace(first, seed=-7)
@@ -292,7 +292,7 @@ async def test_a_request_whose_like_was_checked_is_what_vllm_would_make_of_it(mo
 
 
 @pytest.mark.parametrize("fields", [{"stop": ("x",)}, {"logit_bias": {7: 1.0}}, {"prompt": (1, 2)}])
-async def test_what_must_be_checked_is_checked_each_time(model: VllmText, fields: dict[str, Any]):
+async def test_other_requests_are_validated_each_time(model: VllmText, fields: dict[str, Any]):
     prompt = await model._prompts.chat(chat("Hello.").messages, {})
     known = len(model._requests._known)
     await model._requests.text(TextRequest(temperature=0.123, **fields), prompt, 5, None, detokenize=True)
@@ -311,7 +311,7 @@ async def test_promise_10_closing_a_stream_frees_its_slot_within_a_second(model:
 
 
 async def test_a_reader_that_is_cancelled_frees_its_slot(model: VllmText):
-    task = asyncio.create_task(written(model, chat("Count from 1 to 1000.", max_tokens=800)))
+    task = asyncio.create_task(generated(model, chat("Count from 1 to 1000.", max_tokens=800)))
     await asyncio.sleep(0.5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -380,21 +380,21 @@ async def test_more_spellings_than_vllm_takes_at_once(model: VllmText):
     assert result.usage.completion_tokens == 2
 
 
-BEGIN_ALIKE = (
+START_ALIKE = (
     Question("How many animals are there?", ("1", "2", "3", "10", "12")),
     Question("Who is it?", ("a red fox", "a red fox with a hat", "a hen")),
     Question("Is there a fox?", ("Yes", "yes", "no")),
 )
 
 
-async def test_options_that_begin_alike_are_told_apart_by_their_whole_sequences(model: VllmText, qwen_path: Path):
+async def test_options_that_start_alike_are_scored_by_whole_sequences(model: VllmText, qwen_path: Path):
     import torch
     from transformers import AutoModelForCausalLM
 
-    request = JudgeRequest((TextPart(STORY),), BEGIN_ALIKE)
+    request = JudgeRequest((TextPart(STORY),), START_ALIKE)
     result = await model.judge(request)
     reference: Any = AutoModelForCausalLM.from_pretrained(qwen_path, dtype=torch.bfloat16)
-    for question, found in zip(BEGIN_ALIKE, result.judgements, strict=True):
+    for question, found in zip(START_ALIKE, result.judgements, strict=True):
         prompt = await model._prompts.chat((first_token.message(request, question),), {})
 
         def logprob(said: list[int], tokens: list[int], before: list[int] = prompt["prompt_token_ids"]) -> float:
@@ -403,16 +403,16 @@ async def test_options_that_begin_alike_are_told_apart_by_their_whole_sequences(
             return logits.log_softmax(0)[tokens].logsumexp(0).item()
 
         options = first_token.spellings(question.options)
-        nested = question is not BEGIN_ALIKE[2]
+        nested = question is not START_ALIKE[2]
         scores = list[float]()
         for variants in options:
             total = 0.0
             for text in dict.fromkeys(variants):
-                tokens = model._prompts.spell(text)
+                tokens = model._prompts.encode(text)
                 steps = [logprob(tokens[:at], [token]) for at, token in enumerate(tokens)]
-                total += math.exp(sum(steps) + (logprob(tokens, list(model._prompts.ends)) if nested else 0))
+                total += math.exp(sum(steps) + (logprob(tokens, list(model._prompts.end_tokens)) if nested else 0))
             scores.append(math.log(total))
-        lengths = [len(model._prompts.spell(variants[0])) + nested for variants in options]
+        lengths = [len(model._prompts.encode(variants[0])) + nested for variants in options]
         if len(set(lengths)) > 1:
             scores = [score / length for score, length in zip(scores, lengths, strict=True)]
         expected = torch.tensor(scores).softmax(0).tolist()
@@ -420,14 +420,14 @@ async def test_options_that_begin_alike_are_told_apart_by_their_whole_sequences(
 
 
 @pytest.mark.parametrize("options", [("red", " red"), ("ok", " "), ("ok", "x " * 100, "x " * 200)])
-async def test_options_that_are_none_are_refused(model: VllmText, options: tuple[str, ...]):
+async def test_unusable_options_are_refused(model: VllmText, options: tuple[str, ...]):
     with pytest.raises(UnsupportedOption) as caught:
         await model.judge(JudgeRequest((TextPart(STORY),), (Question("Which?", options),)))
     assert caught.value.param == "questions"
 
 
-async def test_images_are_refused_without_eyes(model: VllmText):
-    with pytest.raises(UnsupportedOption, match="no eyes"):
+async def test_images_are_refused_by_a_model_without_image_input(model: VllmText):
+    with pytest.raises(UnsupportedOption, match="does not accept images"):
         await model.judge(JudgeRequest((ImagePart(Media("image/png", b"x")),), QUESTIONS))
 
 
@@ -445,7 +445,7 @@ async def test_missing_files_are_refused(tmp_path: Path):
 SERVER = """
     import asyncio, sys
     from adapters.base import ModelFiles
-    from adapters.text import VllmText
+    from adapters.text.vllm_text import VllmText
 
     if __name__ == "__main__":
         asyncio.run(VllmText.load(ModelFiles("x", "vllm", sys.argv[1], {}), print))
@@ -481,7 +481,7 @@ async def test_promise_1_a_killed_engine_interrupts_its_requests_and_can_be_unlo
                 pass
     assert not model.alive
     with pytest.raises(Interrupted):
-        await written(model, chat("Hello."))
+        await generated(model, chat("Hello."))
     with pytest.raises(Interrupted):
         await model.judge(JudgeRequest((TextPart(STORY),), QUESTIONS))
     await model.unload()

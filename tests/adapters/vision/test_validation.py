@@ -34,7 +34,7 @@ from adapters.text.vllm_text import VllmText
 from adapters.vision.decomposition import MAX_ELEMENTS, elements
 from adapters.vision.validation import validate_scene
 from starter.drawing import draw
-from starter.training.pictures import random_scenes
+from starter.training.images import random_scenes
 
 CHECKPOINT = Path(__file__).parents[3] / "starter" / "checkpoints" / "vision"
 MAX_IMAGES = 3

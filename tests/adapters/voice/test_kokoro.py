@@ -15,9 +15,9 @@ from support.servers import model_path
 
 from adapters.base import AudioChunk, ModelFiles, SynthesisDone, SynthesisRequest
 from adapters.errors import AdapterError, Interrupted, ModelLoadFailed, UnsupportedOption
-from adapters.process.client import RemoteVoice
-from adapters.voice.g2p_model import Speller
-from adapters.voice.kokoro import NAMESAKES, KokoroVoice
+from adapters.process.remote import RemoteVoice
+from adapters.voice.g2p_model import G2pModel
+from adapters.voice.kokoro import OPENAI_VOICES, KokoroVoice
 from adapters.voice.lexicon import Lexicon
 
 LONG = "The expedition travelled slowly along the river, " * 80
@@ -58,9 +58,9 @@ async def test_it_speaks_and_counts_what_it_said(voice: KokoroVoice) -> None:
 async def test_every_openai_name_is_a_voice_of_its_own(voice: KokoroVoice) -> None:
     said = {name: (await spoken(voice, "Hi.", voice=name))[0].tobytes() for name in ("alloy", "onyx", "fable", "echo")}
     assert len(set(said.values())) == 4
-    assert (await spoken(voice, "Hi.", voice=NAMESAKES["onyx"]))[0].tobytes() == said["onyx"]
-    assert len(set(NAMESAKES.values())) == len(NAMESAKES) == 13
-    for name in NAMESAKES:
+    assert (await spoken(voice, "Hi.", voice=OPENAI_VOICES["onyx"]))[0].tobytes() == said["onyx"]
+    assert len(set(OPENAI_VOICES.values())) == len(OPENAI_VOICES) == 13
+    for name in OPENAI_VOICES:
         voice._voice(name)
 
 
@@ -151,7 +151,7 @@ async def test_a_pickle_in_the_network_is_never_run(path: Path, tmp_path: Path) 
     arrays = dict(np.load(path / "checkpoint20.npz", allow_pickle=False))
     np.savez(tmp_path / "evil.npz", **(arrays | {"fc_b": np.array([object()], object)}), allow_pickle=True)
     with pytest.raises(ModelLoadFailed):
-        Speller(tmp_path / "evil.npz")
+        G2pModel(tmp_path / "evil.npz")
 
 
 @pytest.mark.parametrize(
@@ -172,13 +172,13 @@ def test_words_are_said_as_english_has_it(lexicon: Lexicon, text: str, phonemes:
 def test_the_network_says_something_of_any_word(lexicon: Lexicon, voice: KokoroVoice, word: str) -> None:
     said = lexicon.phonemes(word)
     assert said
-    assert set(said) <= set(voice._letters)
+    assert set(said) <= set(voice._token_ids)
 
 
 def test_every_sound_of_the_dictionaries_is_one_that_the_model_knows(path: Path, voice: KokoroVoice) -> None:
     for accent in ("us", "gb"):
         sounds = set("".join(Lexicon(path, accent)._words.values()))
-        assert sounds <= set(voice._letters), sounds - set(voice._letters)
+        assert sounds <= set(voice._token_ids), sounds - set(voice._token_ids)
 
 
 def test_words_without_end_and_apostrophes_are_read_in_time(lexicon: Lexicon) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import UnsupportedOption
 from adapters.voice import number_words
-from adapters.voice.kokoro import stretches
+from adapters.voice.kokoro import split_phonemes
 from adapters.voice.text_normalization import sentences
 
 
@@ -108,6 +108,6 @@ def test_every_number_has_words(number: int) -> None:
 
 @given(st.text(alphabet="ab ,.;", max_size=400), st.integers(5, 60))
 def test_a_long_sentence_is_cut_and_nothing_of_it_lost(text: str, limit: int) -> None:
-    parts = list(stretches(text, limit))
-    assert all(0 < len(part) <= limit + 1 for part in parts)
-    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    chunks = list(split_phonemes(text, limit))
+    assert all(0 < len(chunk) <= limit + 1 for chunk in chunks)
+    assert "".join(chunks).replace(" ", "") == text.replace(" ", "")

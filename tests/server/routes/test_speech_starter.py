@@ -27,7 +27,7 @@ def test_what_is_spoken_is_heard_word_for_word(starter: openai.OpenAI, voice: st
     for text in SAID:
         sound = starter.audio.speech.create(model="tts-1", input=text, voice=voice, response_format="mp3").content
         heard.append(starter.audio.transcriptions.create(model="whisper-1", file=("s.mp3", sound), language="en").text)
-    assert word_error_rate(" ".join(SAID), " ".join(heard)) <= 0.05  # measured: 0 (docs/voice.md)
+    assert word_error_rate(" ".join(SAID), " ".join(heard)) <= 0.05  # measured: 0 (docs/measurements/voice.md)
 
 
 async def test_as_many_words_are_right_as_with_faster_whisper_itself(starter: openai.OpenAI) -> None:

@@ -16,8 +16,8 @@ from support.servers import Running
 
 from starter.captions import article
 from starter.drawing import draw
-from starter.questions import Asked, choice, odd_set, predicate
-from starter.training.pictures import random_scenes
+from starter.questions import LabelledQuestion, choice, odd_set, predicate
+from starter.training.images import random_scenes
 from starter.world import ATTRIBUTES
 
 MODEL = "starter-vision"
@@ -221,7 +221,7 @@ def test_decisions_on_pictures_are_the_models_own(starter: openai.OpenAI) -> Non
             assert found == pytest.approx(again, abs=0.01)
 
 
-def wire(asked: Asked) -> dict[str, Any]:
+def wire(asked: LabelledQuestion) -> dict[str, Any]:
     text = asked.text.rpartition("Question: ")[2]
     if asked.options == ("yes", "no"):
         return {"type": "predicate", "instructions": text}

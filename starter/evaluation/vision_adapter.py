@@ -1,6 +1,6 @@
-"""The vision checkpoint behind the seam, on transformers: what it says is judged by the product's own logic.
+"""The starter's vision checkpoint as a `TextAdapter` on transformers, for the evaluation.
 
-The server runs it on vLLM. Here all questions about a picture go through it at once, and no engine has to start.
+The server runs it on vLLM. Here, all questions about an image are one batch, and no engine is needed.
 """
 
 import time
@@ -30,17 +30,17 @@ from adapters.base import (
 from adapters.errors import UnsupportedOption
 from adapters.media.decode_image import open_image, to_rgb
 from adapters.text.judge.first_token import answer_tokens, judgement
-from starter.questions import Asked, judged
+from starter.questions import LabelledQuestion, judged
+from starter.training.images import to_tensor
 from starter.training.packing import Sample, image_features, logits, pack
-from starter.training.pictures import to_tensor
 from starter.vision import IMAGE_SIZE, tokenizer
 
 MAX_TOKENS = 48
-"""Of what it says where nobody says how many."""
+"""Default maximum number of tokens of an answer."""
 
 
-class Eyes(TextAdapter):
-    """Judges, and says a few words of pictures."""
+class StarterVision(TextAdapter):
+    """Judges, and says a few words of images."""
 
     def __init__(self, checkpoint: Path) -> None:
         """Loads a checkpoint in float32."""
@@ -63,14 +63,14 @@ class Eyes(TextAdapter):
         return True
 
     async def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
-        """See `TextAdapter.generate`; one user's turn with pictures, and the likeliest words to it."""
+        """See `TextAdapter.generate`; one user's turn with images, and the most probable words to it."""
         (turn,) = request.messages
         features = self._features(turn.content)
         asked = "".join(part.text for part in turn.content if isinstance(part, TextPart))
         written, usage, begun = "", Usage(), time.monotonic()
         end = self._tokenizer.convert_tokens_to_ids("<|im_end|>")
         for count in range(1, (request.max_tokens or MAX_TOKENS) + 1):
-            packed = pack([Sample(len(features), [Asked(asked, written)])], self._tokenizer)
+            packed = pack([Sample(len(features), [LabelledQuestion(asked, written)])], self._tokenizer)
             usage = Usage(packed.tokens.numel(), count)
             with torch.no_grad():
                 token = int(logits(self.model, packed, features)[0][-1].argmax())
@@ -84,7 +84,7 @@ class Eyes(TextAdapter):
         """See `TextAdapter.judge`."""
         begun = time.monotonic()
         features = self._features(request.content)
-        asked: list[Asked] = [judged(question, question.options[0]) for question in request.questions]
+        asked: list[LabelledQuestion] = [judged(question, question.options[0]) for question in request.questions]
         packed = pack([Sample(len(features), asked)], self._tokenizer)
         with torch.no_grad():
             found, where = logits(self.model, packed, features)
@@ -101,7 +101,7 @@ class Eyes(TextAdapter):
         return JudgeResult(tuple(judgements), usage, (time.monotonic() - begun) * 1000)
 
     def _features(self, content: Sequence[Part]) -> torch.Tensor:
-        """Of the pictures: [images, tokens, width]."""
+        """Of the images: [images, tokens, width]."""
         images = [to_rgb(open_image(part.image)) for part in content if isinstance(part, ImagePart)]
         with torch.no_grad():
             return image_features(self.model, to_tensor(image.resize((IMAGE_SIZE, IMAGE_SIZE)) for image in images))

@@ -15,9 +15,9 @@ from adapters.vision.defaults import SceneDefaults
 from adapters.vision.validation import validate_scene
 from starter.captions import caption
 from starter.drawing import draw
-from starter.evaluation.eyes import Eyes
+from starter.evaluation.vision_adapter import StarterVision
 from starter.questions import NUMBERS, altered, choice, odd_one, odd_set, predicate, score
-from starter.training.pictures import random_scenes
+from starter.training.images import random_scenes
 
 SEED = 78
 PER_PICTURE = 4
@@ -26,10 +26,10 @@ DEFAULTS = SceneDefaults.of(load_catalog().models["starter-vision"].defaults)
 """As the server compares keyframes."""
 
 
-def media(picture: Image.Image) -> Media:
-    """The picture as a PNG."""
+def media(image: Image.Image) -> Media:
+    """The image as a PNG."""
     data = io.BytesIO()
-    picture.save(data, "PNG")
+    image.save(data, "PNG")
     return Media("image/png", data.getvalue())
 
 
@@ -43,9 +43,9 @@ async def measure(checkpoint: Path, count: int) -> dict[str, str]:
 
     Args:
         checkpoint: The folder of the vision model.
-        count: Held-out pictures; each is asked several questions.
+        count: Held-out images; each is asked several questions.
     """
-    eyes, rng = Eyes(checkpoint), random.Random(SEED)  # noqa: S311
+    model, rng = StarterVision(checkpoint), random.Random(SEED)  # noqa: S311
     sure: list[tuple[float, bool]] = []
     predicates: list[tuple[bool, bool]] = []
     choices: list[bool] = []
@@ -54,7 +54,7 @@ async def measure(checkpoint: Path, count: int) -> dict[str, str]:
         part = ImagePart(media(draw(scene)))
         kinds = [kind for kind in (predicate, choice) for _ in range(PER_PICTURE)] + [score]
         asked = [kind(scene, rng) for kind in kinds]
-        result = await eyes.judge(JudgeRequest((part,), tuple(question_of(one.text, one.options) for one in asked)))
+        result = await model.judge(JudgeRequest((part,), tuple(question_of(one.text, one.options) for one in asked)))
         for one, judged in zip(asked, result.judgements, strict=True):
             likeliest = max(range(len(one.options)), key=lambda i: judged.probabilities[i])
             right = one.options[likeliest] == one.answer
@@ -71,35 +71,35 @@ async def measure(checkpoint: Path, count: int) -> dict[str, str]:
         "levels, mean distance of 0..4": f"{sum(levels) / len(levels):.2f}",
         "expected calibration error": f"{calibration_error(sure):.3f}",
     }
-    true, false = await validations(eyes, rng, count)
+    true, false = await validations(model, rng, count)
     figures["validation AUC, one attribute wrong"] = f"{auc(true, false):.3f}"
     figures["true scenes accepted at 0.5"] = f"{100 * sum(one >= 0.5 for one in true) / len(true):.1f} %"
     figures["false scenes refused at 0.5"] = f"{100 * sum(one < 0.5 for one in false) / len(false):.1f} %"
-    found = [await found_odd(eyes, rng) for _ in range(count // 2)]
+    found = [await finds_odd_image(model, rng) for _ in range(count // 2)]
     for name, at in (("odd picture of four found", 0), ("the same, asked of all four at once", 1)):
         figures[name] = f"{100 * sum(one[at] for one in found) / len(found):.1f} % of {len(found)}"
     return figures
 
 
-async def validations(eyes: Eyes, rng: random.Random, count: int) -> tuple[list[float], list[float]]:
-    """Scores of pictures against their own descriptions, and against such with one attribute wrong."""
+async def validations(model: StarterVision, rng: random.Random, count: int) -> tuple[list[float], list[float]]:
+    """Scores of images against their own descriptions, and against such with one attribute wrong."""
     true: list[float] = []
     false: list[float] = []
     for scene in random_scenes(count, rng, held=True):
-        picture = media(draw(scene))
-        true.append((await validate_scene(eyes, picture, caption(scene, rng, {}).text)).match_score)
-        false.append((await validate_scene(eyes, picture, caption(altered(scene, rng), rng, {}).text)).match_score)
+        image = media(draw(scene))
+        true.append((await validate_scene(model, image, caption(scene, rng, {}).text)).match_score)
+        false.append((await validate_scene(model, image, caption(altered(scene, rng), rng, {}).text)).match_score)
     return true, false
 
 
-async def found_odd(eyes: Eyes, rng: random.Random) -> tuple[bool, bool]:
+async def finds_odd_image(model: StarterVision, rng: random.Random) -> tuple[bool, bool]:
     """Whether the odd one of a set of four is found: by the server's check, and by asking about all four at once."""
     group, odd = odd_set(random_scenes(1, rng, held=True)[0], rng, 4)
-    pictures = [media(draw(scene)) for scene in group]
-    checked = await check_consistency(eyes, pictures, aspects=DEFAULTS.aspects, comparison=DEFAULTS.comparison)
+    images = [media(draw(scene)) for scene in group]
+    checked = await check_consistency(model, images, aspects=DEFAULTS.aspects, comparison=DEFAULTS.comparison)
     asked = odd_one(group, odd)
-    parts = tuple(map(ImagePart, pictures))
-    result = await eyes.judge(JudgeRequest(parts, (question_of(asked.text, asked.options),)))
+    parts = tuple(map(ImagePart, images))
+    result = await model.judge(JudgeRequest(parts, (question_of(asked.text, asked.options),)))
     chances = result.judgements[0].probabilities
     return checked.odd_frame == odd, chances.index(max(chances)) == odd
 

@@ -1,4 +1,4 @@
-"""Moves scenes: short films in which one thing happens, and the words that ask for it."""
+"""Moves scenes: short clips in which one thing happens, and the words that ask for it."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from starter.world import SIZE, Scene
 
 FRAMES = 25
 DRIFT = 36.0
-"""How far a subject moves in a film, in pixels."""
+"""How far a subject moves in a clip, in pixels."""
 ZOOM = 1.45
 """How much larger everything is after a zoom or a pan."""
 HINTS: Mapping[str, Sequence[str]] = {
@@ -30,7 +30,7 @@ MOTIONS = tuple(HINTS)
 
 
 @dataclass(frozen=True)
-class Film:
+class Clip:
     """A scene, as the first frame shows it, and what happens."""
 
     scene: Scene
@@ -40,12 +40,12 @@ class Film:
     def text(self, rng: random.Random) -> str:
         """A caption and a motion hint, joined as `compat.videos.create` joins a prompt and its `motion_hint`."""
         hint = rng.choice(HINTS[self.motion])
-        told = full_caption(self.scene) if rng.random() < 0.3 else caption(self.scene, rng).text
-        return f"{told} {hint}"
+        text = full_caption(self.scene) if rng.random() < 0.3 else caption(self.scene, rng).text
+        return f"{text} {hint}"
 
 
-def film_of(scene: Scene, motion: str) -> Film:
-    """A film that begins where the motion has room, and by day where night is to fall."""
+def make_clip(scene: Scene, motion: str) -> Clip:
+    """A clip that begins where the motion has room, and by day where night is to fall."""
     if motion in ("left", "right"):
         start = DRIFT / 2 if motion == "left" else -DRIFT / 2
         scene = replace(scene, x=start + scene.x / 2)
@@ -53,20 +53,20 @@ def film_of(scene: Scene, motion: str) -> Film:
         scene = replace(scene, scale=min(scene.scale, 0.9))
     elif motion == "nightfall":
         scene = replace(scene, time="day")
-    return Film(scene, motion)
+    return Clip(scene, motion)
 
 
-def frame(film: Film, moment: float) -> Image.Image:
-    """The picture at a moment of the film, 0 at its beginning and 1 at its end."""
-    scene = film.scene
-    match film.motion:
+def frame(clip: Clip, moment: float) -> Image.Image:
+    """The image at a moment of the clip, 0 at its beginning and 1 at its end."""
+    scene = clip.scene
+    match clip.motion:
         case "left" | "right":
-            way = -DRIFT if film.motion == "left" else DRIFT
+            way = -DRIFT if clip.motion == "left" else DRIFT
             return draw(replace(scene, x=scene.x + way * moment))
         case "up":
             return draw(replace(scene, y=scene.y - DRIFT * moment))
         case "zoom" | "pan left" | "pan right":
-            return _closer(draw(scene), film.motion, moment)
+            return _closer(draw(scene), clip.motion, moment)
         case "nightfall":
             times = ("day", "twilight", "night")
             place = min(1, int(moment * 2))
@@ -76,15 +76,15 @@ def frame(film: Film, moment: float) -> Image.Image:
             return draw(scene)
 
 
-def frames(film: Film, count: int = FRAMES) -> list[Image.Image]:
-    """The whole film."""
-    return [frame(film, index / (count - 1)) for index in range(count)]
+def frames(clip: Clip, count: int = FRAMES) -> list[Image.Image]:
+    """The whole clip."""
+    return [frame(clip, index / (count - 1)) for index in range(count)]
 
 
-def _closer(picture: Image.Image, motion: str, moment: float) -> Image.Image:
-    """A part of the picture, larger: the middle, or the left or right side."""
+def _closer(image: Image.Image, motion: str, moment: float) -> Image.Image:
+    """A part of the image, larger: the middle, or the left or right side."""
     side = SIZE / (1 + (ZOOM - 1) * moment)
     spare = SIZE - side
     left = {"zoom": spare / 2, "pan left": 0.0, "pan right": spare}[motion]
     box = (left, spare / 2, left + side, spare / 2 + side)
-    return picture.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)
+    return image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)

@@ -1,4 +1,4 @@
-"""What the refiner makes of the image model's pictures: whether they stay right, and how sharp they are."""
+"""What the refiner makes of the image model's images: whether they stay right, and how sharp they are."""
 
 import random
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from starter.captions import caption
 from starter.drawing import draw
 from starter.evaluation.images import GUIDANCE, STEPS, share
 from starter.training.image_vae import edges
+from starter.training.images import random_scenes, to_tensor
 from starter.training.oracle import load_oracle
-from starter.training.pictures import random_scenes, to_tensor
 from starter.world import ATTRIBUTES, SIZE
 
 HANDOVER = 0.8
@@ -23,18 +23,18 @@ BATCH = 10
 SEED = 80
 
 
-def sharpness(pictures: Sequence[Image.Image]) -> float:
+def sharpness(images: Sequence[Image.Image]) -> float:
     """The mean distance of neighbouring pixels, of values of 0..2."""
-    return sum(difference.abs().mean().item() for difference in edges(to_tensor(pictures))) / 2
+    return sum(difference.abs().mean().item() for difference in edges(to_tensor(images))) / 2
 
 
 def measure(checkpoint: Path, base: Path, count: int) -> tuple[dict[str, str], list[Image.Image]]:
-    """The figures by name, and pairs of pictures: unrefined, refined.
+    """The figures by name, and pairs of images: unrefined, refined.
 
     Args:
         checkpoint: The folder of the refiner.
         base: That of the image model.
-        count: Pictures; of held-out scenes.
+        count: Images; of held-out scenes.
     """
     options: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True, "add_watermarker": False}
     first = StableDiffusionXLPipeline.from_pretrained(str(base), **options)
@@ -64,12 +64,12 @@ def measure(checkpoint: Path, base: Path, count: int) -> tuple[dict[str, str], l
     oracle = load_oracle()
     drawn = sharpness([draw(scene) for scene in asked])
     figures: dict[str, str] = {}
-    for name, pictures in (("with it", refined), ("without it", plain)):
-        read = oracle.read(pictures)
+    for name, images in (("with it", refined), ("without it", plain)):
+        read = oracle.read(images)
         right = [
             all(one[attribute] == getattr(scene, attribute) for attribute in ATTRIBUTES)
             for scene, one in zip(asked, read, strict=True)
         ]
         figures[f"all five right, {name}"] = share(right)
-        figures[f"sharpness, {name}"] = f"{100 * sharpness(pictures) / drawn:.0f} % of drawn scenes'"
-    return figures, [picture for pair in zip(plain, refined, strict=True) for picture in pair]
+        figures[f"sharpness, {name}"] = f"{100 * sharpness(images) / drawn:.0f} % of drawn scenes'"
+    return figures, [image for pair in zip(plain, refined, strict=True) for image in pair]

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """The configuration file to read, if any. The command sets it before it creates the settings."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. Anything but loopback needs `api_keys`."""
+    """Address to listen on. Addresses other than loopback need `api_keys`."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on. 0: any that is free; the log says which."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("~/.local/share/muybridge")
     """Folder of generated images and videos, uploads, and the database."""
     preload: Annotated[tuple[str, ...], NoDecode] = ()
-    """Models to load at start instead of on their first request."""
+    """Models to load at the start instead of at their first request."""
 
     memory_budget_gib: PositiveFloat | None = None
     """Memory for models, in GiB: on each GPU, or in RAM without a GPU. None: nine tenths of what is free at start."""

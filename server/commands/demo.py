@@ -16,7 +16,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes the demo's story.
+    """Runs the demo.
 
     Raises:
         ConfigurationError: The profile does not exist.

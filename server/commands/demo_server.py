@@ -59,9 +59,7 @@ def _stopped_by_signals() -> Generator[Callable[[Process], None]]:
 
     def leave(number: int, _: object) -> None:
         for one in SIGNALS:
-            signal.signal(
-                one, signal.SIG_IGN
-            )  # stopping them must not be interrupted; a terminal's Ctrl-C reaches them
+            signal.signal(one, signal.SIG_IGN)  # a second Ctrl-C must not interrupt stopping the processes
         sys.exit(128 + number)
 
     processes: list[Process] = []

@@ -147,7 +147,7 @@ async def convert_audio(source: Path, target: Path, *, max_seconds: float, param
         await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
-async def _run(request: dict[str, Any], param: str | None = None) -> Reply:
+async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
     pipe = asyncio.subprocess.PIPE
     async with one_shot.started(PROGRAM, one_shot.parent(), stdin=pipe, stdout=pipe) as process:

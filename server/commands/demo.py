@@ -16,11 +16,11 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Makes the demo's story.
+    """Runs the demo.
 
     Raises:
-        ConfigurationError: There is no such profile.
-        ModelLoadFailed: What it needs is not installed.
+        ConfigurationError: The profile does not exist.
+        ModelLoadFailed: A package that the demo needs is not installed.
     """
     from adapters.catalog.catalog import load_catalog
     from adapters.errors import ModelLoadFailed

@@ -17,7 +17,7 @@ from typing import IO
 STORY = Path(__file__).parents[2] / "examples" / "story_pipeline.py"
 START_S = 60.0
 STOP_S = 40.0
-"""The server's own time to drain, and some more; after it, it is killed."""
+"""The server's time to drain, and some more. After it the server is killed."""
 PROGRESS = (": downloading", ": joining", ": converting", ": waiting", "loading ", "loaded ", "unloaded ")
 """Lines of the server's log that are shown: downloading and loading models."""
 Process = subprocess.Popen[str] | subprocess.Popen[bytes]
@@ -27,7 +27,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def run_demo(output: Path, profile: str = "starter") -> int:
-    """Makes the demo's story; leaves it, with the server's log, in the folder. Returns the exit status.
+    """Makes the demo's video, writes it and the server's log to the folder, and returns the exit status.
 
     SIGTERM, SIGINT and SIGHUP stop the story, the server and the models' processes, and raise SystemExit.
     """
@@ -37,7 +37,7 @@ def run_demo(output: Path, profile: str = "starter") -> int:
     command = [sys.executable, "-P", "-m", "server", "serve", "--profile", profile, "--port", str(port)]
     env = {name: value for name, value in os.environ.items() if name not in ("MUYBRIDGE_API_KEYS", "MUYBRIDGE_HOST")}
     story_env = env | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "unused"}
-    story_env.pop("PYTHONSAFEPATH", None)  # the story imports its neighbours, by their script's directory
+    story_env.pop("PYTHONSAFEPATH", None)  # the story imports modules of its script's directory
     with _stopped_by_signals() as stop:
         server = subprocess.Popen(
             command, env=env, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent()
@@ -55,22 +55,22 @@ def run_demo(output: Path, profile: str = "starter") -> int:
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Generator[Callable[[Process], None]]:
-    """Gives a function that takes a process; at the end, or at a signal, all those processes are stopped."""
+    """Yields a function that registers a process. At the end, or at a signal, all registered processes are stopped."""
 
     def leave(number: int, _: object) -> None:
         for one in SIGNALS:
-            signal.signal(one, signal.SIG_IGN)  # stopping them must not be cut short; a terminal's Ctrl-C reaches them
+            signal.signal(one, signal.SIG_IGN)  # a second Ctrl-C must not interrupt stopping the processes
         sys.exit(128 + number)
 
     processes: list[Process] = []
     before = {one: signal.getsignal(one) for one in SIGNALS}
     for number, handler in before.items():
-        if handler != signal.SIG_IGN:  # as under nohup
+        if handler != signal.SIG_IGN:  # ignored signals, such as under nohup, stay ignored
             signal.signal(number, leave)
     try:
         yield processes.append
     finally:
-        for process in reversed(processes):  # the story first: the server waits for its requests
+        for process in reversed(processes):  # the story first, since the server waits for its requests
             process.terminate()
             try:
                 process.wait(STOP_S)
@@ -82,7 +82,7 @@ def _stopped_by_signals() -> Generator[Callable[[Process], None]]:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """What a child calls before it becomes another program, so that it is stopped when we are killed. Linux only."""
+    """For `preexec_fn`: stops the child when this process is killed. None on other systems than Linux."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl

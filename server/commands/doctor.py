@@ -60,7 +60,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
         needed = estimate.estimate_entry(entry, path, device=device.kind)
         why_not = entry.unusable or registry.missing(entry.backend)
         if not why_not and needed > device.total_bytes:
-            why_not = "it needs more memory than there is"
+            why_not = "it needs more memory than this machine has"
         models.append(
             {
                 "name": name,

@@ -44,11 +44,17 @@ class FramedProtocol(HttpToolsProtocol):
                 self._decline_offer()
             except httptools.HttpParserError as error:
                 refusal = error.__context__
-                message = str(refusal) if isinstance(refusal, MalformedMessage) else "Invalid HTTP request received."
+                message = (
+                    str(refusal)
+                    if isinstance(refusal, MalformedMessage)
+                    else "The request is not valid HTTP/1.1. Send a valid request."
+                )
                 self.send_400_response(message)
                 return
         if self._in_body and self._framing_bytes > MAX_FRAMING_BYTES:
-            self.send_400_response(f"More than {MAX_FRAMING_BYTES} bytes of trailers or chunk extensions.")
+            self.send_400_response(
+                f"The body has more than {MAX_FRAMING_BYTES} bytes of trailers or chunk extensions. Send fewer."
+            )
 
     def on_message_begin(self) -> None:
         """A request begins."""

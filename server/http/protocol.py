@@ -52,7 +52,7 @@ class GuardedProtocol(FramedProtocol):
         self._refusal: tuple[int, str, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Starts the deadline, or drops the connection when there are too many."""
+        """Starts the deadline. With too many connections, drops the oldest idle one, or else this one."""
         super().connection_made(_HeadBufferingTransport(transport, self.loop))  # pyright: ignore[reportArgumentType] - has all members that are used
         address = self._address()
         self.per_address[address] += 1
@@ -145,7 +145,7 @@ class GuardedProtocol(FramedProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers invalid HTTP."""
-        self.refuse(400, f"The request is not valid HTTP/1.1: {msg.rstrip('.')}. Send a valid request.", "invalid_http")
+        self.refuse(400, msg, "invalid_http")
 
     def refuse(self, status: int, message: str, code: str) -> None:
         """Sends an error in OpenAI's envelope without calling the application, and closes the connection.

@@ -141,20 +141,20 @@ class Connection(sqlite3.Connection):
     """A connection to SQLite on which `unixepoch('subsec')` works before SQLite 3.42 (Debian 12 has 3.40).
 
     INTERNAL dbos==3.4.0: from Python 3.12 on, its tables and statements take the time from that expression. Older
-    SQLite answers NULL, and jobs stay queued for ever.
+    SQLite answers NULL, and jobs would stay queued.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Connects as `sqlite3.connect` does."""
+        """Connects like `sqlite3.connect`."""
         super().__init__(*arguments, **options)
         if sqlite3.sqlite_version_info < (3, 42):
             self.create_function("unixepoch", 1, _unixepoch)
 
 
 def _unixepoch(modifier: str) -> float:
-    """Seconds since 1970, to the millisecond, as SQLite's own "subsec" has them."""
+    """Seconds since 1970 with milliseconds, as SQLite's own "subsec"."""
     if modifier != "subsec":
-        raise ValueError(f"unixepoch({modifier!r}) is not known here")
+        raise ValueError(f"unixepoch({modifier!r}) is not supported")
     return round(time.time(), 3)
 
 
@@ -162,9 +162,7 @@ def _unixepoch(modifier: str) -> float:
 def _dbos() -> Any:
     """DBOS's class. Imported here, since the import takes a second and a server without video jobs does not need it."""
     logger = logging.getLogger("dbos")
-    logger.addHandler(
-        logging.NullHandler()
-    )  # keeps DBOS from adding its own handler, so that it writes to the server's log
+    logger.addHandler(logging.NullHandler())  # without a handler, DBOS adds its own instead of using the server's log
     from dbos import DBOS
 
     return DBOS

@@ -201,7 +201,7 @@ def test_promise_9_what_is_pipelined_behind_a_stream_does_not_break_into_it(
 
 
 async def test_promise_36_silent_sockets_of_an_address_give_way_to_new_ones(tmp_path: Path) -> None:
-    from server.http.server import MAX_CONNECTIONS_PER_ADDRESS
+    from server.http.protocol import MAX_CONNECTIONS_PER_ADDRESS
 
     with serving(tmp_path) as running:
         silent = [await asyncio.open_connection("127.0.0.1", running.port) for _ in range(MAX_CONNECTIONS_PER_ADDRESS)]

@@ -19,7 +19,7 @@ FILES = sorted(path for path in BROKEN.iterdir() if path.name != "README.md")
 
 MESSAGES = {
     "01-unknown-backend.yaml": "4: models.mine.backend: there is no backend 'vlm'; use one of vllm, faster-whisper, ",
-    "02-wrong-kind.yaml": "4: models.ears.kind: backend 'vllm' runs text and vision, not speech",
+    "02-wrong-kind.yaml": "4: models.ears.kind: backend 'vllm' runs models of kind text or vision, not speech",
     "03-misspelt-key.yaml": "5: models.mine.soruces: there is no such key",
     "04-bad-source.yaml": "7: models.mine.sources.1: write hf://org/name, a path, or a mapping with `packages:` and ",
     "05-bad-option.yaml": "8: models.mine.options.kv_cache_gib: Input should be greater than 0",

@@ -249,7 +249,7 @@ async def nobody(slot: Slot) -> None:
         ({"devices": [0, 0]}, "listed twice"),
         ({"devices": [-1]}, "greater than or equal to 0"),
         ({"devices": []}, "at least 1 item"),
-        ({"devices": [0], "options": {"device": "cpu"}}, "runs on the CPU"),
+        ({"devices": [0], "options": {"device": "cpu"}}, "the option device is cpu"),
         ({"devices": [0], "options": {"tensor_parallel_size": 2}}, "tensor_parallel_size is 2"),
     ],
 )

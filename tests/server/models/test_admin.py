@@ -104,7 +104,7 @@ def test_a_failed_download_says_so_and_never_done(http: httpx.Client) -> None:
     done = finished(http, "broken")
     assert (done["id"], done["status"]) == (job["id"], "failed")
     assert done["error"]["code"] == "model_load_failed"
-    assert "does not have it" in done["error"]["message"]
+    assert "has no such repository" in done["error"]["message"]
     with http.stream("POST", "/broken/download", json={"stream": True}) as reply:
         body = reply.read().decode()
     assert "[DONE]" not in body

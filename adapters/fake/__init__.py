@@ -5,5 +5,10 @@ two ways: for all requests by `Options`, and for one by directives in its prompt
 `[fail_after=3]` events, `[tokens=200]` of text, `[call=NAME {"x": 1}]`, `[think=what comes before the answer]`;
 in a question, `[answer=OPTION]` for nine tenths of the probability, and `[mute]` for a model that will not answer.
 
-models.py has the adapters; script.py what can be scripted; words.py, sounds.py, pictures.py and film.py what they make.
+audio      What the fakes hear, and the sounds that they make
+images     Images and videos of one colour
+models     The adapters, one of every kind, and what they have in common: the script
+script     Directives in a prompt
+still_mp4  A video of one image, written without any library: what the fake of a video model makes
+text       What the fakes of language models say, and with which probabilities
 """

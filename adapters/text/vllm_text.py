@@ -39,7 +39,7 @@ from adapters.errors import (
     ModelLoadFailed,
 )
 from adapters.process.memory_usage import held_bytes
-from adapters.text import errors, sampling, templates
+from adapters.text import chat_templates, errors, sampling
 from adapters.text.judge.judge import Judge
 from adapters.text.output.choices import Answers, finish_reason
 from adapters.text.output.detokenizer import Spelling
@@ -91,7 +91,7 @@ class VllmText(TextAdapter):
         report(LoadProgress("importing vLLM"))
         await loop.run_in_executor(thread, preload)
         parsers.check_names(options.tool_call_parser, options.reasoning_parser)
-        template = templates.read(options.chat_template)
+        template = chat_templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
         starting = loop.run_in_executor(thread, Engine.start, model.path, options, model.devices)
         try:

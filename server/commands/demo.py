@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from server.commands import Subparsers
+from server.commands.arguments import Subparsers
 
 
 def register(subparsers: Subparsers) -> None:

@@ -45,6 +45,9 @@ from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, SIZE, held_out
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Threads that wait for each other on a busy machine make steps of a tenth of a second last half a minute."""

@@ -77,7 +77,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 30, **env: str) -> Iterator[Running]:
+def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **env: str) -> Iterator[Running]:
     """A server as its own process, stopped by SIGTERM; its exit status must be 0."""
     port = free_port()
     tmp_path.mkdir(parents=True, exist_ok=True)

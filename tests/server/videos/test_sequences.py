@@ -124,7 +124,7 @@ POINTS = (
 """Files of a job in the order in which they appear."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
     tmp_path: Path, point: str, subtests: pytest.Subtests

@@ -6,7 +6,10 @@ from pathlib import Path
 import openai
 import pytest
 from support import needs
-from support.servers import Running, has_gpu, serving
+from support.servers import SERVER_KEYS, Running, has_gpu, serving
+
+SHARED = ("starter_server", "video_server", "keyed_server")
+"""Servers that one worker has for all tests that use them; each worker has a `fake_server`."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -28,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")
-        group = "starter" if "starter_server" in item.fixturenames else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        shared = next((name for name in SHARED if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(shared))
     if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -40,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of fakes, without keys."""
     with serving(tmp_path_factory.mktemp("fake")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def video_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of fakes for videos of any size: lists that hold other sizes than OpenAI's four, the strict SDK refuses."""
+    with serving(tmp_path_factory.mktemp("videos")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of fakes with the two keys `SERVER_KEYS`."""
+    with serving(tmp_path_factory.mktemp("keyed"), MUYBRIDGE_API_KEYS=",".join(SERVER_KEYS)) as running:
         yield running
 
 

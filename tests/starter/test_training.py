@@ -44,7 +44,6 @@ from starter.video import vae
 from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, SIZE, held_out
 
-
 pytestmark = pytest.mark.long
 
 

@@ -19,6 +19,8 @@ from adapters.catalog.catalog import load_catalog
 from adapters.loader import fetch
 
 ROOT = Path(__file__).parents[2]
+SERVER_KEYS = ("sk-first-secret", "sk-second-secret")
+"""Of the fixture `keyed_server`."""
 CACHE = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser()
 
 

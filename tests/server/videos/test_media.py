@@ -3,7 +3,6 @@
 import base64
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -20,10 +19,8 @@ PICTURE = png(64, 48, (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server of our own: most sizes here are none of OpenAI's four."""
-    with serving(tmp_path_factory.mktemp("media")) as running:
-        yield running
+def server(video_server: Running) -> Running:
+    return video_server
 
 
 def ended(running: Running, reply: httpx.Response, timeout_s: float = 90) -> dict:

@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         names = {item.function.__name__, *item.fixturenames}
         for mark, known in needs.NAMES.items():
-            if names & (known | needs.functions_that_need(mark, item.path)):
+            if names & (known | needs.definitions_that_need(mark, item.path)) and not item.get_closest_marker("fake"):
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")

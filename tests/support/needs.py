@@ -24,7 +24,7 @@ PACKAGES = {"support": "tests/support"} | {
     name: name for name in ("adapters", "benchmarks", "compat", "examples", "server", "starter")
 }
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def imports_engine(path: Path) -> bool:
@@ -33,26 +33,60 @@ def imports_engine(path: Path) -> bool:
 
 
 @cache
-def functions_that_need(mark: str, path: Path) -> frozenset[str]:
-    """Functions at the top of a file that need what `mark` stands for, by themselves or through others of them."""
+def definitions_that_need(mark: str, path: Path) -> frozenset[str]:
+    """Functions and classes of a file that need what `mark` stands for, by themselves or through what they use."""
+    _in_work.add(path)
     used: dict[str, set[str]] = {}
     needing: set[str] = set()
+    imported = _import_map(path)
     for node in _tree(path).body:
-        if isinstance(node, Function):
-            used[node.name] = set(_names(node))
+        if isinstance(node, Definition):
+            used[node.name] = names = set(_names(node))
             lazily = mark == "engine" and any(map(_is_engine, _imported(ast.walk(node))))
-            if lazily or used[node.name] & NAMES[mark]:
+            elsewhere = {_resolved(name, imported) for name in names}
+            if lazily or names & NAMES[mark] or any(_needs(mark, *found) for found in elsewhere if found):
                 needing.add(node.name)
     while more := {name for name, names in used.items() if names & needing} - needing:
         needing |= more
+    _in_work.discard(path)
     return frozenset(needing)
 
 
-def _names(function: Function) -> Iterator[str]:
-    """Every name that a function uses, those of its parameters (fixtures) among them."""
-    for node in ast.walk(function):
+_in_work: set[Path] = set()
+"""Files that import each other would be read forever."""
+
+
+def _needs(mark: str, path: Path, name: str) -> bool:
+    return path not in _in_work and name in definitions_that_need(mark, path)
+
+
+def _resolved(name: str, imported: dict[str, str]) -> tuple[Path, str] | None:
+    """(file, definition) that `name` or `module.name` means in a file, if it is one of this repository's."""
+    first, _, rest = name.partition(".")
+    module, _, attribute = f"{imported.get(first, '')}{'.' if rest else ''}{rest}".rpartition(".")
+    files = list(_files(module)) if module else []
+    return (files[-1], attribute) if files else None
+
+
+@cache
+def _import_map(path: Path) -> dict[str, str]:
+    """What each imported name of a file means, dotted."""
+    found: dict[str, str] = {}
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _names(definition: Definition) -> Iterator[str]:
+    """Every `name` and `name.attribute` that a definition uses, and its parameters (fixtures)."""
+    for node in ast.walk(definition):
         if isinstance(node, ast.Name):
             yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.{node.attr}"
         elif isinstance(node, ast.arg):
             yield node.arg
         elif isinstance(node, ast.keyword) and node.arg == "profile" and isinstance(node.value, ast.Constant):

@@ -10,8 +10,14 @@ INSTALLER := pyproject.toml server/commands/install.py server/commands/constrain
 SERVES := $(VENV)/installed-$(ENGINE)
 TESTS := $(SERVES)-dev
 
-.PHONY: demo test serve lint typecheck bench starter-eval lock clean
-.DEFAULT_GOAL := test
+.PHONY: help demo serve check test test-long fix lint typecheck tests-without-engines bench starter-eval lock clean
+.DEFAULT_GOAL := help
+# Tests run in two processes; those of one file, and those that share the starter server, run in the same one.
+PYTEST := $(BIN)/python -m pytest
+IN_PARALLEL := --numprocesses 2 --dist loadgroup
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(SERVES): $(INSTALLER)
 	$(INSTALL)
@@ -21,14 +27,28 @@ $(TESTS): $(INSTALLER)
 	$(INSTALL) --dev
 	touch $(SERVES) $@
 
-demo: $(SERVES)
+demo: $(SERVES)  ## start a server of the starter models and make a story video with it
 	$(BIN)/muybridge demo
 
-serve: $(SERVES)
+serve: $(SERVES)  ## run the server
 	$(BIN)/muybridge serve
 
-test: $(TESTS) lint typecheck
-	$(BIN)/python -m pytest
+check: $(TESTS)  ## format, lint, layers, types, and all tests that need no engine
+	$(MAKE) --no-print-directory --jobs 3 lint typecheck tests-without-engines
+
+tests-without-engines: $(TESTS)
+	$(PYTEST) $(IN_PARALLEL) -m "not engine and not long"
+
+test: $(TESTS) lint typecheck  ## all that a change must pass, real engines included
+	$(PYTEST) $(IN_PARALLEL) -m "not serial and not long"
+	$(PYTEST) -m "serial and not long"
+
+test-long: $(TESTS)  ## trainings, soaks, servers killed at any moment, the memory budget
+	$(PYTEST) -m long
+
+fix: $(TESTS)  ## format, and repair what the linter can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 lint: $(TESTS)
 	$(BIN)/ruff format --check .
@@ -38,16 +58,14 @@ lint: $(TESTS)
 typecheck: $(TESTS)
 	$(BIN)/pyright
 
-bench: $(TESTS)
+bench: $(TESTS)  ## the benchmarks, each both sides in one run
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-# How good the starter's checkpoints are, on what they were not trained on (docs/starter.md).
-starter-eval: $(TESTS)
+starter-eval: $(TESTS)  ## how good the starter's checkpoints are, on what they were not trained on
 	$(BIN)/python -m starter.evaluation
 
-# The lock file, from PyPI alone, for each Python that is supported.
-lock:
+lock:  ## the lock file, from PyPI alone, for each Python that is supported
 	$(PYTHON) scripts/lock.py python3.11 python3.12 python3.13
 
-clean:
+clean:  ## remove the environment and what was built
 	rm -rf $(VENV) demo-output dist

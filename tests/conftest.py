@@ -1,14 +1,38 @@
 """Fixtures and marks of the whole suite."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
-from support.servers import Running, has_gpu, serving
+from support import needs
+from support.servers import SERVER_KEYS, Running, has_gpu, serving
+
+SHARED = ("starter_server", "video_server", "keyed_server")
+"""Servers that one worker has for all tests that use them; each worker has a `fake_server`."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where tests with engines are not asked for, files that import one are not even imported."""
+    if collection_path.suffix != ".py" or "not engine" not in config.option.markexpr:
+        return None
+    return needs.imports_engine(collection_path) or None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped, and say so, where there is none."""
+    """Marks tests by what they need, and groups those that share servers and models; those marked `gpu` are skipped, and say so, where there is none."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        names = {item.function.__name__, *item.fixturenames}
+        for mark, known in needs.NAMES.items():
+            if names & (known | needs.definitions_that_need(mark, item.path)) and not item.get_closest_marker("fake"):
+                item.add_marker(mark)
+        if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
+            item.add_marker("engine")
+        shared = next((name for name in SHARED if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(shared))
     if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -19,6 +43,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server of fakes, without keys."""
     with serving(tmp_path_factory.mktemp("fake")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def video_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of fakes for videos of any size: lists that hold other sizes than OpenAI's four, the strict SDK refuses."""
+    with serving(tmp_path_factory.mktemp("videos")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of fakes with the two keys `SERVER_KEYS`."""
+    with serving(tmp_path_factory.mktemp("keyed"), MUYBRIDGE_API_KEYS=",".join(SERVER_KEYS)) as running:
         yield running
 
 

@@ -56,7 +56,7 @@ def unload_all(running: Running) -> None:
         assert httpx.post(f"{running.url}/v1/models/{model['id']}/unload", timeout=60).status_code == 200
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_promise_15_five_kinds_share_a_budget_of_two_for_minutes(tmp_path: Path) -> None:
     with (
         serving(tmp_path, profile="starter", MUYBRIDGE_MEMORY_BUDGET_GIB=str(BUDGET_GIB)) as running,

@@ -62,7 +62,7 @@ def litellm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_litellm_generates_videos_here(litellm: Path, fake_server: Running, tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
     picture.write_bytes(png(64, 48, (1, 2, 3)))

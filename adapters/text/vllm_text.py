@@ -37,7 +37,7 @@ from adapters.errors import (
     Interrupted,
     ModelLoadFailed,
 )
-from adapters.text import sampling, templates
+from adapters.text import chat_templates, sampling
 from adapters.text.judge.judge import Judge
 from adapters.text.options import TextOptions, engine_arguments
 from adapters.text.output.choices import Choices, finish_reason
@@ -88,7 +88,7 @@ class VllmText(TextAdapter):
         report(LoadProgress("importing vLLM"))
         await asyncio.to_thread(preload)
         parsers.check_names(options.tool_call_parser, options.reasoning_parser)
-        template = templates.read(options.chat_template)
+        template = chat_templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
         engine = await Engine.start(model, options, lambda cpu: engine_arguments(options, cpu=cpu))
         try:

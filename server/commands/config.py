@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from server.commands import Subparsers, add_settings, read_settings
+from server.commands.arguments import Subparsers, add_settings, read_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-configuration.yaml"
 """The annotated catalog, which the wheel contains too."""

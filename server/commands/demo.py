@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from server.commands import Subparsers
+from server.commands.arguments import Subparsers
 
 
 def register(subparsers: Subparsers) -> None:

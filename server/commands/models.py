@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.commands import Subparsers, add_settings, read_settings
+from server.commands.arguments import Subparsers, add_settings, read_settings
 
 if TYPE_CHECKING:
     from adapters.base import LoadProgress

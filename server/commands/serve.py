@@ -5,7 +5,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from server.commands import Subparsers, add_settings, read_settings
+from server.commands.arguments import Subparsers, add_settings, read_settings
 
 if TYPE_CHECKING:
     from server.settings import Settings

@@ -90,7 +90,10 @@ def test_every_backend_has_its_row_here() -> None:
     assert {case.backend for case in CASES} == set(registry.BACKENDS)
 
 
-@pytest.fixture(scope="module", params=CASES, ids=str)
+PARAMETERS = [pytest.param(case, marks=() if case.model else pytest.mark.fake, id=str(case)) for case in CASES]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS)
 async def loaded(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Case, Adapter]]:
     case: Case = request.param
     path = await model_path(case.model) if case.model else Path()
@@ -276,6 +279,7 @@ async def test_a_wrong_option_is_a_failed_load_that_names_it(backend: str, tmp_p
         assert str(tmp_path) not in wrong.value.message
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("backend", [name for name in registry.BACKENDS if not name.startswith("fake")])
 async def test_a_folder_without_a_model_fails_to_load(backend: str, tmp_path: Path) -> None:
     before = set(psutil.Process().children(recursive=True))

@@ -44,6 +44,8 @@ from starter.video import vae
 from starter.vision import model, tokenizer
 from starter.world import ATTRIBUTES, SIZE, held_out
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:

@@ -19,6 +19,8 @@ from adapters.catalog.catalog import load_catalog
 from adapters.loader import fetch
 
 ROOT = Path(__file__).parents[2]
+SERVER_KEYS = ("sk-first-secret", "sk-second-secret")
+"""Of the fixture `keyed_server`."""
 CACHE = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser()
 
 
@@ -77,7 +79,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 30, **env: str) -> Iterator[Running]:
+def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **env: str) -> Iterator[Running]:
     """A server as its own process, stopped by SIGTERM; its exit status must be 0."""
     port = free_port()
     tmp_path.mkdir(parents=True, exist_ok=True)

@@ -148,45 +148,44 @@ async def test_one_large_request_does_not_hold_up_small_ones(minilm: RemoteEmbed
     await asyncio.wait_for(minilm.embed(EmbeddingRequest(("again",))), 20)
 
 
-@pytest.mark.slow
-async def test_vllm_gives_the_same_vectors(minilm: RemoteEmbedding, path: Path) -> None:
+@pytest.fixture(scope="module")
+async def vllm(path: Path) -> AsyncIterator[RemoteEmbedding]:
+    adapter = await RemoteEmbedding.load(ModelFiles(MODEL, "vllm-embedding", str(path), {}), nothing)
+    yield adapter
+    await adapter.unload()
+
+
+async def test_vllm_gives_the_same_vectors(minilm: RemoteEmbedding, vllm: RemoteEmbedding) -> None:
     texts = ["A man is eating food.", "x", "word " * 250, "[SEP] and [MASK] are text", "Naïve café, 中文 😀."]
-    vllm = await RemoteEmbedding.load(ModelFiles(MODEL, "vllm-embedding", str(path), {}), nothing)
-    try:
-        for pooling in (texts, [(101, 7592, 102), (5,)]):
-            for one, other in zip(await embed(minilm, *pooling), await embed(vllm, *pooling), strict=True):
-                assert float(one @ other) >= 0.9999
-        crowd = await asyncio.gather(*(embed(vllm, text) for text in texts * 6))
-        assert float(crowd[0][0] @ crowd[5][0]) >= 0.9999
-        with pytest.raises(ContextLengthExceeded, match="256"):
-            await embed(vllm, "word " * 300)
-        big = asyncio.create_task(vllm.embed(EmbeddingRequest(("word " * 250,) * 100)))
-        await asyncio.sleep(0.3)
-        big.cancel()
-        assert len((await embed(vllm, "after a cancel"))[0]) == 384
-    finally:
-        await vllm.unload()
+    for pooling in (texts, [(101, 7592, 102), (5,)]):
+        for one, other in zip(await embed(minilm, *pooling), await embed(vllm, *pooling), strict=True):
+            assert float(one @ other) >= 0.9999
+    crowd = await asyncio.gather(*(embed(vllm, text) for text in texts * 6))
+    assert float(crowd[0][0] @ crowd[5][0]) >= 0.9999
+    with pytest.raises(ContextLengthExceeded, match="256"):
+        await embed(vllm, "word " * 300)
+    big = asyncio.create_task(vllm.embed(EmbeddingRequest(("word " * 250,) * 100)))
+    await asyncio.sleep(0.3)
+    big.cancel()
+    assert len((await embed(vllm, "after a cancel"))[0]) == 384
 
 
-async def test_promise_1_a_model_whose_engine_dies_is_not_alive(path: Path) -> None:
+async def test_promise_1_a_model_whose_engine_dies_is_not_alive(vllm: RemoteEmbedding) -> None:
+    """The last test of `vllm`: it is gone after this."""
     import psutil
 
-    vllm = await RemoteEmbedding.load(ModelFiles(MODEL, "vllm-embedding", str(path), {}), nothing)
-    try:
-        below = psutil.Process(vllm.worker.pid).children(recursive=True)
-        engines = [one for one in below if "resource_tracker" not in " ".join(one.cmdline())]
-        assert engines
-        for engine in engines:
-            engine.kill()
-        with pytest.raises(Interrupted):
-            await vllm.embed(EmbeddingRequest(("x",)))
-        for _ in range(100):
-            if not vllm.alive:
-                break
-            await asyncio.sleep(0.1)
-        assert not vllm.alive
-    finally:
-        await vllm.unload()
+    below = psutil.Process(vllm.worker.pid).children(recursive=True)
+    engines = [one for one in below if "resource_tracker" not in " ".join(one.cmdline())]
+    assert engines
+    for engine in engines:
+        engine.kill()
+    with pytest.raises(Interrupted):
+        await vllm.embed(EmbeddingRequest(("x",)))
+    for _ in range(100):
+        if not vllm.alive:
+            break
+        await asyncio.sleep(0.1)
+    assert not vllm.alive
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------

@@ -280,7 +280,7 @@ async def test_channels_last_draws_the_same_but_for_roundings(model: DiffusersIm
     await other.unload()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_compiled_model_draws_the_same_but_for_roundings(model: DiffusersImage):
     other = await DiffusersImage.load(files(compile="regional"), lambda _: None)
     (a,), (b,) = await drawn(model, REQUEST), await drawn(other, REQUEST)

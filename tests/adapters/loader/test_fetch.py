@@ -408,7 +408,7 @@ def test_the_converter_ends_when_its_parent_does(tmp_path: Path) -> None:
 # --- the catalog's own -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.engine
 async def test_the_starters_text_model_speaks_as_qwen_does() -> None:
     models = CACHE / "models"
     name = "qwen2.5-coder-0.5b-instruct"

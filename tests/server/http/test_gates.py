@@ -2,24 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from support.raw import JSON, post, send
-from support.servers import ROOT, Running, serving
+from support.servers import ROOT, SERVER_KEYS, Running
 
 from server.app import ROUTES
 
-KEY, OTHER = "sk-first-secret", "sk-second-secret"
+KEY, OTHER = SERVER_KEYS
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("locked"), MUYBRIDGE_API_KEYS=f"{KEY},{OTHER}") as running:
-        yield running
+def locked(keyed_server: Running) -> Running:
+    return keyed_server
 
 
 def all_paths() -> list[tuple[str, str]]:

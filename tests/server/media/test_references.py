@@ -1,23 +1,21 @@
 """Uploaded images, by their ids, in chat and in responses."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from support.servers import Running, serving
+from support.servers import SERVER_KEYS, Running
 
 from adapters.fake.images import png
 
 PICTURE = png(16, 16, (1, 2, 3))
-KEY, OTHER = "sk-first-secret", "sk-second-secret"
+KEY, OTHER = SERVER_KEYS
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("keyed"), MUYBRIDGE_API_KEYS=f"{KEY},{OTHER}") as running:
-        yield running
+def keyed(keyed_server: Running) -> Running:
+    return keyed_server
 
 
 def asked(sdk: openai.OpenAI, file_id: str) -> list[Any]:

@@ -18,6 +18,8 @@ from support.videos import narration
 
 from server.http.replies import byte_range
 
+pytestmark = pytest.mark.browser
+
 PAGE = """<!doctype html><video id="film" src="/film.mp4" preload="auto"></video><script>
 const film = document.getElementById("film"), events = [];
 const tell = (end) => fetch("/told", {method: "POST", body: JSON.stringify({

@@ -3,7 +3,6 @@
 import base64
 import io
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -20,10 +19,8 @@ PICTURE = png(64, 48, (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server of our own: most sizes here are none of OpenAI's four."""
-    with serving(tmp_path_factory.mktemp("media")) as running:
-        yield running
+def server(video_server: Running) -> Running:
+    return video_server
 
 
 def ended(running: Running, reply: httpx.Response, timeout_s: float = 90) -> dict:
@@ -315,7 +312,7 @@ async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> No
 POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "film.mp4.part", "film.json", "film.mp4")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
     """Kills as a file of the job appears; what the upload became is kept by the job alone."""
@@ -339,7 +336,7 @@ def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path
         assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", ["clip-0.mp4", "film.png", "film.json", "film.mp4.part", "film.mp4"])
 def test_promise_2_a_narrated_video_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
     with serving(tmp_path) as running:

@@ -6,7 +6,6 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -26,10 +25,8 @@ ALL_FRAMES = sum(FRAMES) + 2 * 6
 
 
 @pytest.fixture(scope="module")
-def films_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server of our own: these sizes are none of OpenAI's four, and the strict SDK refuses lists that hold others."""
-    with serving(tmp_path_factory.mktemp("films")) as running:
-        yield running
+def films_server(video_server: Running) -> Running:
+    return video_server
 
 
 def scenes(delay_ms: int = 0) -> list[dict]:
@@ -124,7 +121,7 @@ POINTS = (
 """Files of a job in the order in which they appear."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("point", POINTS)
 def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
     tmp_path: Path, point: str, subtests: pytest.Subtests

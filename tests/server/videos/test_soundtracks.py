@@ -3,7 +3,6 @@
 import io
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ SHOT = {"model": "fake-video", "size": "64x48", "fps": 12}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serving(tmp_path_factory.mktemp("sounds")) as running:
-        yield running
+def server(video_server: Running) -> Running:
+    return video_server
 
 
 def ask(running: Running, path: str = "", files: dict[str, Any] | None = None, **fields: Any) -> str:

@@ -45,7 +45,6 @@ def made(sdk: openai.OpenAI, video: openai.types.Video) -> tuple[openai.types.Vi
     return video, data, frames
 
 
-@pytest.mark.slow
 def test_every_method_on_a_real_pipeline(sdk: openai.OpenAI) -> None:
     sound = "data:audio/mpeg;base64," + base64.b64encode(narration(3.0)).decode()
     asked = {"num_frames": 17, "fps": 8, "motion_hint": "slow zoom in", "audio": sound, **METHOD}
@@ -92,7 +91,6 @@ def test_every_method_on_a_real_pipeline(sdk: openai.OpenAI) -> None:
         assert sdk.videos.delete(video_id).deleted
 
 
-@pytest.mark.slow
 def test_the_strict_client_drives_every_method_on_a_real_pipeline(starter_server: Running) -> None:
     method = {"num_inference_steps": 1, "guidance_scale": 1.0}
     with starter_server.sdk(timeout=600) as sdk:

@@ -49,7 +49,7 @@ def state(running: Running, video_id: str) -> dict:
     return httpx.get(f"{running.url}/v1/videos/{video_id}", timeout=60).json()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [7, 8])
 def test_promises_2_5_and_33_twenty_videos_deletes_and_restarts_end_in_true_states(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

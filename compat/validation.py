@@ -226,7 +226,7 @@ def _refusal(faults: Sequence[_Fault]) -> RequestError:
             message = f"'{param}' is not supported by this server: omit it, or send null."
             return RequestError(message, param=param, code="invalid_value")
         case "item_type":
-            sent = cast(dict[str, Any], fault.value) if isinstance(fault.value, dict) else {}
+            sent = fault.value if hasattr(fault.value, "keys") else ()
             member = next((name for name in ("type", "role") if name in sent), "")
             return invalid(format_path((*path, member) if member else path), fault.message)
         case _ if path[-1:] == ("[key]",):

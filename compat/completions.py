@@ -96,9 +96,8 @@ def parse(body: Mapping[str, Any]) -> CompletionCall:
     )
     if len(prompts) * request.n > MAX_CHOICES:
         raise invalid("n", f"{len(prompts)} prompts with n={request.n} exceed {MAX_CHOICES} completions per request")
-    include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
     requests = tuple(replace(request, prompt=prompt) for prompt in prompts)
-    return CompletionCall(wire.model, requests, bool(wire.stream), include_usage)
+    return CompletionCall(wire.model, requests, bool(wire.stream), wire.include_usage)
 
 
 def _prompts(prompt: str | Sequence[int | str | Sequence[int]]) -> list[str | tuple[int, ...]]:

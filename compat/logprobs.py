@@ -43,21 +43,17 @@ class CompletionLogprobs(WireReply):
     """Where each token begins in the completion's text, in characters."""
 
 
-def render_logprobs(positions: Sequence[TokenLogprob]) -> ChoiceLogprobs:
-    """The format of chat completions."""
-    return ChoiceLogprobs(
-        content=[
-            ChatCompletionTokenLogprob(
-                token=one.chosen.token,
-                logprob=_finite(one.chosen),
-                bytes=list(one.chosen.data),
-                top_logprobs=[
-                    TopLogprob(token=other.token, logprob=_finite(other), bytes=list(other.data)) for other in one.top
-                ],
-            )
-            for one in positions
-        ]
-    )
+def render_logprobs(positions: Sequence[TokenLogprob]) -> list[ChatCompletionTokenLogprob]:
+    """The format of chat completions and responses."""
+    return [
+        ChatCompletionTokenLogprob(
+            token=one.chosen.token,
+            logprob=_finite(one.chosen),
+            bytes=list(one.chosen.data),
+            top_logprobs=[TopLogprob(top.token, _finite(top), list(top.data)) for top in one.top],
+        )
+        for one in positions
+    ]
 
 
 def render_completion_logprobs(positions: Sequence[TokenLogprob], offset: int) -> CompletionLogprobs:
@@ -83,4 +79,5 @@ def render_completion_logprobs(positions: Sequence[TokenLogprob], offset: int) -
 
 
 def _finite(one: CandidateToken) -> float:
-    return IMPOSSIBLE if one.logprob is None else one.logprob
+    """Not below `IMPOSSIBLE`: JSON has no infinity."""
+    return IMPOSSIBLE if one.logprob is None else max(one.logprob, IMPOSSIBLE)

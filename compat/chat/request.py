@@ -188,8 +188,7 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
         reasoning_effort=wire.reasoning_effort,
         **wire.sampling(),
     )
-    include_usage = wire.stream_options is not None and bool(wire.stream_options.include_usage)
-    return ChatCall(wire.model, request, bool(wire.stream), include_usage)
+    return ChatCall(wire.model, request, bool(wire.stream), wire.include_usage)
 
 
 def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompletion:
@@ -219,7 +218,7 @@ def render(call: ChatCall, model: str, events: Sequence[TextEvent]) -> ChatCompl
                 "".join(pieces), "".join(reasoning[index]), [calls[index][at] for at in sorted(calls[index])]
             ),
             finish_reason=reasons.get(index, "stop"),
-            logprobs=None if call.request.logprobs is None else render_logprobs(logprobs[index]),
+            logprobs=None if call.request.logprobs is None else ChoiceLogprobs(render_logprobs(logprobs[index])),
         )
         for index, pieces in texts.items()
     ]
@@ -315,5 +314,5 @@ def _chunk_choice(event: TextDelta, calls: list[ChoiceDeltaToolCall], first: boo
         tool_calls=calls or None,
         reasoning_content=event.reasoning or None,
     )
-    logprobs = render_logprobs(event.logprobs) if event.logprobs else None
+    logprobs = ChoiceLogprobs(render_logprobs(event.logprobs)) if event.logprobs else None
     return ChunkChoice(index=event.index, delta=delta, finish_reason=event.finish_reason, logprobs=logprobs)

@@ -46,6 +46,11 @@ class SamplingFields(WireRequest):
     user: str | None = None
     """The caller's label; has no effect."""
 
+    @property
+    def include_usage(self) -> bool:
+        """Whether the stream ends with its usage."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
     def stop_sequences(self) -> tuple[str, ...]:
         """The stop sequences as a tuple.
 

@@ -2,9 +2,9 @@
 
 from typing import Any, Literal
 
-from adapters.base import TextDone, TokenLogprob
+from adapters.base import TextDone
 from compat.errors import WireError
-from compat.logprobs import IMPOSSIBLE
+from compat.logprobs import ChatCompletionTokenLogprob
 from compat.wire import Timings, WireReply
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -12,28 +12,11 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 UNFINISHED: tuple[ResponseStatus, ...] = ("queued", "in_progress")
 
 
-class TopLogprob(WireReply):
-    """One of the most likely tokens at a position."""
-
-    token: str
-    bytes: list[int]
-    logprob: float
-
-
-class Logprob(WireReply):
-    """A generated token and its log probability."""
-
-    token: str
-    bytes: list[int]
-    logprob: float
-    top_logprobs: list[TopLogprob]
-
-
 class ResponseOutputText(WireReply):
     """The text of an answer."""
 
     text: str
-    logprobs: list[Logprob]
+    logprobs: list[ChatCompletionTokenLogprob]
     annotations: list[Any]
     type: str = "output_text"
 
@@ -217,7 +200,7 @@ class ResponseDeltaEvent(ResponseEvent, omit_defaults=True):
     output_index: int
     delta: str
     content_index: int | None = None
-    logprobs: list[Logprob] | None = None
+    logprobs: list[ChatCompletionTokenLogprob] | None = None
     obfuscation: str | None = None
     """Random padding that hides the delta's length from observers of the encrypted stream."""
 
@@ -229,7 +212,7 @@ class ResponseTextDoneEvent(ResponseEvent):
     output_index: int
     content_index: int
     text: str
-    logprobs: list[Logprob]
+    logprobs: list[ChatCompletionTokenLogprob]
 
 
 class ResponseReasoningTextDoneEvent(ResponseEvent):
@@ -260,24 +243,6 @@ def render_usage(done: TextDone) -> ResponseUsage:
         output_tokens_details=OutputTokensDetails(usage.reasoning_tokens),
         total_tokens=usage.prompt_tokens + usage.completion_tokens,
     )
-
-
-def render_logprobs(tokens: tuple[TokenLogprob, ...]) -> list[Logprob]:
-    """Log probabilities in the format of responses."""
-    return [
-        Logprob(
-            token=token.chosen.token,
-            bytes=list(token.chosen.data),
-            logprob=_finite(token.chosen.logprob),
-            top_logprobs=[TopLogprob(top.token, list(top.data), _finite(top.logprob)) for top in token.top],
-        )
-        for token in tokens
-    ]
-
-
-def _finite(logprob: float | None) -> float:
-    """OpenAI's value, -9999, for a token of nearly zero probability; JSON has no infinity."""
-    return IMPOSSIBLE if logprob is None or logprob < IMPOSSIBLE else logprob
 
 
 def render_error(error: WireError) -> ResponseError:

@@ -18,6 +18,7 @@ from typing import Any
 from adapters.base import TextDelta, TextDone, TextEvent, TokenLogprob, ToolCall
 from compat import sse
 from compat.errors import WireError
+from compat.logprobs import render_logprobs
 from compat.responses.reply import (
     IncompleteDetails,
     ItemStatus,
@@ -37,7 +38,6 @@ from compat.responses.reply import (
     ResponseReasoningTextDoneEvent,
     ResponseTextDoneEvent,
     render_error,
-    render_logprobs,
     render_usage,
 )
 from compat.usage import render_timings
@@ -228,7 +228,7 @@ class ResponseWriter:
         elif isinstance(item, ResponseReasoningItem):
             item.content = [ReasoningTextPart(text)]
         else:
-            item.content = [ResponseOutputText(text, render_logprobs(tuple(self._logprobs)), [])]
+            item.content = [ResponseOutputText(text, render_logprobs(self._logprobs), [])]
 
     def _position(self) -> dict[str, Any]:
         assert self._item is not None

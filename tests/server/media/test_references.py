@@ -68,10 +68,10 @@ def test_a_conversation_goes_on_with_its_uploaded_image(client: openai.OpenAI) -
     [
         ({"type": "file", "file": {}}, "messages[0].content[0].file"),
         ({"type": "file", "file": {"file_id": "a", "file_data": "b"}}, "messages[0].content[0].file"),
-        ({"type": "file", "file": {"file_id": "../x"}}, "messages[0].content"),
+        ({"type": "file", "file": {"file_id": "../x"}}, "messages[0].content[0].file.file_id"),
         ({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}, "messages[0].content[0].file.file_data"),
-        ({"type": "file", "file": {"file_id": "a"}, "extra": 1}, "messages[0].content"),
-        ({"type": "image_url", "image_url": {"url": "x", "detail": "huge"}}, "messages[0].content"),
+        ({"type": "file", "file": {"file_id": "a"}, "extra": 1}, "messages[0].content[0].extra"),
+        ({"type": "image_url", "image_url": {"url": "x", "detail": "huge"}}, "messages[0].content[0].image_url.detail"),
     ],
 )  # fmt: skip
 def test_promise_28_what_is_wrong_with_a_file_is_named(fake_server: Running, part: Any, param: str) -> None:

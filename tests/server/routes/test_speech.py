@@ -96,7 +96,7 @@ def test_it_is_sent_as_it_is_spoken(fake_server: Running, stream_format: str) ->
         ({"voice": ""}, "voice"),
         ({"voice": "../../etc/passwd"}, "voice"),
         ({"voice": {"id": "voice_1234"}}, "voice"),
-        ({"voice": {"id": "alloy", "x": 1}}, "voice"),
+        ({"voice": {"id": "alloy", "x": 1}}, "voice.x"),
         ({"voice": "a" * 65}, "voice"),
         ({"instructions": "Whisper."}, "instructions"),
         ({"response_format": "ogg"}, "response_format"),

@@ -131,7 +131,12 @@ def test_promise_28_what_wan_lacks_is_refused_at_create(server: Running, path: s
             "keyframes[1].frame_index",
             "invalid_value",
         ),
-        ("", {"keyframes": [{"frame_index": at, "image": URL} for at in (24, -1)]}, "keyframes[1].frame_index", None),
+        (
+            "",
+            {"keyframes": [{"frame_index": at, "image": URL} for at in (24, -1)]},
+            "keyframes[1].frame_index",
+            "invalid_value",
+        ),
         (
             "",
             {"input_reference": URL, "keyframes": [{"frame_index": -25, "image": URL}]},

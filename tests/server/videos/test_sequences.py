@@ -229,7 +229,7 @@ def test_a_video_is_extended_from_its_last_frame(client: openai.OpenAI, tmp_path
         ({"scenes": []}, "scenes"),
         ({"scenes": "["}, "scenes"),
         ({"scenes": [{"scene_number": 1}]}, "scenes[0].description"),
-        ({"scenes": [{"scene_number": 1, "description": "x"}] * 2}, "scenes"),
+        ({"scenes": [{"scene_number": 1, "description": "x"}] * 2}, "scenes[1].scene_number"),
         ({"scenes": [{"scene_number": n, "description": "x"} for n in range(33)]}, "scenes"),
         ({"scenes": [{"scene_number": n, "description": "x", "duration_frames": 1024} for n in range(17)]}, "scenes"),
         ({"scenes": [{"scene_number": 1, "description": "x", "duration_frames": 0}]}, "scenes[0].duration_frames"),

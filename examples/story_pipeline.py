@@ -61,7 +61,7 @@ class Story:
         """Asks the server which models it has, and takes the first of each kind."""
         self.client = client
         self.output = output
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         models = {}
         for model in client.models.list():
             models.setdefault((model.model_extra or {}).get("kind"), model.id)
@@ -70,7 +70,7 @@ class Story:
 
     def say(self, line: str) -> None:
         """A line of progress."""
-        print(f"[{time.monotonic() - self.begun:6.1f} s] {line}", flush=True)
+        print(f"[{time.monotonic() - self.started:6.1f} s] {line}", flush=True)
 
     def write_script(self, idea: str) -> dict[str, Any]:
         """Title and scenes, each with what is seen, how it moves and what is said."""

@@ -90,7 +90,7 @@ def video_events(request: VideoRequest) -> Iterator[VideoEvent]:
     comment = repr((request.prompt, request.seed, len(request.keyframes))).encode()
     if request.source is not None:
         with open(request.source.path, "rb") as source:
-            comment += f" anew from {len(source.read())} bytes at {request.strength:g}".encode()
+            comment += f" from {len(source.read())} bytes at {request.strength:g}".encode()
     thumbnail = png(request.width, request.height, _colour(request.prompt))
     data = still_mp4(thumbnail, request.width, request.height, request.num_frames, request.fps, comment)
     yield GeneratedVideo(

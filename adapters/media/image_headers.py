@@ -18,7 +18,7 @@ MAX_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 64_000_000
 """Maximum size of an image: 8000 x 8000, 192 MB as RGB. Below the size at which Pillow warns."""
 MAX_SCANS = 100
-"""Of a JPEG. Cameras write 1, progressive encoders about 10; each is a pass over all pixels."""
+"""Of a JPEG. Cameras write 1, progressive encoders about 10; each one decodes all pixels once."""
 MAX_SEGMENTS = 65_536
 """Of a JPEG; chunks of a PNG. Cameras write dozens, but a file could contain millions of empty ones."""
 

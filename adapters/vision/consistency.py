@@ -32,7 +32,7 @@ from adapters.vision.explanations import (
     uncertainty_note,
 )
 
-Comparison = Literal["pictures", "descriptions"]
+Comparison = Literal["images", "descriptions"]
 """What is compared: the images themselves, or the model's descriptions of each image."""
 
 ASPECTS = ("subject", "colours", "setting", "lighting", "style")
@@ -77,7 +77,7 @@ async def check_consistency(
     *,
     aspects: Sequence[str] = ASPECTS,
     threshold: float = 0.5,
-    comparison: Comparison = "pictures",
+    comparison: Comparison = "images",
 ) -> SceneConsistency:
     """Checks whether images agree in several aspects.
 

@@ -133,7 +133,7 @@ async def decompose(adapter: TextAdapter, description: str, method: Method) -> D
 
 
 _ASK = (
-    "List what a picture must show to match the description below. Take one thing at a time (a subject, its colour, "
+    "List what an image must show to match the description below. Take one thing at a time (a subject, its colour, "
     "the place, the light, what happens), in few words of the description, each to be checked alone.\n\nDescription: "
 )
 _SCHEMA = {

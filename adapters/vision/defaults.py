@@ -23,7 +23,7 @@ class SceneDefaults(BaseModel):
         ASPECTS, min_length=1, max_length=16
     )
     """The aspects in which images are compared."""
-    comparison: Comparison = "pictures"
+    comparison: Comparison = "images"
     """What is compared: images or descriptions."""
 
     @classmethod

@@ -21,9 +21,9 @@ from compat.errors import RequestError
 from compat.videos.plan import Plan
 from server.storage.artifacts import SUFFIXES
 
-VIDEO = "film.mp4"
-THUMBNAIL = "film.png"
-METADATA = "film.json"
+VIDEO = "video.mp4"
+THUMBNAIL = "video.png"
+METADATA = "video.json"
 """`VideoMetadata` of the video. Written before the video itself."""
 SPRITESHEET = "sheet.jpg"
 """An overview of the video's frames. Made when it is first requested."""
@@ -31,7 +31,7 @@ SOURCE = "key-source.mp4"
 """The source video of an edit."""
 SOUNDTRACK = "key-sound.m4a"
 """The soundtrack that the request has brought; cut to the length of the video."""
-GENERATED_SOUNDTRACK = "film.m4a"
+GENERATED_SOUNDTRACK = "video.m4a"
 """The soundtrack that the model has generated, when the request has brought none."""
 KEPT_PREFIX = "key-"
 """Media of the request, which stay when the video is finished."""

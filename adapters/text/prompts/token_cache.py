@@ -13,7 +13,7 @@ from typing import Any
 MAX_BYTES = 32 * 2**20
 """Approximate size of cached texts and their ids."""
 MAX_SINGLE = 8
-"""So many texts are tokenized one by one."""
+"""At most this many texts are tokenized one by one."""
 _PROBES = ("Hello, world.\n", " two  spaces ", "\n\n# Größe\t你好 🦊\n", '{"a": [1, 2]}', "")
 
 

@@ -206,7 +206,7 @@ def test_silence_is_heard_as_nothing(server: Running) -> None:
 
 def test_the_sound_track_of_a_video_is_heard(server: Running) -> None:
     with server.sdk(timeout=600) as sdk:
-        file = ("film.mp4", video(with_sound=True))
+        file = ("video.mp4", video(with_sound=True))
         reply = sdk.audio.transcriptions.create(model=MODEL, file=file, language="en", response_format="srt")
     assert "horse" in reply.lower()
     assert reply.startswith("1\n00:00:00,")

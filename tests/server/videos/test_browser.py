@@ -20,7 +20,7 @@ from server.http.replies import byte_range
 
 pytestmark = pytest.mark.browser
 
-PAGE = """<!doctype html><video id="film" src="/film.mp4" preload="auto"></video><script>
+PAGE = """<!doctype html><video id="film" src="/video.mp4" preload="auto"></video><script>
 const film = document.getElementById("film"), events = [];
 const tell = (end) => fetch("/told", {method: "POST", body: JSON.stringify({
   end, events, width: film.videoWidth, height: film.videoHeight, duration: film.duration, at: film.currentTime,

@@ -22,7 +22,7 @@ from adapters.fake.images import png
 
 PICTURE = png(64, 64, (1, 2, 3))
 DATA_URL = "data:image/png;base64," + base64.b64encode(PICTURE).decode()
-DONE = ["film.json", "film.mp4", "film.png"]
+DONE = ["video.json", "video.mp4", "video.png"]
 
 
 def until(reached, timeout_s: float = 20.0) -> None:
@@ -53,7 +53,7 @@ def test_promise_2_a_server_that_ends_loses_no_acknowledged_video(tmp_path: Path
         ended = [client.videos.retrieve(one).completed_at for one in (slow, *queued)]
         assert ended == sorted(ended)  # in their order still
         assert b"'2', None, 1" in client.videos.download_content(queued[2]).read()  # with its picture
-        assert frames_of(tmp_path / "data/videos" / done / "film.mp4") == (1280, 720, 97)
+        assert frames_of(tmp_path / "data/videos" / done / "video.mp4") == (1280, 720, 97)
         assert folders(tmp_path)[slow] == DONE
 
 

@@ -96,9 +96,9 @@ def test_an_uploaded_video_is_extended_with_its_own_frames_first(client: openai.
     video = client.videos.retrieve(longer.id)
     assert (video.seconds, video.size, video.model_extra["num_frames"]) == ("5", "1280x720", 24 + 96)
     data = client.videos.download_content(longer.id).read()
-    (tmp_path / "film.mp4").write_bytes(data)
-    assert frames_of(tmp_path / "film.mp4") == (1280, 720, 120)
-    with av.open(str(tmp_path / "film.mp4")) as film:
+    (tmp_path / "video.mp4").write_bytes(data)
+    assert frames_of(tmp_path / "video.mp4") == (1280, 720, 120)
+    with av.open(str(tmp_path / "video.mp4")) as film:
         shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     assert shown[0][300, 300, 0] > 150 > shown[0][300, 1000, 0]  # red on the left, as it was sent
     assert shown[23][300, 1000, 1] > shown[0][300, 1000, 1] + 50
@@ -176,7 +176,7 @@ def test_a_sequence_has_a_narration_that_a_killed_server_keeps(tmp_path: Path) -
         assert (video["status"], video["num_frames"]) == ("completed", 48), video
         pictures, sound = tracks_of(content(running, video))
         assert 3.9 < sound <= pictures == 4.0
-        assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]
 
 
 def test_all_that_is_seen_of_a_video_comes_in_ranges(server: Running) -> None:
@@ -309,7 +309,7 @@ async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> No
     assert limiter._owners == {}
 
 
-POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "film.mp4.part", "film.json", "film.mp4")
+POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "video.mp4.part", "video.json", "video.mp4")
 
 
 @pytest.mark.long
@@ -322,7 +322,7 @@ def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path
         assert reply.status_code == 200, reply.text
         folder = tmp_path / "data/videos" / reply.json()["id"]
         deadline = time.monotonic() + 60
-        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+        while not (folder / point).exists() and not (folder / "video.mp4").exists():
             assert time.monotonic() < deadline, (point, list(folder.iterdir()))
             time.sleep(0.002)
         running.process.kill()
@@ -330,20 +330,20 @@ def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path
     with serving(tmp_path) as running:
         video = ended(running, reply)
         assert (video["status"], video["num_frames"]) == ("completed", 32), video
-        assert frames_of(folder / "film.mp4") == (64, 48, 32)
+        assert frames_of(folder / "video.mp4") == (64, 48, 32)
         pictures, sound = tracks_of(content(running, video))
         assert 1.2 < sound <= pictures == pytest.approx(32 / 24)
-        assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("point", ["clip-0.mp4", "film.png", "film.json", "film.mp4.part", "film.mp4"])
+@pytest.mark.parametrize("point", ["clip-0.mp4", "video.png", "video.json", "video.mp4.part", "video.mp4"])
 def test_promise_2_a_narrated_video_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
     with serving(tmp_path) as running:
         reply = post(running, "", {"audio": ("b", narration(9.0))}, prompt="x", num_frames=24, size="64x48")
         folder = tmp_path / "data/videos" / reply.json()["id"]
         deadline = time.monotonic() + 60
-        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+        while not (folder / point).exists() and not (folder / "video.mp4").exists():
             assert time.monotonic() < deadline, (point, list(folder.iterdir()))
             time.sleep(0.002)
         running.process.kill()
@@ -352,4 +352,4 @@ def test_promise_2_a_narrated_video_killed_anywhere_ends_whole(tmp_path: Path, p
         video = ended(running, reply)
         pictures, sound = tracks_of(content(running, video))
         assert 0.9 < sound <= pictures == 1.0
-        assert folders(tmp_path)[video["id"]] == ["film.json", "film.mp4", "film.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]

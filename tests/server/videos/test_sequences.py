@@ -85,9 +85,9 @@ def test_a_sequence_is_one_film_of_its_scenes_in_order_and_of_their_exact_length
     assert (video["status"], video["num_frames"], video["fps"], video["seed"]) == ("completed", ALL_FRAMES, 12, 7)
     assert [video["prompt"].count(f"scene {number} ") for number in (1, 2, 3)] == [1, 1, 1]
     content = httpx.get(f"{films_server.url}/v1/videos/{video['id']}/content").content
-    (tmp_path / "film.mp4").write_bytes(content)
-    assert frames_of(tmp_path / "film.mp4") == (*SIZE, ALL_FRAMES)
-    seen = colours(tmp_path / "film.mp4")
+    (tmp_path / "video.mp4").write_bytes(content)
+    assert frames_of(tmp_path / "video.mp4") == (*SIZE, ALL_FRAMES)
+    seen = colours(tmp_path / "video.mp4")
     # The fake gives each prompt its colour; a transition has the prompt of the scene that it leads to.
     near = [seen[0]]
     for colour in seen:
@@ -114,9 +114,9 @@ POINTS = (
     "clip-2.png",
     "clip-2.mp4",
     "clip-4.mp4",
-    "film.png",
-    "film.mp4.part",
-    "film.mp4",
+    "video.png",
+    "video.mp4.part",
+    "video.mp4",
 )
 """Files of a job in the order in which they appear."""
 
@@ -131,7 +131,7 @@ def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
         video_id = sequence(running, scenes=scenes(delay_ms=20)).json()["id"]
         folder = tmp_path / "data/videos" / video_id
         deadline = time.monotonic() + 60
-        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+        while not (folder / point).exists() and not (folder / "video.mp4").exists():
             assert time.monotonic() < deadline, (point, list(folder.iterdir()))
             time.sleep(0.002)
         running.process.kill()
@@ -150,13 +150,13 @@ def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
             time.sleep(0.02)
         assert kept == before.keys() or point.startswith("film") or len(before) == 5, point
         assert len(httpx.get(f"{running.url}/v1/videos").json()["data"]) == 1
-        assert frames_of(folder / "film.mp4") == (*SIZE, ALL_FRAMES), point
+        assert frames_of(folder / "video.mp4") == (*SIZE, ALL_FRAMES), point
         names = folders(tmp_path)[video_id]
-        assert names == ["film.json", "film.mp4", "film.png", "key-0.png", "key-1.png", "key-2.png"], point
+        assert names == ["video.json", "video.mp4", "video.png", "key-0.png", "key-1.png", "key-2.png"], point
         with subtests.test("ffprobe counts the frames and has no complaint"):
             if shutil.which("ffprobe") is None:
                 pytest.skip("needs ffprobe; that PyAV decodes the same frames was checked")
-            assert probed(folder / "film.mp4") == (ALL_FRAMES, ""), point
+            assert probed(folder / "video.mp4") == (ALL_FRAMES, ""), point
 
 
 def test_promise_5_a_deleted_sequence_stops_and_leaves_nothing(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ def test_a_video_is_extended_from_its_last_frame(client: openai.OpenAI, tmp_path
     assert longer.model_extra["num_frames"] == 9 + 32
     client.videos.delete(first.id)
     assert wait(client, longer.id) == "completed"
-    (tmp_path / "film.mp4").write_bytes(client.videos.download_content(longer.id).read())
-    assert frames_of(tmp_path / "film.mp4") == (1280, 720, 41)
+    (tmp_path / "video.mp4").write_bytes(client.videos.download_content(longer.id).read())
+    assert frames_of(tmp_path / "video.mp4") == (1280, 720, 41)
     assert client.videos.retrieve(longer.id).seconds == "5.12"
 
 

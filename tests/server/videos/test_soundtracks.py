@@ -86,7 +86,7 @@ def test_what_is_made_of_a_sounding_film(server: Running) -> None:
     first = ask(server, prompt="[sound_ms=9000]", num_frames=12)
     film(server, first)
     home = Path(server.log).parent
-    assert folders(home)[first] == ["film.json", "film.m4a", "film.mp4", "film.png"]
+    assert folders(home)[first] == ["video.json", "video.m4a", "video.mp4", "video.png"]
     unknown = {"fps": ..., "size": ...}
     # An extension begins with its sound, and goes on with that of the new shot, whose first frame is not shown.
     longer = ask(server, "/extensions", prompt="[sound_ms=583]", video_id=first, num_frames=24, **unknown)
@@ -100,17 +100,17 @@ def test_what_is_made_of_a_sounding_film(server: Running) -> None:
     assert tracks_of(film(server, remixed))[1] is None
 
 
-@pytest.mark.parametrize("point", ["clip-0-sound", "film.m4a", "film.mp4.part"])
+@pytest.mark.parametrize("point", ["clip-0-sound", "video.m4a", "video.mp4.part"])
 def test_promise_2_a_sounding_film_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
     with serving(tmp_path) as running:
         video_id = ask(running, prompt="[sound_ms=9000][delay_ms=5]", num_frames=24)
         folder = tmp_path / "data/videos" / video_id
         deadline = time.monotonic() + 60
-        while not (folder / point).exists() and not (folder / "film.mp4").exists():
+        while not (folder / point).exists() and not (folder / "video.mp4").exists():
             assert time.monotonic() < deadline
             time.sleep(0.002)
         running.process.kill()
         running.process.wait(20)
     with serving(tmp_path) as running:
         assert loud(film(running, video_id)) == [True] * 4
-        assert folders(tmp_path)[video_id] == ["film.json", "film.m4a", "film.mp4", "film.png"]
+        assert folders(tmp_path)[video_id] == ["video.json", "video.m4a", "video.mp4", "video.png"]

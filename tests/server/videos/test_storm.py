@@ -85,7 +85,7 @@ def test_promises_2_5_and_33_twenty_videos_deletes_and_restarts_end_in_true_stat
                 assert video["status"] == end, (kind, video)
                 if end == "completed":
                     assert video["num_frames"] == FRAMES[kind], (kind, video)
-                    assert frames_of(tmp_path / "data/videos" / one / "film.mp4") == (64, 48, FRAMES[kind])
+                    assert frames_of(tmp_path / "data/videos" / one / "video.mp4") == (64, 48, FRAMES[kind])
             assert all(state(running, one)["error"]["code"] == "video_not_found" for one in deleted)
             found = folders(tmp_path)
             assert {one for one in left if made[one][1] == "completed"} == found.keys()

@@ -1,0 +1,123 @@
+"""Starts `muybridge serve` in processes that are forked from one that has imported it: 1 s less for each of 70 servers.
+
+`ForkServer` is the side of the tests. Run as a program, this file is the other side: it waits for requests, and each
+forks a watcher, which forks the server and reports how it ended. All else about a server is as `python -m server serve`
+makes it: a process of its own with its own environment, working directory and log, that signals end.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRELOADED = ("dbos", "server.app", "server.commands.serve", "adapters.fake.models", "aiosqlite", "uvicorn", "uvloop")
+"""What every server imports. None of it may start a thread: a fork takes no threads along."""
+
+
+class ServerProcess:
+    """A server, as `subprocess.Popen` would show it."""
+
+    def __init__(self, pid: int, status: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+        """A pipe from which the exit status comes."""
+
+    def poll(self) -> int | None:
+        """The exit status, or None while it runs; the negative number of the signal that ended it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: It still runs.
+        """
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("muybridge serve", timeout or 0.0)
+            self.returncode = os.waitstatus_to_exitcode(int(os.read(self._status, 32)))
+            os.close(self._status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Does nothing once it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkServer:
+    """The process that servers are forked from. It ends when this one does."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())]
+        with theirs:  # in a session of its own: Ctrl-C is for pytest, which then ends the servers
+            subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True)
+        self._requests = ours
+
+    def start(self, environment: dict[str, str], log: Path) -> ServerProcess:
+        """Starts a server with this environment, whose standard error goes to the file `log`."""
+        reader, writer = os.pipe()
+        with log.open("wb") as output:
+            socket.send_fds(self._requests, [json.dumps(environment).encode()], [output.fileno(), writer])
+        os.close(writer)
+        return ServerProcess(int(os.read(reader, 32)), reader)
+
+
+def main(requests: socket.socket) -> None:
+    """Forks servers until the other side is gone."""
+    for name in PRELOADED:
+        __import__(name)
+    threads = os.listdir("/proc/self/task") if sys.platform == "linux" else ["?"]
+    assert len(threads) == 1, f"one of {PRELOADED} starts a thread"
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers leave no zombies
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, 2**20, 2)
+        if not data:
+            return
+        if os.fork() == 0:
+            requests.close()
+            watch(json.loads(data), *descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def watch(environment: dict[str, str], log: int, status: int) -> None:
+    """Forks the server. In the watcher, this ends with the process; in the server, it returns when that is done."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid != 0:
+        os.close(log)
+        os.write(status, b"%d" % pid)
+        os.write(status, b"%d" % os.waitpid(pid, 0)[1])
+        os._exit(0)
+    os.close(status)
+    os.dup2(log, sys.stderr.fileno())
+    os.close(log)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    sys.argv = ["server", "serve"]
+    runpy.run_module("server", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))

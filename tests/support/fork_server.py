@@ -5,6 +5,7 @@ forks a watcher, which forks the server and reports how it ended. All else about
 makes it: a process of its own with its own environment, working directory and log, that signals end.
 """
 
+import atexit
 import contextlib
 import json
 import os
@@ -69,8 +70,14 @@ class ForkServer:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "tests.support.fork_server", str(theirs.fileno())]
         with theirs:  # in a session of its own: Ctrl-C is for pytest, which then ends the servers
-            subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True)
+            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()], start_new_session=True)
         self._requests = ours
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._requests.close()
+        self._process.wait(10)
 
     def start(self, environment: dict[str, str], log: Path) -> ServerProcess:
         """Starts a server with this environment, whose standard error goes to the file `log`."""

@@ -445,13 +445,14 @@ async def test_missing_files_are_refused(tmp_path: Path):
 SERVER = """
     import asyncio, sys
     from adapters.base import ModelFiles
-    from adapters.text import VllmText
+    from adapters.text.vllm_text import VllmText
 
     if __name__ == "__main__":
         asyncio.run(VllmText.load(ModelFiles("x", "vllm", sys.argv[1], {}), print))
 """
 
 
+@pytest.mark.engine
 def test_promise_2_an_engine_dies_with_a_killed_server(qwen_path: Path, tmp_path: Path):
     script = tmp_path / "server.py"
     script.write_text(textwrap.dedent(SERVER))

@@ -8,9 +8,6 @@ import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
 
-SHARED = ("starter_server", "video_server", "keyed_server")
-"""Servers that one worker has for all tests that use them; each worker has a `fake_server`."""
-
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where tests with engines are not asked for, files that import one are not even imported."""
@@ -21,7 +18,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they need, and groups those that share servers and models; those marked `gpu` are skipped, and say so, where there is none."""
+    """Marks tests by what they need, and groups those that share models; those marked `gpu` are skipped, and say so, where there is none."""
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -31,8 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")
-        shared = next((name for name in SHARED if name in item.fixturenames), item.nodeid.partition("::")[0])
-        item.add_marker(pytest.mark.xdist_group(shared))
+        group = "starter" if "starter_server" in item.fixturenames else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
     if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -263,7 +263,7 @@ def test_promises_4_and_20_the_process_leaves_a_whole_file_or_none(tmp_path: Pat
 def test_promise_20_the_process_ends_with_whoever_started_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "adapters.media.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        (tmp_path / "in").write_bytes(clip(400, size=(1280, 720)))
+        (tmp_path / "in").write_bytes(clip(150, size=(1280, 720)))
         told = {"do": "take_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
         process.stdin.write(
             json.dumps({**told, "max_frames": 500, "deadline_s": 60, "param": "video"}).encode() + b"\n"

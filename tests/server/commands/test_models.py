@@ -95,6 +95,7 @@ def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None
     assert not next(row for row in command.json("list") if row["id"] == "tiny")["cached"]
 
 
+@pytest.mark.long
 def test_promise_16_a_pull_killed_at_a_random_point_goes_on_from_there(command: Command, hub: Hub) -> None:
     hub.faults.bytes_per_s = 4_000_000
     pulling = command.start("pull", "tiny")

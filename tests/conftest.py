@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import openai
 import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
+
+hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes depends on what else runs
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

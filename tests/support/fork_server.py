@@ -1,8 +1,8 @@
-"""Starts `muybridge serve` in processes that are forked from one that has imported it: 1 s less for each of 70 servers.
+"""Runs `muybridge` in processes that are forked from one that has imported it: a second less for each of a hundred.
 
 `ForkServer` is the side of the tests. Run as a program, this file is the other side: it waits for requests, and each
-forks a watcher, which forks the server and reports how it ended. All else about a server is as `python -m server serve`
-makes it: a process of its own with its own environment, working directory and log, that signals end.
+forks a watcher, which forks the command and reports how it ended. All else is as `python -m server` makes it: a process of
+its own with its own environment, output and exit status, that signals end.
 """
 
 import atexit
@@ -15,16 +15,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 PRELOADED = ("dbos", "server.app", "server.commands.serve", "adapters.fake.models", "aiosqlite", "uvicorn", "uvloop")
 """What every server imports. None of it may start a thread: a fork takes no threads along."""
 
 
-class ServerProcess:
-    """A server, as `subprocess.Popen` would show it."""
+class ForkedProcess:
+    """A command, as `subprocess.Popen` would show it."""
 
     def __init__(self, pid: int, status: int) -> None:
         self.pid = pid
@@ -46,7 +49,7 @@ class ServerProcess:
         """
         if self.returncode is None:
             if not select.select([self._status], [], [], timeout)[0]:
-                raise subprocess.TimeoutExpired("muybridge serve", timeout or 0.0)
+                raise subprocess.TimeoutExpired("muybridge", timeout or 0.0)
             self.returncode = os.waitstatus_to_exitcode(int(os.read(self._status, 32)))
             os.close(self._status)
         return self.returncode
@@ -64,7 +67,7 @@ class ServerProcess:
 
 
 class ForkServer:
-    """The process that servers are forked from. It ends when this one does."""
+    """The process that commands are forked from. It ends when this one does."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,50 +82,69 @@ class ForkServer:
         self._requests.close()
         self._process.wait(10)
 
-    def start(self, environment: dict[str, str], log: Path) -> ServerProcess:
-        """Starts a server with this environment, whose standard error goes to the file `log`."""
+    def start(
+        self, arguments: Sequence[str], environment: dict[str, str], output: IO[bytes], errors: IO[bytes]
+    ) -> ForkedProcess:
+        """Starts `muybridge` with these arguments and this environment, and files for what it prints."""
         reader, writer = os.pipe()
-        with log.open("wb") as output:
-            socket.send_fds(self._requests, [json.dumps(environment).encode()], [output.fileno(), writer])
+        request = json.dumps([arguments, environment]).encode()
+        socket.send_fds(self._requests, [request], [output.fileno(), errors.fileno(), writer])
         os.close(writer)
-        return ServerProcess(int(os.read(reader, 32)), reader)
+        return ForkedProcess(int(os.read(reader, 32)), reader)
+
+    def run(
+        self, arguments: Sequence[str], environment: dict[str, str], timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `muybridge` to its end."""
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            process = self.start(arguments, environment, output, errors)
+            try:
+                status = process.wait(timeout_s)
+            finally:
+                process.kill()
+            for file in (output, errors):
+                file.seek(0)
+            return subprocess.CompletedProcess(arguments, status, output.read().decode(), errors.read().decode())
 
 
 def main(requests: socket.socket) -> None:
-    """Forks servers until the other side is gone."""
+    """Forks commands until the other side is gone."""
     for name in PRELOADED:
         __import__(name)
     threads = os.listdir("/proc/self/task") if sys.platform == "linux" else ["?"]
     assert len(threads) == 1, f"one of {PRELOADED} starts a thread"
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers leave no zombies
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, 2**20, 2)
+        data, descriptors, _, _ = socket.recv_fds(requests, 2**20, 3)
         if not data:
             return
         if os.fork() == 0:
             requests.close()
-            watch(json.loads(data), *descriptors)
+            watch(*json.loads(data), *descriptors)
             return
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def watch(environment: dict[str, str], log: int, status: int) -> None:
-    """Forks the server. In the watcher, this ends with the process; in the server, it returns when that is done."""
+def watch(arguments: list[str], environment: dict[str, str], output: int, errors: int, status: int) -> None:
+    """Forks the command. In the watcher, this ends with the process; in the command, it returns when that is done."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid != 0:
-        os.close(log)
+        os.close(output)
+        os.close(errors)
         os.write(status, b"%d" % pid)
         os.write(status, b"%d" % os.waitpid(pid, 0)[1])
         os._exit(0)
     os.close(status)
-    os.dup2(log, sys.stderr.fileno())
-    os.close(log)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    os.close(output)
+    os.close(errors)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    sys.argv = ["server", "serve"]
+    sys.argv = ["server", *arguments]
     runpy.run_module("server", run_name="__main__", alter_sys=True)
 
 

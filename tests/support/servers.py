@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import openai
-from support.fork_server import ForkServer, ServerProcess
+from support.fork_server import ForkedProcess, ForkServer
 
 from adapters.catalog.catalog import load_catalog
 from adapters.loader import fetch
@@ -31,7 +31,7 @@ class Running:
     """A server process."""
 
     port: int
-    process: subprocess.Popen[bytes] | ServerProcess
+    process: subprocess.Popen[bytes] | ForkedProcess
     log: Path
 
     @property
@@ -112,12 +112,18 @@ def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **
     assert status in (0, -signal.SIGKILL), log.read_text()[-3000:]
 
 
-def start(profile: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | ServerProcess:
+def start(profile: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | ForkedProcess:
     """Servers of engines are started as users start them: their memory and their processes are looked at."""
-    if profile != "starter" and hasattr(os, "fork"):
-        return fork_server().start(environment, log)
     with log.open("wb") as output:
+        if profile != "starter":
+            return fork_server().start(["serve"], environment, output, output)
         return subprocess.Popen([sys.executable, "-m", "server", "serve"], env=environment, stderr=output, cwd=ROOT)
+
+
+def muybridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end, without the settings of this process."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}
+    return fork_server().run(arguments, clean | environment)
 
 
 @cache

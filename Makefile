@@ -33,12 +33,11 @@ check: $(STAMP)  ## format, lint, layers, types, and all tests that need no engi
 	$(MAKE) --no-print-directory --jobs 3 lint typecheck tests-without-engines
 
 tests-without-engines: $(STAMP)
-	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long and not serial"
+	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
 
 test: $(STAMP) lint typecheck  ## all that a change must pass, real engines included (20 minutes)
-	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long and not serial"
-	$(PYTEST) --numprocesses 2 --dist loadgroup -m "engine and not long and not serial"
-	$(PYTEST) -m "serial and not long"
+	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
+	$(PYTEST) --numprocesses 2 --dist loadgroup -m "engine and not long"
 
 test-long: $(STAMP)  ## trainings, soaks, servers killed at any moment, the memory budget
 	$(PYTEST) -m long

@@ -9,6 +9,9 @@ import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
 
+ENGINES = ("starter_server", "vllm_text")
+"""Fixtures that only one process may have: their models take long to load, and much memory."""
+
 hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes depends on what else runs
 hypothesis.settings.load_profile("tests")
 
@@ -32,8 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")
-        group = "starter" if "starter_server" in item.fixturenames else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+        shared = next((name for name in ENGINES if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(shared))
     if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -7,6 +7,7 @@ its own with its own environment, output and exit status, that signals end.
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -113,6 +114,7 @@ def main(requests: socket.socket) -> None:
         __import__(name)
     threads = os.listdir("/proc/self/task") if sys.platform == "linux" else ["?"]
     assert len(threads) == 1, f"one of {PRELOADED} starts a thread"
+    gc.freeze()  # what all commands share is no garbage of theirs
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers leave no zombies
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, 2**20, 3)

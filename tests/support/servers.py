@@ -62,6 +62,7 @@ class Running:
             time.sleep(0.02)
 
 
+@cache
 def has_gpu() -> bool:
     return (
         shutil.which("nvidia-smi") is not None

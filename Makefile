@@ -12,9 +12,9 @@ TESTS := $(SERVES)-dev
 
 .PHONY: help demo serve check test test-long fix lint typecheck tests-without-engines bench starter-eval lock clean
 .DEFAULT_GOAL := help
-# Tests run in two processes; those of one file, and those that share the starter server, run in the same one.
+# Tests without engines wait more than they compute, so there are four processes of them. Of those with engines, the tests
+# of one file, and all that share the starter server, run in the same process (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest
-IN_PARALLEL := --numprocesses 2 --dist loadgroup
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,11 +37,11 @@ check: $(TESTS)  ## format, lint, layers, types, and all tests that need no engi
 	$(MAKE) --no-print-directory --jobs 3 lint typecheck tests-without-engines
 
 tests-without-engines: $(TESTS)
-	$(PYTEST) $(IN_PARALLEL) -m "not engine and not long"
+	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
 
 test: $(TESTS) lint typecheck  ## all that a change must pass, real engines included
-	$(PYTEST) $(IN_PARALLEL) -m "not serial and not long"
-	$(PYTEST) -m "serial and not long"
+	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
+	$(PYTEST) --numprocesses 2 --dist loadgroup -m "engine and not long"
 
 test-long: $(TESTS)  ## trainings, soaks, servers killed at any moment, the memory budget
 	$(PYTEST) -m long

@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import openai
 import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
 
-SHARED = ("starter_server", "video_server", "keyed_server")
-"""Servers that one worker has for all tests that use them; each worker has a `fake_server`."""
+ENGINES = ("starter_server", "vllm_text")
+"""Fixtures that only one process may have: their models take long to load, and much memory."""
+
+hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes depends on what else runs
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -19,24 +23,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return needs.imports_engine(collection_path) or None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they need, and groups those that share servers and models; those marked `gpu` are skipped, and say so, where there is none."""
-    for item in items:
-        if not isinstance(item, pytest.Function):
-            continue
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks a test by what it needs, and by the group that runs in one process."""
+    if isinstance(item, pytest.Function):
         names = {item.function.__name__, *item.fixturenames}
         for mark, known in needs.NAMES.items():
             if names & (known | needs.definitions_that_need(mark, item.path)) and not item.get_closest_marker("fake"):
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")
-        shared = next((name for name in SHARED if name in item.fixturenames), item.nodeid.partition("::")[0])
-        item.add_marker(pytest.mark.xdist_group(shared))
-    if any(item.get_closest_marker("gpu") for item in items) and not has_gpu():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+        group = next((name for name in ENGINES if name in item.fixturenames), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("gpu") and not has_gpu():
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
 
 
 @pytest.fixture(scope="session")

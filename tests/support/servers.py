@@ -11,9 +11,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import openai
+from support.fork_server import ForkedProcess, ForkServer
 
 from adapters.catalog.catalog import load_catalog
 from adapters.loader import fetch
@@ -29,7 +31,7 @@ class Running:
     """A server process."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log: Path
 
     @property
@@ -60,6 +62,7 @@ class Running:
             time.sleep(0.02)
 
 
+@cache
 def has_gpu() -> bool:
     return (
         shutil.which("nvidia-smi") is not None
@@ -93,10 +96,7 @@ def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **
         **env,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "server", "serve"], env=inherited | settings, stderr=output, cwd=ROOT
-        )
+    process = start(profile, inherited | settings, log)
     running = Running(port, process, log)
     try:
         wait_until_live(running, timeout_s)
@@ -111,6 +111,26 @@ def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **
             process.wait()
             raise AssertionError(f"the server did not stop:\n{log.read_text()[-3000:]}") from None
     assert status in (0, -signal.SIGKILL), log.read_text()[-3000:]
+
+
+def start(profile: str, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes] | ForkedProcess:
+    """Servers of engines are started as users start them: their memory and their processes are looked at."""
+    with log.open("wb") as output:
+        if profile != "starter":
+            return fork_server().start(["serve"], environment, output, output)
+        return subprocess.Popen([sys.executable, "-m", "server", "serve"], env=environment, stderr=output, cwd=ROOT)
+
+
+def muybridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end, without the settings of this process."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}
+    return fork_server().run(arguments, clean | environment)
+
+
+@cache
+def fork_server() -> ForkServer:
+    """One of each process that runs tests."""
+    return ForkServer()
 
 
 def wait_until_live(running: Running, timeout_s: float) -> None:

@@ -241,6 +241,7 @@ async def test_promise_16_what_was_changed_later_is_fetched_anew(index: Path, tm
     assert (directory / "model.bin").read_bytes() == WHOLE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ["downloading", "joining", "finishing"])
 async def test_promise_16_a_killed_fetch_leaves_nothing_loadable(stage: str, index: Path, tmp_path: Path) -> None:
     script = (
@@ -388,6 +389,7 @@ async def test_gguf_becomes_safetensors(index: Path, tmp_path: Path) -> None:
     assert converting[-1] == 1.0
 
 
+@pytest.mark.engine
 async def test_a_broken_gguf_is_refused(index: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelLoadFailed, match="could not be converted"):
         await fetch(

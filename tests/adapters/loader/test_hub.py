@@ -245,6 +245,7 @@ def size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+@pytest.mark.long
 async def test_promise_16_a_pull_killed_at_random_points_resumes_and_verifies(tmp_path: Path) -> None:
     dice = random.Random(os.environ.get("MUYBRIDGE_SEED", "1"))
     part = tmp_path / ".tiny.hub" / "files" / "model.safetensors.part"

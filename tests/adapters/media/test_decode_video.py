@@ -272,7 +272,7 @@ time.sleep(60)
 
 
 def test_promise_20_the_process_ends_with_its_parent(tmp_path: Path) -> None:
-    (tmp_path / "in").write_bytes(clip(400, size=(1280, 720)))
+    (tmp_path / "in").write_bytes(clip(150, size=(1280, 720)))
     order = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}
     order |= {"max_frames": 500, "deadline_s": 60, "param": "video"}
     command = [sys.executable, "-c", STARTER, json.dumps(order)]

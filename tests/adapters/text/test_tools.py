@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,18 +45,8 @@ def asking(text: str, **fields: Any) -> TextRequest:
 
 
 @pytest.fixture(scope="module")
-async def model() -> AsyncIterator[VllmText]:
-    path = await model_path("qwen2.5-coder-0.5b-instruct")
-    options = {
-        "max_model_len": 1024,
-        "max_num_seqs": 4,
-        "kv_cache_gib": 0.25,
-        "tool_call_parser": "plain_json",
-        "chat_template": "qwen2.5-coder-small",
-    }
-    adapter = await VllmText.load(ModelFiles("qwen", "vllm", str(path), options), lambda _: None)
-    yield adapter
-    await adapter.unload()
+def model(vllm_text: VllmText) -> VllmText:
+    return vllm_text
 
 
 async def answered(model: VllmText, request: TextRequest) -> tuple[str, dict[int, ToolCall], str | None, list[Any]]:

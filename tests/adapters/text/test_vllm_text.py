@@ -3,13 +3,11 @@
 import asyncio
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -54,15 +52,8 @@ def qwen_path() -> Path:
 
 
 @pytest.fixture(scope="module")
-async def model(qwen_path: Path) -> AsyncIterator[VllmText]:
-    stages: list[str] = []
-    options = {"max_model_len": CONTEXT, "max_num_seqs": SLOTS, "kv_cache_gib": 0.25} | TOOLS_OPTIONS
-    before = dict(os.environ)
-    adapter = await VllmText.load(ModelFiles("qwen", "vllm", str(qwen_path), options), lambda p: stages.append(p.stage))
-    assert stages == ["importing vLLM", "starting engine", "warming up"]
-    assert dict(os.environ) == before  # vLLM sets a dozen variables; none may reach other models' processes.
-    yield adapter
-    await adapter.unload()
+def model(vllm_text: VllmText) -> VllmText:
+    return vllm_text
 
 
 def chat(text: str, **fields: Any) -> TextRequest:
@@ -452,6 +443,7 @@ SERVER = """
 """
 
 
+@pytest.mark.engine
 def test_promise_2_an_engine_dies_with_a_killed_server(qwen_path: Path, tmp_path: Path):
     script = tmp_path / "server.py"
     script.write_text(textwrap.dedent(SERVER))

@@ -1,14 +1,12 @@
 """`muybridge config` and `muybridge doctor`, as processes and in this one."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.servers import muybridge
 
 from server.commands.config import EXAMPLE, check_file
 from server.commands.main import build_parser
@@ -40,15 +38,6 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     return status, capsys.readouterr().out
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command as people run it."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
-        capture_output=True, text=True, cwd=ROOT, env=clean | environment, timeout=60,
-    )  # fmt: skip
-
-
 def test_all_broken_files_are_known() -> None:
     assert {path.name for path in FILES} == MESSAGES.keys()
 
@@ -62,7 +51,7 @@ def test_promise_30_a_broken_file_gives_one_precise_message(name: str) -> None:
 
 
 def test_check_tells_of_all_files_and_fails() -> None:
-    ended = command("config", "check", str(EXAMPLE), *map(str, FILES))
+    ended = muybridge("config", "check", str(EXAMPLE), *map(str, FILES))
     assert ended.returncode == 2
     lines = ended.stdout.splitlines()
     assert lines[0] == f"ok: {EXAMPLE} (a catalog)"
@@ -88,7 +77,7 @@ def test_check_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_check_of_settings_blames_the_file_alone(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("profile: nowhere\n")
-    ended = command("config", "check", str(tmp_path / "s.yaml"), MUYBRIDGE_PORT="eighty")
+    ended = muybridge("config", "check", str(tmp_path / "s.yaml"), MUYBRIDGE_PORT="eighty")
     assert ended.stdout.startswith(
         f"error: {tmp_path}/s.yaml:1: profile: there is no profile 'nowhere'; choose one of starter"
     )
@@ -101,20 +90,20 @@ def test_what_init_writes_passes_check(kind: str | None, tmp_path: Path, capsys:
     assert run("config", "init", str(path), *chosen, capsys=capsys) == (0, f"wrote {path}\n")
     result = check_file(path)
     assert all("needs" in error for error in result["errors"])  # on this machine it may not fit
-    assert command("config", "init", str(path)).stderr == (
+    assert muybridge("config", "init", str(path)).stderr == (
         f"muybridge: {path}: the file exists; use --force to replace it\n"
     )
 
 
 def test_show_prints_settings_and_no_keys() -> None:
-    ended = command("config", "show", "--profile", "small", "--json", MUYBRIDGE_API_KEYS="sk-canary")
+    ended = muybridge("config", "show", "--profile", "small", "--json", MUYBRIDGE_API_KEYS="sk-canary")
     assert ended.returncode == 0
     assert "canary" not in ended.stdout
     shown: dict[str, Any] = json.loads(ended.stdout)
     assert shown["settings"]["profile"] == "small"
     kinds = [model["kind"] for model in shown["models"].values()]
     assert kinds == ["text", "vision", "embedding", "speech", "voice", "image"]
-    table = command("config", "show", "--profile", "small", COLUMNS="200")
+    table = muybridge("config", "show", "--profile", "small", COLUMNS="200")
     assert "gpt-image-1" in table.stdout
 
 
@@ -131,7 +120,7 @@ def test_doctor_tells_hardware_versions_and_what_fits(capsys: pytest.CaptureFixt
     assert not models["phi-3.5-vision"]["fits"]
     assert "auto_map" in models["phi-3.5-vision"]["why_not"]
     assert models["qwen2.5-14b-instruct"]["estimated_memory_bytes"] > 34e9
-    table = command("doctor", COLUMNS="200")
+    table = muybridge("doctor", COLUMNS="200")
     assert table.returncode == 0
     assert "starter-video" in table.stdout
     assert "sdxl" not in table.stdout

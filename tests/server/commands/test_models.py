@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.hub import Faults, Hub, weights
-from support.servers import ROOT, Running, serving
+from support.servers import ROOT, Running, muybridge, serving
 
 FILES = {"config.json": b"{}", "model.safetensors": weights(4_000_000)}
 CATALOG = """
@@ -50,10 +50,9 @@ class Command:
         )
 
     def run(self, *arguments: str, status: int = 0, **env: str) -> tuple[str, str]:
-        with self.start(*arguments, **env) as process:
-            out, errors = process.communicate(timeout=60)
-        assert process.returncode == status, errors
-        return out, errors
+        done = muybridge("models", *arguments, **(self.env | env))
+        assert done.returncode == status, done.stderr
+        return done.stdout, done.stderr
 
     def json(self, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
         return json.loads(self.run(*arguments, "--json", status=status)[0])["data"]
@@ -95,6 +94,7 @@ def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None
     assert not next(row for row in command.json("list") if row["id"] == "tiny")["cached"]
 
 
+@pytest.mark.long
 def test_promise_16_a_pull_killed_at_a_random_point_goes_on_from_there(command: Command, hub: Hub) -> None:
     hub.faults.bytes_per_s = 4_000_000
     pulling = command.start("pull", "tiny")

@@ -1,11 +1,9 @@
 """Wrong settings end the start with one line."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.servers import ROOT
+from support.servers import muybridge
 
 
 @pytest.mark.parametrize(
@@ -14,8 +12,7 @@ from support.servers import ROOT
 def test_promise_30_a_wrong_file_of_settings_is_one_line(tmp_path: Path, content: bytes) -> None:
     config = tmp_path / "muybridge.yaml"
     config.write_bytes(content)
-    command = [sys.executable, "-m", "server", "serve", "--config", str(config)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = muybridge("serve", "--config", str(config))
     assert result.returncode == 2, result.stderr
     assert str(config) in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -1,14 +1,12 @@
 """Who may reach the server: keys, hosts, origins."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from support.raw import JSON, post, send
-from support.servers import ROOT, SERVER_KEYS, Running
+from support.servers import SERVER_KEYS, Running, muybridge
 
 from server.app import ROUTES
 
@@ -67,8 +65,7 @@ def test_promise_24_both_keys_open(locked: Running) -> None:
 
 
 def test_promise_24_a_public_bind_without_a_key_refuses_to_start(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "server", "serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    result = muybridge("serve", "--host", "0.0.0.0", "--data-dir", str(tmp_path))
     assert result.returncode == 2
     assert "api_keys" in result.stderr
     assert "Traceback" not in result.stderr

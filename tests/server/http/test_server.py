@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ import psutil
 import pytest
 import uvicorn
 from support.raw import send
-from support.servers import ROOT, Running, serving
+from support.servers import Running, muybridge, serving
 from uvicorn.server import ServerState
 
 from server.http import protocol
@@ -227,8 +226,7 @@ def test_promise_14_the_drain_has_an_end(tmp_path: Path) -> None:
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "server", "serve", "--profile", "fake", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return muybridge("serve", "--profile", "fake", *arguments)
 
 
 def test_promise_30_a_busy_port_or_an_unusable_folder_is_told_in_one_line(fake_server: Running, tmp_path: Path) -> None:

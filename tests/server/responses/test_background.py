@@ -279,6 +279,7 @@ def test_promise_2_a_killed_servers_responses_fail_and_the_others_stay(tmp_path:
         assert again.output_text == "on"
 
 
+@pytest.mark.long
 def test_promise_2_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for round_ in range(3):

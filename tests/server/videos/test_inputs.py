@@ -228,6 +228,7 @@ def test_what_a_model_can_do_is_accepted(server: Running, source: str) -> None:
         httpx.delete(f"{server.url}/v1/videos/{reply.json()['id']}")
 
 
+@pytest.mark.engine  # that load a pipeline
 @pytest.mark.parametrize("model", ["broken", "wrong", "huge", "empty", "absent"])
 def test_a_model_that_says_nothing_is_judged_once_it_is_loaded(server: Running, model: str) -> None:
     reply = post(server, "", model=model, input_reference=URL)
@@ -242,6 +243,7 @@ def test_a_model_that_says_nothing_is_judged_once_it_is_loaded(server: Running, 
     httpx.delete(url)
 
 
+@pytest.mark.engine
 def test_a_remix_is_refused_by_a_model_that_has_changed(
     server: Running, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

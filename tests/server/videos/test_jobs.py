@@ -251,6 +251,7 @@ def test_promise_27_nothing_of_a_request_is_in_the_queues_own_database(tmp_path:
     assert (directory.stat().st_mode & 0o777) == 0o700
 
 
+@pytest.mark.long
 @pytest.mark.skipif(postgres.binaries() is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
 def test_promise_2_the_same_on_postgresql(tmp_path: Path) -> None:
     place = tmp_path

@@ -100,6 +100,7 @@ def test_what_is_made_of_a_sounding_film(server: Running) -> None:
     assert tracks_of(film(server, remixed))[1] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", ["clip-0-sound", "video.m4a", "video.mp4.part"])
 def test_promise_2_a_sounding_film_killed_anywhere_ends_whole(tmp_path: Path, point: str) -> None:
     with serving(tmp_path) as running:

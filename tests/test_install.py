@@ -226,7 +226,7 @@ def test_pypi_alone_is_enough(
     assert "no CPU build is within reach" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pypi_itself_has_all_that_the_cpu_installation_needs(tmp_path: Path) -> None:
     """Without this machine's settings of pip: what a user with PyPI alone would get. Resolved, not installed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}

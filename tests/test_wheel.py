@@ -17,7 +17,7 @@ from support.servers import ROOT, free_port
 
 from server.commands.install import CONSTRAINTS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 SHADOWS = ("server", "adapters", "compat", "pip", "litestar", "yaml")
 """Packages of the current directory that must never be imported in place of ours."""

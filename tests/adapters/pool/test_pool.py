@@ -312,8 +312,10 @@ async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches:
     long = asyncio.create_task(use(pool, "a", "[delay_ms=60] a b c d e f g h i j"))
     await asyncio.sleep(0.1)
     other = asyncio.create_task(use(pool, "b"))
-    await asyncio.sleep(0.12)
-    assert pool.slots[0].state == "draining"
+    async with asyncio.timeout(5):
+        while pool.slots[0].state != "draining":
+            await asyncio.sleep(0.005)
+    assert not long.done()
     assert not other.done()
     assert len(await long) == 13  # all its words: it was not cut
     assert await other

@@ -1,6 +1,7 @@
 """Helper processes for one task, and their end with the process that started them."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,10 +46,26 @@ def test_a_process_ends_at_once_if_its_parent_has_ended_before(platform: str) ->
     assert (done.returncode, done.stdout) == (1, b"")
 
 
+def importing(folder: Path) -> dict[str, str]:
+    """An environment in which a helper, which never imports its current directory, finds modules of this folder."""
+    return os.environ | {"PYTHONPATH": str(folder)}
+
+
+async def test_a_helper_never_imports_from_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helper.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    async with one_shot.started("helper", stderr=asyncio.subprocess.DEVNULL) as process:
+        assert await process.wait() == 1  # no such module
+
+
 async def test_a_helper_is_gone_when_its_block_ends(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("import sys, time\nprint(sys.argv[1], flush=True)\ntime.sleep(60)\n")
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
-        async with one_shot.started("helper", "hello", stdout=asyncio.subprocess.PIPE, cwd=tmp_path) as process:
+        async with one_shot.started(
+            "helper", "hello", stdout=asyncio.subprocess.PIPE, env=importing(tmp_path)
+        ) as process:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"hello\n"
             raise ZeroDivisionError
@@ -58,6 +75,6 @@ async def test_a_helper_is_gone_when_its_block_ends(tmp_path: Path) -> None:
 
 async def test_a_helper_that_has_ended_keeps_its_status(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("raise SystemExit(3)\n")
-    async with one_shot.started("helper", cwd=tmp_path) as process:
+    async with one_shot.started("helper", env=importing(tmp_path)) as process:
         assert await process.wait() == 3
     assert process.returncode == 3

@@ -141,7 +141,7 @@ def test_promise_28_what_wan_lacks_is_refused_at_create(server: Running, path: s
             "",
             {"input_reference": URL, "keyframes": [{"frame_index": -25, "image": URL}]},
             "keyframes[0].frame_index",
-            None,
+            "invalid_value",
         ),
         ("", {"input_reference": NO_PICTURE}, "input_reference", "invalid_media"),
         ("", {"image_reference": {"image_url": NO_PICTURE}}, "image_reference", "invalid_media"),

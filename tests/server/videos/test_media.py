@@ -176,7 +176,7 @@ def test_a_sequence_has_a_narration_that_a_killed_server_keeps(tmp_path: Path) -
         assert (video["status"], video["num_frames"]) == ("completed", 48), video
         pictures, sound = tracks_of(content(running, video))
         assert 3.9 < sound <= pictures == 4.0
-        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["key-sound.m4a", "video.json", "video.mp4", "video.png"]
 
 
 def test_all_that_is_seen_of_a_video_comes_in_ranges(server: Running) -> None:
@@ -236,7 +236,7 @@ def test_characters_are_refused_and_it_is_said_why(client: openai.OpenAI) -> Non
         ("/edits", {"prompt": "x"}, {"video": ("a", narration(1.0))}, "video"),
         ("/edits", {"prompt": "x"}, {"video": ("a", narration(1.0, "mp4", "aac"))}, "video"),
         ("/extensions", {"prompt": "x"}, {"video": ("a", clip(3))}, "seconds"),
-        ("/extensions", {"prompt": "x", "seconds": 1, "num_frames": 9}, {"video": ("a", clip(3))}, "seconds"),
+        ("/extensions", {"prompt": "x", "seconds": 1, "num_frames": 9}, {"video": ("a", clip(3))}, "num_frames"),
         ("/extensions", {"prompt": "x", "seconds": 1, "fps": 9}, {"video": ("a", clip(3))}, "fps"),
         ("", {"prompt": "x"}, {"audio": ("a", b"not a sound")}, "audio"),
         ("", {"prompt": "x"}, {"audio": ("a", b"")}, "audio"),
@@ -333,7 +333,7 @@ def test_promise_2_an_extension_of_an_upload_killed_anywhere_ends_whole(tmp_path
         assert frames_of(folder / "video.mp4") == (64, 48, 32)
         pictures, sound = tracks_of(content(running, video))
         assert 1.2 < sound <= pictures == pytest.approx(32 / 24)
-        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["key-sound.m4a", "video.json", "video.mp4", "video.png"]
 
 
 @pytest.mark.long
@@ -352,4 +352,4 @@ def test_promise_2_a_narrated_video_killed_anywhere_ends_whole(tmp_path: Path, p
         video = ended(running, reply)
         pictures, sound = tracks_of(content(running, video))
         assert 0.9 < sound <= pictures == 1.0
-        assert folders(tmp_path)[video["id"]] == ["video.json", "video.mp4", "video.png", "key-sound.m4a"]
+        assert folders(tmp_path)[video["id"]] == ["key-sound.m4a", "video.json", "video.mp4", "video.png"]

@@ -39,16 +39,15 @@ def run_demo(output: Path, profile: str = "starter") -> int:
     story_env = env | {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": "unused"}
     story_env.pop("PYTHONSAFEPATH", None)  # the story imports modules of its script's directory
     with _stopped_by_signals() as stop:
-        server = subprocess.Popen(
-            command, env=env, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=_end_with_parent()
-        )
+        end = _end_with_parent()
+        server = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, errors="replace", preexec_fn=end)
         stop(server)
         assert server.stderr is not None
         threading.Thread(target=_watch, args=(server.stderr, output / "server.log")).start()
         if not _wait_until_ready(server, port):
             print(f"The server did not start; see {output / 'server.log'}.", file=sys.stderr)
             return 1
-        story = subprocess.Popen([sys.executable, str(STORY), "--output", str(output)], env=story_env)
+        story = subprocess.Popen([sys.executable, str(STORY), "--output", str(output)], env=story_env, preexec_fn=end)
         stop(story)
         return story.wait()
 

@@ -14,15 +14,12 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NOT_WRAPPED = re.compile(r"\||!\[|\s*[-*>]?\s*\S+$")
 """Tables, images, and lines of one word (a long link)."""
 
-NOT_YET = {ROOT / "CONTRIBUTING.md", ROOT / "docs" / "installing.md"}
-"""Pages of which parts are rewritten elsewhere at the moment. Remove this set when they are merged."""
-
 
 def page_id(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", sorted({*PAGES} - NOT_YET), ids=page_id)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_lines_and_cells_are_short(page: Path) -> None:
     long = [
         f"{page_id(page)}:{number}: {len(line)} columns"

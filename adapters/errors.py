@@ -5,6 +5,7 @@
     ├── WrongModelKind         the model exists, but is of another kind than the request needs
     ├── ModelLoadFailed        its files are missing or not valid, its options are wrong, or its backend did not start
     ├── ModelBusy              its queue is full; a later request may succeed
+    ├── CallerBusy             this caller has too many requests at the model; others still have places
     ├── OutOfMemory            it does not fit in the free memory
     ├── InvalidMedia           the image, audio or video of the request cannot be read
     ├── UnsupportedOption      the model or backend does not support an option or its value
@@ -46,6 +47,10 @@ class ModelLoadFailed(AdapterError):
 
 class ModelBusy(AdapterError):
     """The model's queue is full. The same request may succeed later."""
+
+
+class CallerBusy(AdapterError):
+    """The caller has too many requests at the model. The same request may succeed later."""
 
 
 class OutOfMemory(AdapterError):

@@ -5,6 +5,8 @@ In the lowest layer, beside `errors`, because all layers above write files: cata
 
 import os
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,32 +14,47 @@ def write_file(path: Path, data: bytes) -> None:
     """Writes a file so that readers see either all of it or what was there before.
 
     Args:
-        path: The file. Its directory must exist.
+        path: The file. Its directory is created where it is missing.
         data: Its new content.
 
     Raises:
         OSError: The file cannot be written. No temporary file is left behind.
     """
+    _write(path, data, Path.replace)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Writes a file unless it exists: of several processes that do so at the same time, one has its data written.
+
+    Raises:
+        OSError: The file cannot be written. No temporary file is left behind.
+    """
+    with suppress(FileExistsError):
+        _write(path, data, lambda temporary, target: target.hardlink_to(temporary))
+
+
+def _write(path: Path, data: bytes, publish: Callable[[Path, Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
+        publish(temporary, path)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
     sync(path.parent)
 
 
 def move_file(source: Path, target: Path) -> None:
-    """Flushes a finished file and moves it to its final name on the same file system.
+    """Flushes a finished file and moves it to its final name on the same file system. The directory may be missing.
 
     Raises:
         OSError: The file cannot be flushed or moved.
     """
     sync(source)
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     source.replace(target)
     sync(target.parent)
 

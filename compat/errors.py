@@ -1,5 +1,6 @@
 """From an exception to OpenAI's error envelope: status, type, code, param. The only such table."""
 
+import errno
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +58,27 @@ def unknown(param: str) -> RequestError:
     return RequestError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
 
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
+STORAGE_FAILED = frozenset(
+    {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+)
+
+
+def storage_error(error: OSError) -> RequestError:
+    """The 503 for a file that the server could not write or read. The cause stays in the server's log."""
+    if error.errno in DISK_FULL:
+        message, code = (
+            "The server's disk is full. Try again later.",
+            "insufficient_storage",
+        )
+    elif error.errno in NO_DESCRIPTORS:
+        message, code = "The server has too many open files. Try again in a few seconds.", "too_many_open_files"
+    else:
+        message, code = "The server cannot use its data directory. Try again later.", "storage_unavailable"
+    return RequestError(message, code=code, status=503, headers={"Retry-After": "5"})
+
+
 @dataclass(frozen=True, slots=True)
 class WireError:
     """An error as the client sees it."""
@@ -93,6 +115,7 @@ ADAPTER_ERRORS: dict[type[errors.AdapterError], tuple[int, str, dict[str, str]]]
     errors.WrongModelKind: (400, "model_not_supported", {}),
     errors.ModelLoadFailed: (503, "model_load_failed", NO_RETRY),
     errors.ModelBusy: (503, "model_busy", RETRY_SOON),
+    errors.CallerBusy: (429, "rate_limit_exceeded", RETRY_SOON),
     errors.OutOfMemory: (503, "out_of_memory", RETRY_SOON),
     errors.InvalidMedia: (400, "invalid_media", {}),
     errors.UnsupportedOption: (400, "unsupported_parameter", {}),
@@ -118,4 +141,6 @@ def wire_error(error: BaseException) -> WireError:
         status, code, headers = ADAPTER_ERRORS[type(error)]
         param = error.param or ("model" if isinstance(error, errors.ModelNotFound | errors.WrongModelKind) else None)
         return WireError(status, error.message, type_of(status), param, code, dict(headers))
+    if isinstance(error, OSError) and error.errno in DISK_FULL | NO_DESCRIPTORS | STORAGE_FAILED:
+        return wire_error(storage_error(error))
     return WireError(500, "The server had an error while processing your request.", type_of(500), code="internal_error")

@@ -200,6 +200,10 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
     )
     jobs = create_jobs(settings, pool, database)
     model_files = ModelFilesService(settings.models_dir, pool)
+    response_service = ResponseService(
+        pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
+    )
+    lifecycle.is_busy = lambda: response_service.is_busy
     services = Services(
         settings=settings,
         pool=pool,
@@ -207,9 +211,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         artifacts=artifacts,
         jobs=jobs,
         video_creator=VideoCreator(pool, bodies, jobs, model_files),
-        responses=ResponseService(
-            pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
-        ),
+        responses=response_service,
         database=database,
         metrics=metrics,
         model_files=model_files,

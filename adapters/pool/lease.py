@@ -6,11 +6,15 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from adapters.base import Adapter
-from adapters.errors import ModelBusy
+from adapters.errors import CallerBusy, ModelBusy
+from adapters.pool.fair_share import CALLER
 from adapters.pool.slot import Slot
 
 MAX_LEASES = 512
 """Leases of one model at a time; one more is `ModelBusy`."""
+RESERVED = 0.25
+"""The share of them that is kept for callers with few leases."""
+FEW_LEASES = 16
 
 A = TypeVar("A", bound=Adapter)
 
@@ -21,7 +25,7 @@ class Lease(Generic[A]):
     Every request creates one, and a class costs half as much as a generator-based context manager.
     """
 
-    __slots__ = ("_kind", "_model", "_notify", "_ready", "_slot")
+    __slots__ = ("_caller", "_kind", "_model", "_notify", "_ready", "_slot")
 
     def __init__(
         self, slot: Slot, kind: type[A], ready: Callable[[Slot], Awaitable[Adapter]], notify: Callable[[], None]
@@ -42,13 +46,24 @@ class Lease(Generic[A]):
     async def __aenter__(self) -> A:
         """The loaded model. Raises as `Pool.lease`."""
         slot = self._slot
-        if slot.leases + slot.waiting >= MAX_LEASES:
+        self._caller = caller = CALLER.get()
+        taken = slot.leases + slot.waiting
+        if taken >= MAX_LEASES:
             raise ModelBusy(f"The model {slot.name!r} already has {MAX_LEASES} requests; send this one again later.")
+        if caller and taken >= MAX_LEASES * (1 - RESERVED) and slot.callers[caller] >= FEW_LEASES:
+            raise CallerBusy(
+                f"You already have {slot.callers[caller]} requests at the model {slot.name!r}, and its last places are "
+                "kept for others. Send this one again when some of yours have finished."
+            )
         slot.waiting += 1
+        slot.callers[caller] += 1
         try:
             ready = await self._ready(slot)
             while ready is not slot.adapter or slot.state != "ready":  # unloaded again in the meantime
                 ready = await self._ready(slot)
+        except BaseException:
+            self._leave()
+            raise
         finally:
             slot.waiting -= 1
         assert isinstance(ready, self._kind), (
@@ -65,6 +80,7 @@ class Lease(Generic[A]):
         """Ends the lease."""
         slot = self._slot
         slot.leases -= 1
+        self._leave()
         if self._model.alive:
             slot.failures = 0
         slot.used_at = monotonic()
@@ -72,3 +88,9 @@ class Lease(Generic[A]):
         if not slot.leases:
             slot.idle.set()
         self._notify()
+
+    def _leave(self) -> None:
+        callers = self._slot.callers
+        callers[self._caller] -= 1
+        if not callers[self._caller]:
+            del callers[self._caller]

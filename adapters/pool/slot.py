@@ -1,6 +1,7 @@
 """A served model and its state, shared by the pool and its admission."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Literal
@@ -28,6 +29,8 @@ class Slot:
     """Requests that use it now."""
     waiting: int = 0
     """Requests that wait for it to be loaded."""
+    callers: Counter[str] = field(default_factory=Counter[str])
+    """Requests of each caller, of both sorts."""
     loading: asyncio.Task[Adapter] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while it is loaded or unloaded."""

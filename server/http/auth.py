@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from adapters.pool.fair_share import CALLER
 from compat.errors import RequestError
 from server.http.errors import send_error, to_wire_error
 
@@ -54,6 +55,7 @@ class ApiKeyMiddleware:
             try:
                 owner = scope["state"]["owner"] = self._owner(scope)
                 scope["state"]["admin"] = not self._digests or owner in self._admins
+                CALLER.set(owner if self._digests else (scope.get("client") or ("local",))[0])
             except RequestError as error:
                 return await send_error(send, to_wire_error(error))
         await self._app(scope, receive, send)

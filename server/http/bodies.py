@@ -9,8 +9,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import msgspec
 import multipart
 from litestar import Request
 
-from compat.errors import RequestError
+from adapters.pool.fair_share import FairSlots
+from compat.errors import RequestError, storage_error
 from server.http.multipart import MAX_FIELDS, Form, Segments
 from server.http.streaming import connection_of
 
 IDLE_TIMEOUT_S = 30.0
-"""The longest pause while a body arrives."""
+MIN_ARRIVED_BYTES = 16 * 1024
+"""In every `IDLE_TIMEOUT_S`, at least this much of a body must arrive, or its end."""
 INLINE_BYTES = 64 * 1024
 """Larger JSON is decoded in a thread, so that it does not block the event loop."""
 MAX_JSON_VALUES = 1_000_000
@@ -71,11 +73,23 @@ class BodyReader:
         return await self.json(request)
 
     @asynccontextmanager
-    async def form(self, request: Request[Any, Any, Any]) -> AsyncGenerator[Form]:
+    async def form(
+        self,
+        request: Request[Any, Any, Any],
+        limits: Mapping[str, int] | None = None,
+        slots: FairSlots | None = None,
+    ) -> AsyncGenerator[Form]:
         """The multipart form of a request, or its JSON object. The files are removed when the context ends.
 
+        Args:
+            request: The request.
+            limits: The largest file of a field, in bytes, by the field's name without brackets. A larger one is refused
+                while it arrives.
+            slots: How many forms may be in memory at the same time. A slot is taken when the whole body has arrived,
+                and held until the context ends.
+
         Raises:
-            RequestError: 400, the body is malformed; 408, 413, 415.
+            RequestError: 400, the body is malformed; 408, 413, 415; 503, it cannot be stored.
         """
         media_type, options = _content_type(request)
         is_json = media_type == "application/json"
@@ -86,12 +100,20 @@ class BodyReader:
                 status=415,
             )
         folder = self._dir / secrets.token_hex(16)
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)  # a cleaner may have removed the parents
+        except OSError as error:
+            raise storage_error(error) from error
         try:
             if is_json:
-                yield Form(json=await self.json(request), folder=folder)
+                body = await self.json_bytes(request)
+                async with slots.slot() if slots else nullcontext():
+                    yield Form(json=await decode_json(body), folder=folder)
             else:
-                yield await self._multipart(request, options["boundary"], folder)
+                segments = await self._multipart(request, options["boundary"], folder, limits or {})
+                async with slots.slot() if slots else nullcontext():
+                    await asyncio.to_thread(segments.finish)
+                    yield segments.form
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -103,17 +125,18 @@ class BodyReader:
             yield chunk
 
     async def _receive_chunks(self, request: Request[Any, Any, Any], limit: int) -> AsyncGenerator[bytes]:
-        deadline = time.monotonic() + self._timeout_s
-        received, more = 0, True
+        end = time.monotonic() + self._timeout_s
+        received, more, due, expected = 0, True, 0.0, 0
         while more:
-            timeout_s = min(IDLE_TIMEOUT_S, deadline - time.monotonic())
+            if received >= expected:
+                due, expected = time.monotonic() + IDLE_TIMEOUT_S, received + MIN_ARRIVED_BYTES
             try:
-                async with asyncio.timeout(timeout_s):  # `wait_for` would create a task
+                async with asyncio.timeout(min(due, end) - time.monotonic()):  # `wait_for` would create a task
                     message = await request.receive()
             except TimeoutError:
                 raise RequestError(
-                    f"The body did not arrive in time. Send it within {self._timeout_s:g} s, without pauses of more "
-                    f"than {IDLE_TIMEOUT_S:g} s.",
+                    f"The body did not arrive in time. Send it within {self._timeout_s:g} s, and at least "
+                    f"{MIN_ARRIVED_BYTES} bytes in every {IDLE_TIMEOUT_S:g} s.",
                     status=408,
                 ) from None
             if message["type"] != "http.request":
@@ -124,9 +147,10 @@ class BodyReader:
             more = message["more_body"]
             yield message["body"]
 
-    async def _multipart(self, request: Request[Any, Any, Any], boundary: str, folder: Path) -> Form:
-        form = Form(folder=folder)
-        segments = Segments(form, folder)
+    async def _multipart(
+        self, request: Request[Any, Any, Any], boundary: str, folder: Path, limits: Mapping[str, int]
+    ) -> Segments:
+        segments = Segments(Form(folder=folder), folder, limits)
         try:
             parser = multipart.PushMultipartParser(
                 boundary,
@@ -143,11 +167,9 @@ class BodyReader:
             raise RequestError(
                 f"The multipart body is malformed: {error}. Send a valid multipart/form-data body."
             ) from None
-        except UnicodeDecodeError:
-            raise RequestError("A text field of the form is not valid UTF-8. Send all text fields in UTF-8.") from None
         finally:
             segments.close()
-        return form
+        return segments
 
 
 async def decode_json(body: bytes) -> dict[str, Any]:
@@ -165,20 +187,24 @@ def _claim_directory(parent: Path) -> tuple[Path, int]:
     The kernel releases the lock of an ended process, whatever ended it and in whichever container it ran.
     """
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for lock in parent.glob("*.lock"):
-        descriptor = os.open(lock, os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
-        except BlockingIOError:
-            pass  # its server is running
-        finally:
-            os.close(descriptor)
-    own = parent / secrets.token_hex(8)
-    descriptor = os.open(own.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    own.mkdir(mode=0o700)
+    # Servers that start at the same time do this one after the other. Otherwise one could remove what another has
+    # created and not locked yet.
+    with (parent / "starting").open("w") as starting:
+        fcntl.flock(starting, fcntl.LOCK_EX)
+        for lock in parent.glob("*.lock"):
+            descriptor = os.open(lock, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+            except BlockingIOError:
+                pass  # its server is running
+            finally:
+                os.close(descriptor)
+        own = parent / secrets.token_hex(8)
+        descriptor = os.open(own.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        own.mkdir(mode=0o700)
     return own, descriptor
 
 

@@ -1,5 +1,7 @@
 """Rejecting new requests while the server shuts down."""
 
+from collections.abc import Callable
+
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from compat.errors import RequestError
@@ -7,11 +9,13 @@ from server.http.errors import send_error, to_wire_error
 
 
 class Lifecycle:
-    """Whether the server accepts new requests."""
+    """Whether the server accepts new requests, and whether it has work that outlives its request."""
 
     def __init__(self) -> None:
         """Starts as a server that accepts requests."""
         self.draining = False
+        self.is_busy: Callable[[], bool] = lambda: False
+        """Whether work runs that a drain waits for, besides requests. Set by `create_app`."""
 
 
 class DrainMiddleware:

@@ -8,6 +8,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
+from adapters.errors import AdapterError
 from compat.errors import RequestError, WireError, wire_error
 
 log = structlog.get_logger()
@@ -33,7 +34,11 @@ async def send_error(send: Send, error: WireError) -> None:
 
 
 def to_wire_error(error: BaseException) -> WireError:
-    """The error that a client gets for an exception. Errors of the server (5xx) are logged with their traceback."""
+    """The error that a client gets for an exception. Errors of the server (5xx) are logged.
+
+    Those that an exception of another kind has caused are logged with the traceback. A server that refuses requests
+    because it is busy would fill its log with tracebacks otherwise.
+    """
     if isinstance(error, HTTPException):
         if error.status_code == 404:
             error = RequestError(
@@ -53,7 +58,8 @@ def to_wire_error(error: BaseException) -> WireError:
             error = RequestError(str(error.detail), status=error.status_code)
     wire = wire_error(error)
     if wire.status >= 500:
-        log.error("request failed", status=wire.status, code=wire.code, exc_info=error)
+        expected = isinstance(error, RequestError | AdapterError) and error.__cause__ is None and wire.status == 503
+        log.error("request failed", status=wire.status, code=wire.code, exc_info=None if expected else error)
     return wire
 
 

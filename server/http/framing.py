@@ -9,6 +9,7 @@ a bound, and ends a reply to HTTP/1.0 by closing the connection.
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -76,6 +77,8 @@ class FramedProtocol(HttpToolsProtocol):
         """The head is complete."""
         if self._resuming:
             return
+        if b"%" in self.url and not _is_text(self.url):
+            raise MalformedMessage("The URL contains a NUL character or is not UTF-8. Send another path or query.")
         version = self.parser.get_http_version()
         if version not in VERSIONS:
             raise MalformedMessage(f"HTTP/{version} is not supported. Send HTTP/1.1.")
@@ -119,6 +122,14 @@ class FramedProtocol(HttpToolsProtocol):
             if name == b"transfer-encoding" or (name == b"content-length" and value.strip() not in (b"", b"0")):
                 return name + b": " + value
         return None
+
+
+def _is_text(url: bytes) -> bool:
+    """Whether a URL is UTF-8 without NUL characters once it is decoded. Databases accept nothing else as an id."""
+    try:
+        return "\0" not in unquote_to_bytes(url).decode()
+    except UnicodeDecodeError:
+        return False
 
 
 class MalformedMessage(Exception):

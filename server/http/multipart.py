@@ -1,7 +1,7 @@
-"""Parsing multipart bodies as they arrive: text fields into memory, files to disk."""
+"""Parsing multipart bodies as they arrive, to disk; short text fields into memory."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import multipart
 
 from adapters.base import Media
-from compat.errors import RequestError
+from compat.errors import RequestError, storage_error
 
 MAX_FIELDS = 512
 MAX_FIELD_BYTES = 16 * 2**20
@@ -17,6 +17,8 @@ MAX_FIELD_BYTES = 16 * 2**20
 MAX_TEXT_BYTES = 32 * 2**20
 """The limit of all text fields together, which are kept in memory."""
 MAX_IMAGE_UPLOAD_BYTES = 32 * 2**20
+INLINE_TEXT_BYTES = 64 * 1024
+"""Longer text fields are kept on disk until the whole body is there, so that slow bodies occupy no memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,22 @@ class Form:
 
 
 class Segments:
-    """Collects a parser's events: text into memory, files to disk."""
+    """Collects a parser's events: short text into memory, all else to disk."""
 
-    def __init__(self, form: Form, folder: Path) -> None:
-        """Fills `form`. Files go into `folder`, with generated names."""
-        self._form = form
+    def __init__(self, form: Form, folder: Path, limits: Mapping[str, int]) -> None:
+        """Fills `form`.
+
+        Args:
+            form: Gets the files at once, and the text fields in `finish`.
+            folder: Holds the files, under generated names.
+            limits: The largest file of a field, in bytes, by the field's name without brackets.
+        """
+        self.form = form
         self._folder = folder
+        self._limits = limits
+        self._texts: list[tuple[str, bytes | Path]] = []
         self._segment: multipart.MultipartSegment | None = None
+        self._size = 0
         self._text = bytearray()
         self._text_bytes = 0
         self._descriptor = -1
@@ -80,7 +91,7 @@ class Segments:
         """Handles the events of one chunk of the body.
 
         Raises:
-            RequestError: 413, a text field is too long; 400, a text field contains NUL; 503, the disk is full.
+            RequestError: 413, a file or a text field is too long; 503, the disk is full or fails.
         """
         try:
             for event in events:
@@ -91,11 +102,7 @@ class Segments:
                 elif self._segment is not None:
                     self._end(self._segment)
         except OSError as error:
-            raise RequestError(
-                "The server's disk is full: the upload cannot be stored. Try again later.",
-                code="insufficient_storage",
-                status=503,
-            ) from error
+            raise storage_error(error) from error
 
     def close(self) -> None:
         """Closes the file that is open, if the body ended in the middle of one."""
@@ -106,38 +113,66 @@ class Segments:
     def _begin(self, segment: multipart.MultipartSegment) -> None:
         self._segment = segment
         self._text.clear()
+        self._size = 0
         if segment.filename is not None:
-            self._path = self._folder / str(self._count)
-            self._count += 1
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            self._open()
+
+    def _open(self) -> None:
+        self._path = self._folder / str(self._count)
+        self._count += 1
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
     def _add(self, data: bytearray | bytes) -> None:
-        if self._descriptor >= 0:
-            while data:  # a nearly full disk accepts a part, and fails at the next write
-                data = data[os.write(self._descriptor, data) :]
-            return
-        self._text += data
-        self._text_bytes += len(data)
-        if len(self._text) > MAX_FIELD_BYTES or self._text_bytes > MAX_TEXT_BYTES:
+        segment = self._segment
+        assert segment is not None
+        self._size += len(data)
+        if segment.filename is None:
+            self._text_bytes += len(data)
+            if self._size > MAX_FIELD_BYTES or self._text_bytes > MAX_TEXT_BYTES:
+                raise RequestError(
+                    f"A text field is longer than {MAX_FIELD_BYTES} bytes, or all text fields together are longer than "
+                    f"{MAX_TEXT_BYTES} bytes. Send large content as a file.",
+                    status=413,
+                )
+            if self._descriptor < 0:
+                self._text += data
+                if len(self._text) <= INLINE_TEXT_BYTES:
+                    return
+                self._open()
+                data = bytes(self._text)
+        elif (limit := self._limits.get(segment.name.partition("[")[0])) is not None and self._size > limit:
             raise RequestError(
-                f"A text field is longer than {MAX_FIELD_BYTES} bytes, or all text fields together are longer than "
-                f"{MAX_TEXT_BYTES} bytes. Send large content as a file.",
+                f"Invalid '{segment.name}': the file has more than {limit} bytes. Send a smaller one.",
+                param=segment.name,
                 status=413,
             )
+        while data:  # a nearly full disk accepts a part, and fails at the next write
+            data = data[os.write(self._descriptor, data) :]
 
     def _end(self, segment: multipart.MultipartSegment) -> None:
         self._segment = None
-        if self._descriptor >= 0:
-            size = os.fstat(self._descriptor).st_size
-            self.close()
-            media_type = segment.content_type or "application/octet-stream"
-            self._form.files.setdefault(segment.name, []).append(
-                Upload(segment.name, media_type, self._path, size, segment.filename or "")
-            )
+        on_disk = self._descriptor >= 0
+        self.close()
+        if segment.filename is None:
+            self._texts.append((segment.name, self._path if on_disk else bytes(self._text)))
         else:
-            text = self._text.decode("utf-8", "strict")
-            if "\0" in text:
+            media_type = segment.content_type or "application/octet-stream"
+            upload = Upload(segment.name, media_type, self._path, self._size, segment.filename)
+            self.form.files.setdefault(segment.name, []).append(upload)
+
+    def finish(self) -> None:
+        """Reads the text fields, when the whole body is there.
+
+        Raises:
+            RequestError: 400, a text field is not UTF-8 or contains NUL.
+        """
+        for name, found in self._texts:
+            try:
+                text = (found.read_bytes() if isinstance(found, Path) else found).decode("utf-8", "strict")
+            except UnicodeDecodeError:
                 raise RequestError(
-                    f"Invalid '{segment.name}': it contains a NUL character. Remove it.", param=segment.name
-                )
-            self._form.fields.setdefault(segment.name, []).append(text)
+                    f"Invalid '{name}': it is not valid UTF-8. Send all text fields in UTF-8.", param=name
+                ) from None
+            if "\0" in text:
+                raise RequestError(f"Invalid '{name}': it contains a NUL character. Remove it.", param=name)
+            self.form.fields.setdefault(name, []).append(text)

@@ -23,8 +23,10 @@ from server.http.streaming import CONNECTION
 HEAD_TIMEOUT_S = 15.0
 """From the connection, or a request's first byte, to the end of its head. Also how long a client may send something
 that starts no request after a reply, such as the rest of a refused body."""
-SEND_TIMEOUT_S = 60.0
-"""A client that reads nothing for this long is disconnected: it occupies memory and perhaps a model."""
+SEND_TIMEOUT_S = 30.0
+MIN_READ_BYTES = 16 * 1024
+"""A client that reads fewer bytes of what waits for it in this time is disconnected: it occupies memory and perhaps a
+model."""
 MAX_HEAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 4096
 MAX_CONNECTIONS_PER_ADDRESS = 1024
@@ -202,7 +204,7 @@ class GuardedProtocol(FramedProtocol):
 
     def _check_reader(self, before: int) -> None:
         self._reader_timer = None
-        if self.transport.get_write_buffer_size() >= before:
+        if before - self.transport.get_write_buffer_size() < min(before, MIN_READ_BYTES):
             self.transport.abort()
         else:
             self._watch_reader()

@@ -40,10 +40,10 @@ def bind(settings: Settings) -> socket.socket:
 
 
 async def listen(app: ASGIApp, port: socket.socket, settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serves until SIGTERM or SIGINT, then drains.
+    """Serves until SIGTERM, SIGINT or SIGHUP, then drains.
 
-    While it drains, readiness is 503 and liveness 200, and running requests have `drain_s` to finish. A second signal
-    ends the drain at once.
+    While it drains, readiness is 503 and liveness 200, and running requests and background responses have `drain_s` to
+    finish. A second signal ends the drain at once.
     """
     server = _Server(
         uvicorn.Config(
@@ -64,7 +64,7 @@ async def listen(app: ASGIApp, port: socket.socket, settings: Settings, lifecycl
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve(sockets=[port]))
     stopping = asyncio.create_task(stop.wait())
@@ -75,13 +75,13 @@ async def listen(app: ASGIApp, port: socket.socket, settings: Settings, lifecycl
         stop.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(settings.drain_s):
-                await _wait_until_idle(server, stop)
+                await _wait_until_idle(server, lifecycle, stop)
         server.should_exit = True
     stopping.cancel()
     await serving
 
 
-async def _wait_until_idle(server: uvicorn.Server, stop: asyncio.Event) -> None:
-    """Returns when no request runs any more, or at the next signal."""
-    while server.server_state.tasks and not stop.is_set():  # noqa: ASYNC110 - uvicorn has no event for it
+async def _wait_until_idle(server: uvicorn.Server, lifecycle: Lifecycle, stop: asyncio.Event) -> None:
+    """Returns when no request and no background response runs any more, or at the next signal."""
+    while (server.server_state.tasks or lifecycle.is_busy()) and not stop.is_set():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.05)

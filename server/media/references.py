@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adapters.base import ImagePart, JudgeRequest, Media, Message, Part, TextRequest
+from adapters.pool.fair_share import FairSlots
 from compat.errors import RequestError
 from compat.media import Reference, remote_urls_off
 from server.outbound.image_fetcher import ImageFetcher
@@ -12,7 +13,10 @@ from server.storage.files import FileStore
 
 MAX_REMOTE = 16
 """The most images of one request that are fetched from the web."""
-CONCURRENT_FETCHES = 4
+CONCURRENT_FETCHES = 16
+"""Images that are fetched at the same time, over all requests."""
+CALLER_FETCHES = 4
+"""Those of one caller."""
 
 
 class ReferenceResolver:
@@ -22,7 +26,7 @@ class ReferenceResolver:
         """Takes the sources of media. Without a fetcher, URLs on the web are rejected."""
         self._files = files
         self._fetcher = fetcher
-        self._fetching = asyncio.Semaphore(CONCURRENT_FETCHES)
+        self._fetching = FairSlots(CONCURRENT_FETCHES, per_caller=CALLER_FETCHES)
 
     async def resolve_messages(self, owner: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Resolves the images of a conversation.
@@ -30,9 +34,9 @@ class ReferenceResolver:
         Raises:
             RequestError: 404, the owner has no such file; 400, a URL is not allowed, or there is no image at it.
         """
-        parts = [part for message in messages for part in message.content]
-        if not _has_references(parts):
+        if not has_references(messages):
             return messages
+        parts = [part for message in messages for part in message.content]
         resolved = iter(await self.resolve_parts(owner, parts))
         return tuple(replace(message, content=tuple(next(resolved) for _ in message.content)) for message in messages)
 
@@ -44,7 +48,7 @@ class ReferenceResolver:
     async def resolve_judge(self, owner: str, request: JudgeRequest) -> JudgeRequest:
         """Resolves the images of questions. Raises as `resolve_messages`."""
         parts = [*request.content, *(part for question in request.questions for part in question.content)]
-        if not _has_references(parts):
+        if not any(map(_is_reference, parts)):
             return request
         resolved = iter(await self.resolve_parts(owner, parts))
         content = tuple(next(resolved) for _ in request.content)
@@ -73,7 +77,7 @@ class ReferenceResolver:
             return {}
 
         async def fetch(url: str, param: str) -> Media:
-            async with self._fetching:
+            async with self._fetching.slot():
                 return await fetcher.fetch(url, param=param)
 
         try:
@@ -93,5 +97,10 @@ class ReferenceResolver:
         return fetched[media.url]
 
 
-def _has_references(parts: Sequence[Part]) -> bool:
-    return any(isinstance(part, ImagePart) and isinstance(part.image, Reference) for part in parts)
+def has_references(messages: Sequence[Message]) -> bool:
+    """Whether messages refer to media that a resolver must get: waiting for it ends when the client leaves."""
+    return any(_is_reference(part) for message in messages for part in message.content)
+
+
+def _is_reference(part: Part) -> bool:
+    return isinstance(part, ImagePart) and isinstance(part.image, Reference)

@@ -68,6 +68,11 @@ class ResponseService:
         self._max_background = max_background
         self._runs: dict[str, BackgroundRun] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether background responses are being generated."""
+        return bool(self._runs)
+
     async def draft(self, owner: str, call: ResponseCall) -> Draft:
         """Prepares a response: its id, and its whole conversation.
 

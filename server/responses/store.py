@@ -19,6 +19,7 @@ from compat.errors import RequestError
 from compat.responses.input import Item
 from compat.responses.reply import UNFINISHED, Response
 from server.responses.tables import ROW_BYTES, add_usage, item_rows, items, owned_by, responses, size_of, usage
+from server.storage.clock import steady_time
 from server.storage.database import Database
 
 
@@ -37,7 +38,7 @@ class StoredResponse:
     @property
     def abandoned(self) -> bool:
         """Whether the server that generated it has ended without finishing it."""
-        return self.status in UNFINISHED and (self.lease_until or 0) < time.time()
+        return self.status in UNFINISHED and (self.lease_until or 0) < steady_time()
 
 
 class ResponseStore:
@@ -198,14 +199,14 @@ class ResponseStore:
         async with self._database.reading() as connection:
             found = await connection.execute(
                 select(responses.c.owner, responses.c.id)
-                .where(responses.c.status.in_(UNFINISHED), responses.c.lease_until < time.time())
+                .where(responses.c.status.in_(UNFINISHED), responses.c.lease_until < steady_time())
                 .limit(limit)
             )
             return [(row.owner, row.id) for row in found]
 
     async def expire(self, limit: int = 500) -> int:
         """Removes expired responses, at most `limit`; returns their number."""
-        due = select(responses.c.id).where(responses.c.expires_at < time.time()).limit(limit)
+        due = select(responses.c.id).where(responses.c.expires_at < steady_time()).limit(limit)
         async with self._database.writing() as connection:
             gone = await connection.execute(
                 delete(responses)

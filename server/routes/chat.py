@@ -11,8 +11,9 @@ from compat.chat.request import parse, render, stream
 from server.http import replies
 from server.http.bodies import INLINE_BYTES, decode_json
 from server.http.request import AnyRequest, owner_of, services_of
-from server.http.streaming import collect, event_stream
+from server.http.streaming import collect, event_stream, until_disconnect
 from server.http.text_streams import count_tokens
+from server.media.references import has_references
 from server.services import Services
 
 
@@ -31,7 +32,10 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
     call = plain.parse(body) if len(body) < INLINE_BYTES else None
     call = call or parse(await decode_json(body))
     model = services.pool.find(call.model, TextAdapter).name
-    text_request = await services.references.resolve_text(owner_of(request), call.request)
+    text_request = call.request
+    if has_references(text_request.messages):
+        resolving = services.references.resolve_text(owner_of(request), text_request)
+        text_request = await until_disconnect(request, resolving)
     outlet = Outlet()
     events = services.pool.stream(model, TextAdapter, lambda adapter: adapter.generate(text_request, outlet))
     events = count_tokens(events, model, services.metrics)

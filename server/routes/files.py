@@ -7,6 +7,7 @@ from litestar.params import Parameter
 
 from compat import files
 from compat.errors import RequestError
+from compat.media import MAX_IMAGE_BYTES
 from compat.wire import flatten
 from server.http import replies
 from server.http.multipart import Form, Upload
@@ -17,7 +18,7 @@ from server.services import Services
 @post("/v1/files", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """Stores an upload, for later requests."""
-    async with services.bodies.form(request) as form:
+    async with services.bodies.form(request, {"file": MAX_IMAGE_BYTES}) as form:
         upload = _file(form)
         wire = files.parse(flatten(form.fields))
         expires = None if wire.expires_after is None else float(wire.expires_after.seconds)

@@ -9,13 +9,15 @@ from adapters.base import ImageAdapter, Media
 from compat.errors import RequestError
 from compat.images import edits, generations
 from compat.images import replies as image_replies
+from compat.media import MAX_IMAGE_BYTES
 from compat.wire import flatten, gather_columns
 from server.http import replies
-from server.http.request import AnyRequest
+from server.http.request import AnyRequest, owner_of
 from server.http.streaming import collect, event_stream
 from server.services import Services
 from server.storage.artifacts import MEDIA_TYPES
 
+UPLOAD_LIMITS: Mapping[str, int] = {"image": MAX_IMAGE_BYTES, "mask": MAX_IMAGE_BYTES}
 ParseImages = Callable[[Mapping[str, Any], Mapping[str, list[Media]], Mapping[str, Any]], generations.ImageCall]
 
 
@@ -40,9 +42,9 @@ async def vary(request: AnyRequest, services: Services) -> Response[Any]:
 
 
 @get("/v1/images/content/{name:str}")
-async def content(name: str, services: Services) -> Response[Any]:
+async def content(request: AnyRequest, name: str, services: Services) -> Response[Any]:
     """An image that was requested as a URL."""
-    path = services.artifacts.path(name)
+    path = services.artifacts.path(owner_of(request), name)
     if path is None:
         raise RequestError(
             "There is no image at this URL, or it has expired. Generate it again.", code="image_not_found", status=404
@@ -51,7 +53,8 @@ async def content(name: str, services: Services) -> Response[Any]:
 
 
 async def _from_images(request: AnyRequest, services: Services, parse: ParseImages) -> Response[Any]:
-    async with services.bodies.form(request) as form:  # the uploads have been read when the first event is there
+    # The uploads have been read when the first event is there, so they may be removed then.
+    async with services.bodies.form(request, UPLOAD_LIMITS) as form:
         body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
         files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
         images = edits.take_images(body, files)
@@ -64,6 +67,6 @@ async def _reply(request: AnyRequest, services: Services, model: str, call: gene
     if call.stream:
         return await event_stream(request, image_replies.stream(call, events))
     made = image_replies.collect(await collect(request, events))
-    names = [await services.artifacts.save(one.image) for one in made.images if call.as_url]
+    names = [await services.artifacts.save(owner_of(request), one.image) for one in made.images if call.as_url]
     urls = [f"{request.base_url}v1/images/content/{name}" for name in names]
     return replies.json(image_replies.render(call, model, made, urls))

@@ -19,7 +19,7 @@ Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
     """Creates a response, as one reply, as a stream, or in the background."""
     call = parse(await services.bodies.json(request))
-    draft = await services.responses.draft(owner_of(request), call)
+    draft = await until_disconnect(request, services.responses.draft(owner_of(request), call))
     if call.background:
         run = await services.responses.start_background(draft)
         return await event_stream(request, run.follow(0)) if call.stream else replies.json(draft.response)

@@ -1,5 +1,7 @@
 """/v1/scenes: checks whether an image shows a description, and whether several images are consistent."""
 
+from collections.abc import Mapping
+
 from litestar import Response, post
 
 from adapters.base import Media, SceneConsistency, SceneValidation, TextAdapter
@@ -16,11 +18,13 @@ from server.http.streaming import until_disconnect
 from server.media.checks import check_images
 from server.services import Services
 
+UPLOAD_LIMITS: Mapping[str, int] = {"image": MAX_IMAGE_UPLOAD_BYTES, "images": MAX_IMAGE_UPLOAD_BYTES}
+
 
 @post("/v1/scenes/validations", status_code=200)
 async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
     """Compares an image with a description: a score, an explanation, and which elements are visible."""
-    async with services.bodies.form(request) as form:
+    async with services.bodies.form(request, UPLOAD_LIMITS) as form:
         files = _files(form, "image", 1)
         call = scenes.parse(flatten(form.fields) if form.json is None else form.json, files[0] if files else None)
         slot = services.pool.find(call.model, TextAdapter, kind="vision")
@@ -31,7 +35,7 @@ async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
 @post("/v1/scenes/consistency", status_code=200)
 async def compare(request: AnyRequest, services: Services) -> Response[bytes]:
     """Compares images with each other: a score, an analysis, differences, and the image that does not fit."""
-    async with services.bodies.form(request) as form:
+    async with services.bodies.form(request, UPLOAD_LIMITS) as form:
         files = _files(form, "images", scenes.MAX_IMAGES)
         call = scenes.parse_consistency(flatten(form.fields) if form.json is None else form.json, files)
         slot = services.pool.find(call.model, TextAdapter, kind="vision")

@@ -30,11 +30,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from adapters.base import Media
 from adapters.files import move_file
-from compat.errors import RequestError
+from compat.errors import RequestError, storage_error
 from compat.files import StoredFile, clean_name, not_found
 from compat.media import MAX_IMAGE_BYTES
 from compat.wire import new_id
 from server.http.multipart import Upload
+from server.storage.clock import steady_time
 from server.storage.database import METADATA, Database
 from server.storage.pages import CursorNotFound, read_page
 
@@ -96,11 +97,7 @@ class FileStore:
         try:
             await asyncio.to_thread(_store, upload.path, self._path(file_id))
         except OSError as error:
-            raise RequestError(
-                "The server's disk is full: the file cannot be stored. Try again later.",
-                code="insufficient_storage",
-                status=503,
-            ) from error
+            raise storage_error(error) from error
         try:
             async with self._database.writing() as connection:
                 await self._check_quota(connection, owner, file.size_bytes)
@@ -167,8 +164,8 @@ class FileStore:
     async def sweep(self) -> None:
         """Removes expired files, and bytes without a row."""
         async with self._database.writing() as connection:
-            await connection.execute(delete(files).where(files.c.expires_at <= time.time()))
-        present = await asyncio.to_thread(_older, self._directory, time.time() - ORPHAN_S)
+            await connection.execute(delete(files).where(files.c.expires_at <= steady_time()))
+        present = await asyncio.to_thread(_older, self._directory, steady_time() - ORPHAN_S)
         async with self._database.reading() as connection:
             known = set((await connection.execute(select(files.c.id))).scalars())
         for path in present:

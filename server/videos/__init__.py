@@ -6,7 +6,6 @@ events         Webhook events about ended jobs: stored with the end, until they 
 files          The files of jobs: one folder per job, with the media of the request, the clips, and the video
 idempotency    Recognising a repeated create request: by its Idempotency-Key, or as a retry of the SDK
 media_process  Decoding, joining and converting media, in a process per operation
-owner_limiter  A limit on how many requests of one owner are read at the same time
 queue          The queue of jobs, on DBOS: the order of jobs per model, and recovery after a crash (ADR 13)
 reconciler     Keeps rows, queue and files of jobs consistent
 render         Rendering a job: each shot by its model into a clip, then all clips into the video

@@ -1,11 +1,12 @@
 """Creating video jobs: from a request's form to a plan of shots."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from adapters.base import Media, VideoAdapter, VideoRequest
+from adapters.pool.fair_share import FairSlots
 from adapters.pool.pool import Pool
 from compat.images.generations import model_of
 from compat.videos import continuations, create, sequences
@@ -13,15 +14,22 @@ from compat.videos.fields import STEP
 from compat.videos.plan import FieldNames, Plan, single, summary
 from compat.videos.replies import VideoState
 from server.http.bodies import BodyReader
-from server.http.multipart import Form
+from server.http.multipart import MAX_IMAGE_UPLOAD_BYTES, Form
 from server.http.request import AnyRequest, owner_of
+from server.http.streaming import until_disconnect
 from server.media.checks import check_images
 from server.models.files import ModelFilesService
 from server.videos.capabilities import images_of, require_supported
 from server.videos.files import GENERATED_SOUNDTRACK, SOUNDTRACK, SOURCE, THUMBNAIL, VIDEO, clip, clip_audio
 from server.videos.idempotency import idempotency_key_of
 from server.videos.service import VideoJobs
-from server.videos.uploads import VideoForm, convert_video, read_form, soundtrack_of
+from server.videos.uploads import MAX_BYTES, VideoForm, convert_video, read_form, soundtrack_of
+
+MAX_FORMS = 16
+"""Requests whose fields, and the images in them, are in memory at the same time; further ones wait on disk."""
+MAX_CALLER_FORMS = 4
+"""Those of one caller."""
+UPLOAD_LIMITS: Mapping[str, int] = MAX_BYTES | dict.fromkeys(("input_reference", *create.ENDS), MAX_IMAGE_UPLOAD_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class VideoCreator:
         self._bodies = bodies
         self._jobs = jobs
         self._model_files = model_files
+        self._reading = FairSlots(MAX_FORMS, per_caller=MAX_CALLER_FORMS)
 
     async def shot(self, request: AnyRequest) -> VideoState:
         """One shot from a prompt, with or without images."""
@@ -97,21 +106,27 @@ class VideoCreator:
 
     async def _create(self, request: AnyRequest, read: Reader) -> VideoState:
         owner = owner_of(request)
-        async with self._jobs.limiter.slot(owner), self._bodies.form(request) as form:
+        async with self._bodies.form(request, UPLOAD_LIMITS, self._reading) as form:
             key = await idempotency_key_of(request, form)
             if (known := await self._jobs.find(owner, key)) is not None:
                 return known
-            call = await read(owner, form)
-            if call.plan.remixed_from is None:  # else the images are another job's, and were checked then
-                await check_images(images_of(call.plan, call.fields))
-            # A model that is not downloaded yet, or whose config cannot be read, is not checked here.
-            if (inputs := await self._model_files.video_inputs(call.model)) is not None:
-                require_supported(call.plan, call.fields, inputs)
+            # A client that leaves frees its slot and the decoder. Once the job is being stored, it is created.
+            call = await until_disconnect(request, self._prepare(owner, form, read))
             shown = summary(call.plan, call.prompt)
-            # Models round lengths up, so a video may become longer than requested.
-            files = call.files | await soundtrack_of(call.form, (shown.num_frames + STEP) / shown.fps)
-            plan = replace(call.plan, sound=SOUNDTRACK in files)
-            return await self._jobs.create(owner, call.model, plan, shown, key, files)
+            return await self._jobs.create(owner, call.model, call.plan, shown, key, call.files)
+
+    async def _prepare(self, owner: str, form: Form, read: Reader) -> VideoCall:
+        """Parses and checks a request, and converts its uploads."""
+        call = await read(owner, form)
+        if call.plan.remixed_from is None:  # else the images are another job's, and were checked then
+            await check_images(images_of(call.plan, call.fields))
+        # A model that is not downloaded yet, or whose config cannot be read, is not checked here.
+        if (inputs := await self._model_files.video_inputs(call.model)) is not None:
+            require_supported(call.plan, call.fields, inputs)
+        shown = summary(call.plan, call.prompt)
+        # Models round lengths up, so a video may become longer than requested.
+        files = call.files | await soundtrack_of(call.form, (shown.num_frames + STEP) / shown.fps)
+        return replace(call, plan=replace(call.plan, sound=SOUNDTRACK in files), files=files)
 
     async def _read_shot(self, owner: str, form: Form) -> VideoCall:
         parsed = await read_form(form, "input_reference")

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.base import Media, VideoRequest
-from adapters.files import sync, write_file
-from compat.errors import RequestError
+from adapters.files import create_file, sync, write_file
+from compat.errors import storage_error
 from compat.videos.plan import Plan
 from server.storage.artifacts import SUFFIXES
 
@@ -48,15 +48,6 @@ def clip_audio(index: int) -> str:
     return f"clip-{index}-sound"
 
 
-def storage_full() -> RequestError:
-    """The error for a full disk."""
-    return RequestError(
-        "The server's disk is full: the video cannot be stored. Try again later.",
-        code="insufficient_storage",
-        status=503,
-    )
-
-
 class JobFiles:
     """The folders of all video jobs in a data directory, and the lock of the process that works on them."""
 
@@ -65,8 +56,7 @@ class JobFiles:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         name = directory / "server"
-        if not name.exists():
-            write_file(name, secrets.token_hex(16).encode())
+        create_file(name, secrets.token_hex(16).encode())
         self.server = name.read_text()
         self._lock = -1
 
@@ -105,7 +95,7 @@ class JobFiles:
             await asyncio.wait([writing])
             raise
         except OSError as error:
-            raise storage_full() from error
+            raise storage_error(error) from error
         return name
 
     async def save_image(self, job_id: str, index: int, image: Media) -> Media:
@@ -143,7 +133,7 @@ class JobFiles:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise storage_full() from error
+            raise storage_error(error) from error
 
     async def finalize(self, job_id: str, name: str) -> None:
         """Renames a flushed file `NAME.part` to `NAME`."""

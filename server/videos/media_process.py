@@ -4,6 +4,7 @@ The server itself decodes no uploads, and joining clips takes a while.
 """
 
 import asyncio
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GenerationFailed, InvalidMedia
+from adapters.pool.fair_share import FairSlots
 from adapters.process import one_shot
-from server.videos.files import storage_full
+from compat.errors import storage_error
 
 PROGRAM = "adapters.media.worker"
 TIMEOUT_S = 600.0
 CONVERT_TIMEOUT_S = 300.0
 """For decoding an upload and encoding it again."""
-MAX_CONVERSIONS = 2
+MAX_CONVERSIONS = 3
 """Uploads that are converted at the same time; further ones wait."""
+MAX_CALLER_CONVERSIONS = 2
+"""Those of one caller."""
 
 
 class JoinedVideo(msgspec.Struct):
@@ -50,7 +54,7 @@ class Reply(msgspec.Struct):
     full: bool = False
 
 
-_conversions = asyncio.Semaphore(MAX_CONVERSIONS)
+_conversions = FairSlots(MAX_CONVERSIONS, per_caller=MAX_CALLER_CONVERSIONS)
 
 
 async def join(
@@ -133,7 +137,7 @@ async def convert_video(source: Path, target: Path, *, max_frames: int, param: s
         RequestError: 503 `insufficient_storage`.
     """
     order = {"command": "convert_video", "source": str(source), "target": str(target), "max_frames": max_frames}
-    async with _conversions:
+    async with _conversions.slot():
         reply = await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
     if reply.converted is None:
         raise InvalidMedia(f"Invalid '{param}': the video cannot be decoded. Send an MP4 or WebM file.", param=param)
@@ -143,7 +147,7 @@ async def convert_video(source: Path, target: Path, *, max_frames: int, param: s
 async def convert_audio(source: Path, target: Path, *, max_seconds: float, param: str) -> None:
     """Converts uploaded audio into a soundtrack of at most `max_seconds`. Arguments and errors as `convert_video`."""
     order = {"command": "convert_audio", "source": str(source), "target": str(target), "max_seconds": max_seconds}
-    async with _conversions:
+    async with _conversions.slot():
         await _run({**order, "param": param, "deadline_s": CONVERT_TIMEOUT_S}, param)
 
 
@@ -166,7 +170,7 @@ async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
         raise GenerationFailed(f"The process that joins the video's clips ended with status {status}.")
     reply = msgspec.json.decode(output, type=Reply)
     if reply.full:
-        raise storage_full()
+        raise storage_error(OSError(errno.ENOSPC, "the media process found the disk full"))
     if reply.invalid is not None:
         raise GenerationFailed(reply.invalid) if param is None else InvalidMedia(reply.invalid, param=param)
     if reply.error is not None:

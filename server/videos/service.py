@@ -22,7 +22,6 @@ from server.storage.pages import CursorNotFound
 from server.videos.events import JobEvents
 from server.videos.files import ID, SPRITESHEET, THUMBNAIL, VIDEO, JobFiles
 from server.videos.idempotency import IdempotencyKey
-from server.videos.owner_limiter import OwnerLimiter
 from server.videos.queue import JobQueue, RunStep
 from server.videos.reconciler import Reconciler
 from server.videos.render import VideoRenderer
@@ -32,8 +31,6 @@ from server.videos.tables import Job
 
 T = TypeVar("T")
 
-CONCURRENT_CREATES = 4
-"""Create requests of one owner whose bodies are read at the same time."""
 FILES = {"video": VIDEO, "thumbnail": THUMBNAIL, "spritesheet": SPRITESHEET}
 
 
@@ -60,7 +57,6 @@ class VideoJobs:
             events: The webhook events that the store records; None when no webhooks are sent.
             max_owner_bytes: The largest total size of the files of one owner's unfinished jobs.
         """
-        self.limiter = OwnerLimiter(CONCURRENT_CREATES)
         """A create request holds a slot while its body is read."""
         self._max_owner_bytes = max_owner_bytes
         self._store = store

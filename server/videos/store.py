@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from adapters.base import VideoRequest
 from compat.errors import RequestError, WireError
 from compat.videos.replies import Status
+from server.storage.clock import steady_time
 from server.storage.database import Database
 from server.storage.pages import read_page
 from server.videos.events import record_end
@@ -137,7 +138,7 @@ class JobStore:
 
     async def expire(self, server: str) -> list[str]:
         """Deletes expired jobs whose files this server has; returns their ids."""
-        due = (jobs.c.expires_at < time.time()) & (jobs.c.server == server)
+        due = (jobs.c.expires_at < steady_time()) & (jobs.c.server == server)
         async with self._database.writing() as connection:
             gone = await connection.execute(delete(jobs).where(due).returning(jobs.c.id))
             return [row.id for row in gone]

@@ -206,7 +206,7 @@ def test_promise_4_a_full_disk_under_an_upload_is_a_503(tmp_path: Path, monkeypa
         return taken
 
     monkeypatch.setattr(os, "write", nearly_full)
-    segments = Segments(Form(), tmp_path)
+    segments = Segments(Form(), tmp_path, {})
     parser = multipart.PushMultipartParser("B")
     with pytest.raises(RequestError) as full:
         segments.feed(parser.parse(form((FILE, b"x" * 1000))))

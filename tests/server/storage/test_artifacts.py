@@ -23,14 +23,14 @@ async def test_promise_5_a_cancelled_save_leaves_no_file(tmp_path: Path, monkeyp
         write(path, data)
 
     monkeypatch.setattr(ArtifactStore, "_write", staticmethod(slow))
-    saving = asyncio.create_task(ArtifactStore(tmp_path, expire_s=60).save(PICTURE))
+    saving = asyncio.create_task(ArtifactStore(tmp_path, expire_s=60).save("everyone", PICTURE))
     await asyncio.sleep(0.05)
     saving.cancel()
     await asyncio.sleep(0)
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await saving
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*.*")) == []
 
 
 async def test_promise_5_a_file_that_is_removed_before_it_is_sent_is_a_404(tmp_path: Path) -> None:

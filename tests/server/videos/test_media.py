@@ -286,29 +286,6 @@ def test_promise_11_what_one_key_has_waiting_is_limited_in_bytes(tmp_path: Path)
         assert len(folders(tmp_path)) == 3  # what was refused left nothing
 
 
-async def test_promise_20_so_many_requests_of_a_key_are_taken_in_at_once() -> None:
-    import asyncio
-
-    from server.videos.owner_limiter import OwnerLimiter
-
-    limiter, inside, most = OwnerLimiter(2), {"a": 0, "b": 0}, {"a": 0, "b": 0}
-
-    async def one(owner: str) -> None:
-        async with limiter.slot(owner):
-            inside[owner] += 1
-            most[owner] = max(most[owner], inside[owner])
-            await asyncio.sleep(0.01)
-            inside[owner] -= 1
-
-    tasks = [asyncio.create_task(one(owner)) for owner in "aaaaaaaabbbb"]
-    await asyncio.sleep(0.015)
-    tasks[0].cancel()
-    tasks[5].cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert most == {"a": 2, "b": 2}
-    assert limiter._owners == {}
-
-
 POINTS = ("key-sound.m4a", "clip-0-last.png", "clip-1.json", "clip-1.mp4", "video.mp4.part", "video.json", "video.mp4")
 
 

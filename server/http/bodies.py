@@ -5,12 +5,14 @@ Litestar's own parsers are not used: they decode with the client's charset and h
 
 import asyncio
 import fcntl
+import json
 import os
+import re
 import secrets
 import shutil
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,14 @@ INLINE_BYTES = 64 * 1024
 MAX_JSON_VALUES = 1_000_000
 MAX_INT = 2**63
 """Integers beyond 64 bits have no meaning in this API, and some libraries fail on them."""
+READ_BY_MODELS = frozenset({
+    "messages", "input", "instructions", "prompt", "suffix", "tools", "functions", "questions", "prediction",
+    "metadata", "client_metadata",
+})  # fmt: skip
+"""Fields of JSON bodies that hold conversations and texts, where tools and files may leave any character."""
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
+_RAW_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class BodyReader:
@@ -225,28 +235,60 @@ def _decode(body: bytes) -> dict[str, Any]:
         raise RequestError(
             f"The JSON has more than {MAX_JSON_VALUES} values. Send fewer.", code="request_too_large", status=413
         )
+    body = _RAW_SURROGATE.sub("\ufffd".encode(), body) if b"\xed" in body else body
     try:
         value = msgspec.json.decode(body)
     except RecursionError:
         raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
     except ValueError as error:  # msgspec's errors and bad UTF-8
-        raise RequestError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        value = _with_lone_surrogates(body, error)
     if not isinstance(value, dict):
         raise RequestError('The body must be a JSON object, such as {"model": "..."}.', code="invalid_json")
-    _check_values(value)
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON
+    try:
+        return _checked(value)  # pyright: ignore[reportUnknownArgumentType] - JSON
+    except RecursionError:
+        raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
 
 
-def _check_values(value: Any) -> None:
-    """Rejects what JSON allows and no field of this API accepts: NUL characters and integers beyond 64 bits."""
-    stack = [value]
+def _with_lone_surrogates(body: bytes, error: ValueError) -> Any:
+    """The JSON by the standard library, which accepts escapes of lone surrogates, where these may be the fault."""
+    if _ESCAPED_SURROGATE.search(body) is not None:
+        with suppress(ValueError, RecursionError):
+            return json.loads(body, parse_constant=_no_constant)
+    raise RequestError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _checked(body: dict[str, Any]) -> dict[str, Any]:
+    """The body, with U+FFFD for NUL and lone surrogates in what a model reads; both are refused elsewhere.
+
+    Raises:
+        RequestError: 400, another field has such a character, or an integer is beyond 64 bits.
+    """
+    cleaned: dict[str, Any] = {}
+    for name, value in body.items():
+        if _check_values([name, value]):
+            if name not in READ_BY_MODELS:
+                shown = name[:64].encode("ascii", "replace").decode()
+                raise RequestError(
+                    f"Invalid '{shown}': it contains a NUL character or a lone surrogate. Remove it.",
+                    param=shown,
+                    code="invalid_json",
+                )
+            cleaned[name] = _cleaned(value)
+    return {**body, **cleaned} if cleaned else body
+
+
+def _check_values(stack: list[Any]) -> bool:
+    """Whether there are NUL characters or lone surrogates; rejects integers beyond 64 bits."""
+    found = False
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            if "\0" in item:
-                raise RequestError(
-                    "A string in the JSON contains a NUL character (\\u0000). Remove it.", code="invalid_json"
-                )
+            found = found or _UNREADABLE.search(item) is not None
         elif isinstance(item, dict):
             stack.extend(item.keys())  # pyright: ignore[reportUnknownArgumentType] - JSON
             stack.extend(item.values())  # pyright: ignore[reportUnknownArgumentType] - JSON
@@ -257,3 +299,15 @@ def _check_values(value: Any) -> None:
                 f"An integer in the JSON is out of range. Send values from {-MAX_INT} to {MAX_INT - 1}.",
                 code="invalid_json",
             )
+    return found
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNREADABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
+        return {_cleaned(key): _cleaned(item) for key, item in items}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - JSON
+    return value

@@ -7,7 +7,8 @@ from litestar.types import Receive, Scope, Send
 
 from adapters.base import Outlet, TextAdapter
 from compat.chat import plain
-from compat.chat.request import parse, render, stream
+from compat.chat.reply import render, stream
+from compat.chat.request import parse
 from server.http import replies
 from server.http.bodies import INLINE_BYTES, decode_json
 from server.http.request import AnyRequest, owner_of, services_of

@@ -64,9 +64,9 @@ class LoopProbe:
         GOOD[:-1],
         GOOD + b"x",
         GOOD.replace(b"hi", b"\xff\xfe"),
-        GOOD.replace(b"hi", b"\xed\xa0\x80"),
-        GOOD.replace(b"hi", b"\\u0000"),
-        GOOD.replace(b"hi", b"\\ud800"),
+        GOOD[:-1] + b',"stop":"\\u0000"}',
+        GOOD[:-1] + b',"stop":"\\ud800"}',
+        GOOD.replace(b"fake-text", b"\\u0000"),
         GOOD.replace(b"hi", b"\x00"),
         GOOD[:-1] + b',"seed":' + b"9" * 400 + b"}",
         GOOD[:-1] + b',"seed":' + b"9" * 5000 + b"}",
@@ -83,6 +83,14 @@ def test_promise_8_hostile_json_is_a_400(fake_server: Running, body: bytes) -> N
     assert reply.status == 400, reply
     assert set(reply.error) == {"message", "type", "param", "code"}
     assert reply.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("text", [b"\xed\xa0\x80", b"\\u0000", b"\\ud800", b"\\udc00\\ud800", b"\\ud83ex"])
+def test_a_conversation_may_have_characters_that_no_text_has(fake_server: Running, text: bytes) -> None:
+    reply = post(fake_server.port, CHAT, GOOD.replace(b"hi", b"a" + text + b"b"), JSON)
+    assert reply.status == 200, reply
+    content = json.loads(reply.body)["choices"][0]["message"]["content"]
+    assert content.strip("\ufffdx") == "a" + content.strip("ab") + "b" or "\ufffd" in content
 
 
 def test_promise_8_ten_megabytes_of_values_do_not_stall_the_loop(fake_server: Running) -> None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from compat import sse
 from compat.chat.sampling import MAX_TOP_LOGPROBS, SamplingFields
 from compat.errors import invalid
 from compat.logprobs import CompletionLogprobs, render_completion_logprobs
-from compat.usage import CompletionUsage, render_timings, render_usage
+from compat.usage import CompletionUsage, render_timings, render_tokens, render_usage
 from compat.wire import Timings, WireReply, new_id, validate
 
 DEFAULT_MAX_TOKENS = 16
@@ -35,10 +35,12 @@ class CompletionRequest(SamplingFields):
     )
     """Text, token ids, or a list of either. Each item of a list gets its own completions."""
     max_tokens: Annotated[int, Field(ge=0)] | None = None
-    best_of: Literal[1] | None = None
+    best_of: Annotated[int, Field(ge=1)] | None = None
+    """Only as many as `n`: the best of more would have to be chosen by their likelihood."""
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
-    suffix: None = None
+    suffix: str | None = None
+    """What follows the new text, for models that fill in the middle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,15 @@ def parse(body: Mapping[str, Any]) -> CompletionCall:
     prompts = _prompts(wire.prompt)
     if wire.max_tokens == 0 and not wire.echo:
         raise invalid("max_tokens", "must be at least 1 unless 'echo' is true")
+    if wire.suffix and wire.echo:
+        raise invalid("suffix", "cannot be combined with 'echo'; leave one of them out")
+    if wire.best_of is not None and wire.best_of != (wire.n or 1):
+        raise invalid("best_of", "must equal 'n': all answers are returned")
     request = TextRequest(
         max_tokens=DEFAULT_MAX_TOKENS if wire.max_tokens is None else wire.max_tokens,
         echo=bool(wire.echo),
         logprobs=wire.logprobs,
+        suffix=wire.suffix or "",
         **wire.sampling(),
     )
     if len(prompts) * request.n > MAX_CHOICES:
@@ -157,7 +164,8 @@ async def stream(
                 offsets[event.index] = offset + len(event.text)
                 logprobs = render_completion_logprobs(event.logprobs, offset) if event.logprobs else None
                 choice = CompletionChoice(event.index, event.text, event.finish_reason, logprobs)
-                yield sse.frame(Completion(**identity, choices=[choice]))
+                usage = None if event.usage is None else render_tokens(event.usage)
+                yield sse.frame(Completion(**identity, choices=[choice], usage=usage))
             elif call.include_usage:
                 yield sse.frame(
                     Completion(**identity, choices=[], usage=render_usage(event), timings=render_timings(event))

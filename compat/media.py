@@ -3,13 +3,14 @@
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adapters.base import ImagePart, Media
+from adapters.base import IMAGE_TEXT, ImagePart, Media, Part, TextPart
 from compat.errors import RequestError, invalid
 
 MAX_IMAGE_BYTES = 50 * 1024 * 1024
@@ -41,9 +42,20 @@ class Reference(Media):
     """The request's field, for errors."""
 
 
-def image_part(image: Media, detail: Detail | None) -> ImagePart:
+def image_part(image: Media, detail: Detail | None, *, earlier: bool = False) -> ImagePart:
     """An image as a content part. "original" means the same as "high": the largest size that the model can use."""
-    return ImagePart(image, "high" if detail == "original" else detail or "auto")
+    return ImagePart(image, "high" if detail == "original" else detail or "auto", earlier)
+
+
+@contextmanager
+def earlier_image(parts: list[Part], *, earlier: bool) -> Generator[None]:
+    """Puts a text in the place of an image that cannot be read, if it belongs to an earlier message."""
+    try:
+        yield
+    except RequestError:
+        if not earlier:
+            raise
+        parts.append(TextPart(IMAGE_TEXT))
 
 
 def parse_image_url(url: str, *, param: str) -> Media:

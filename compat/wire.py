@@ -22,11 +22,11 @@ M = TypeVar("M", bound="WireRequest")
 ignored: ContextVar[list[str] | None] = ContextVar("ignored", default=None)
 """Set to a list for a request whose unknown fields are ignored: their names are added to it."""
 MAX_IGNORED = 32
-"""How many unknown fields of one request are named."""
+"""How many ignored parts of one request are named."""
 
 
 class WireRequest(BaseModel):
-    """A request's body. Unknown fields are refused, or ignored and recorded in `ignored`."""
+    """A request's body. Null means absent. Unknown fields are refused, or ignored and recorded in `ignored`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -34,12 +34,27 @@ class WireRequest(BaseModel):
     @classmethod
     def _known(cls, value: Any) -> Any:
         """Stops at the first unknown field. Pydantic makes an error of each, which takes seconds for a million."""
-        if isinstance(value, dict) and not value.keys() <= (known := _names(cls)):
-            unknown = next(key for key in value if key not in known)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-            if (names := ignored.get()) is not None:
-                return _without_unknown(cls, value, names)  # pyright: ignore[reportUnknownArgumentType] - JSON
-            raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": unknown})
-        return value  # pyright: ignore[reportUnknownVariableType] - JSON
+        if not isinstance(value, dict):
+            return value
+        body: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType] - JSON
+        known = _names(cls)
+        if not body.keys() <= known:
+            sent = (key for key in body if key not in known and body[key] is not None)
+            if ignored.get() is None and (unknown := next(sent, None)) is not None:
+                raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": unknown})
+            for name in sent:
+                ignore(name)
+            body = {key: item for key, item in body.items() if key in known}
+        if None in body.values():
+            body = {key: item for key, item in body.items() if item is not None}
+        return body
+
+
+def ignore(name: str) -> None:
+    """Records that a part of the request has no effect, so that a header of the reply names it."""
+    names = ignored.get()
+    if names is not None and name not in names and len(names) < MAX_IGNORED:
+        names.append(name)
 
 
 class FormRequest(WireRequest):
@@ -57,12 +72,6 @@ class Timings(WireReply):
 
     generation_ms: float
     tokens_per_second: float | None = None
-
-
-def _without_unknown(model: type[BaseModel], value: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    known = _names(model)
-    names.extend(key for key in value if key not in known and len(names) < MAX_IGNORED)
-    return {key: item for key, item in value.items() if key in known}
 
 
 def validate(model: type[M], body: Mapping[str, Any]) -> M:

@@ -251,5 +251,5 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         public=not is_loopback(settings.host),
     )
     return RequestMiddleware(
-        DrainMiddleware(gated, lifecycle), metrics, ignore_unknown_fields=settings.unknown_fields == "ignore"
+        DrainMiddleware(gated, lifecycle), metrics, refuse_unknown_fields=settings.unknown_fields == "refuse"
     )

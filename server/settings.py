@@ -72,9 +72,9 @@ class Settings(BaseSettings):
     idle_ttl_s: PositiveFloat | None = None
     """Seconds without a request after which a model is unloaded. None: only when others need the memory."""
 
-    unknown_fields: Literal["reject", "ignore"] = "reject"
-    """Unknown fields of a request: `reject` answers 400, `ignore` lists them in a response header. The header is
-    `x-muybridge-ignored-fields`."""
+    unknown_fields: Literal["accept", "refuse"] = "accept"
+    """Unknown fields of a request: `accept` ignores them and lists them in the response header `x-muybridge-ignored`,
+    `refuse` answers 400."""
     max_json_bytes: PositiveInt = 32 * 2**20
     """Largest JSON body; a larger one is a 413. Images in base64 count."""
     max_upload_bytes: PositiveInt = 2**30

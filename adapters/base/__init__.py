@@ -20,7 +20,7 @@ video      Video models: requests, events, and the adapter's class
 """
 
 from adapters.base.adapter import LORA, REFINER, Adapter, Kind, LoadProgress, ModelFiles, Report
-from adapters.base.content import ImagePart, Media, Message, Part, Role, TextPart, Tool, ToolCall, Usage
+from adapters.base.content import IMAGE_TEXT, ImagePart, Media, Message, Part, Role, TextPart, Tool, ToolCall, Usage
 from adapters.base.embedding import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult
 from adapters.base.image import (
     GeneratedImage,
@@ -67,6 +67,7 @@ from adapters.base.video import GeneratedVideo, Keyframe, VideoAdapter, VideoEve
 from adapters.base.voice import AudioChunk, SynthesisDone, SynthesisRequest, VoiceAdapter, VoiceEvent
 
 __all__ = [
+    "IMAGE_TEXT",
     "LORA",
     "REFINER",
     "Adapter",

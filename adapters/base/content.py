@@ -32,8 +32,12 @@ class ImagePart:
 
     image: Media
     detail: Literal["auto", "low", "high"] = "auto"
+    earlier: bool = False
+    """Whether it belongs to an earlier message: where it cannot be shown, `IMAGE_TEXT` takes its place."""
 
 
+IMAGE_TEXT = "[image]"
+"""Stands for an image of an earlier message that cannot be shown."""
 Part = TextPart | ImagePart
 
 

@@ -45,7 +45,26 @@ class TextRequest:
     echo: bool = False
     """For completions: the text starts with the prompt, and `logprobs` with those of its tokens."""
     reasoning_effort: str | None = None
-    """"none", "minimal", "low", "medium", "high" or "xhigh", for reasoning models; None: the model's default."""
+    """"none", "minimal", "low", "medium", "high", "xhigh" or "max"; None: the model's default. A wish: models that do
+    not reason answer without reasoning."""
+    suffix: str = ""
+    """For completions: the text that follows the new text, for models that fill in the middle."""
+    top_k: int = 0
+    """Sample from this many most likely tokens only; 0: from all."""
+    min_p: float = 0.0
+    """Sample from tokens of at least this fraction of the highest probability only."""
+    repetition_penalty: float = 1.0
+    """Above 1: tokens of the prompt and of the text so far become less likely."""
+    ignore_eos: bool = False
+    """Whether to continue up to `max_tokens`, whatever the model says."""
+    min_tokens: int = 0
+    """The answer does not end before this many tokens."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end the answer."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Variables of the chat template, of those that the operator allows for the model."""
+    continuous_usage: bool = False
+    """Whether every `TextDelta` has the usage so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,8 @@ class TextDelta:
     """The next chunk of the model's reasoning, which precedes the answer."""
     logprobs: tuple[TokenLogprob, ...] = ()
     """Of this chunk's tokens, if requested."""
+    usage: Usage | None = None
+    """So far, of all answers together, if requested."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,26 @@ from adapters.base import (
     VoiceAdapter,
     VoiceEvent,
 )
-from adapters.errors import ContextLengthExceeded, GenerationFailed, ModelLoadFailed, UnsupportedOption
+from adapters.errors import (
+    ContextLengthExceeded,
+    GenerationFailed,
+    ModelLoadFailed,
+    UnsupportedOption,
+    context_exceeded,
+)
 from adapters.fake.audio import PITCHES, speech_events, voice_events, wav_seconds
 from adapters.fake.images import image_events, video_events
 from adapters.fake.script import DIRECTIVE
-from adapters.fake.text import WIDTH, embedding, judgement, part_bytes, prompt_text, skip_written, text_events
+from adapters.fake.text import (
+    WIDTH,
+    embedding,
+    judgement,
+    part_bytes,
+    prompt_text,
+    skip_written,
+    text_events,
+    with_usage,
+)
 
 CONTEXT = 4096
 """Maximum words of prompt and output together."""
@@ -122,16 +137,18 @@ class FakeText(_Fake, TextAdapter):
         """See `TextAdapter.generate`."""
         prompt = prompt_text(request)
         prompt_tokens = len(prompt.split())
-        wanted = min(request.max_tokens or CONTEXT, CONTEXT)
-        if prompt_tokens > CONTEXT or (request.max_tokens or 0) > CONTEXT:
-            raise ContextLengthExceeded(
-                f"This model's context is {CONTEXT} tokens; the prompt has {prompt_tokens} and asks for "
-                f"{request.max_tokens or 0} more.",
-                param="messages" if request.messages else "prompt",
-            )
-        if not self.supports_images and any(isinstance(p, ImagePart) for m in request.messages for p in m.content):
+        if prompt_tokens >= CONTEXT:
+            param = "messages" if request.messages else "prompt"
+            raise ContextLengthExceeded(context_exceeded(CONTEXT, prompt_tokens, param), param=param)
+        left = CONTEXT - prompt_tokens
+        wanted = left if request.max_tokens is None else min(request.max_tokens, left)
+        parts = [part for message in request.messages for part in message.content]
+        if not self.supports_images and any(isinstance(part, ImagePart) and not part.earlier for part in parts):
             raise UnsupportedOption("This model does not support images. Send text only.", param="messages")
-        return skip_written(outlet, self._pace(text_events(request, prompt, prompt_tokens, wanted), prompt), request)
+        events = self._pace(text_events(request, prompt, prompt_tokens, wanted), prompt)
+        if request.continuous_usage:
+            return with_usage(events, prompt_tokens)
+        return skip_written(outlet, events, request)
 
     async def judge(self, request: JudgeRequest) -> JudgeResult:
         """Probabilities from a hash of content and question: arbitrary, but the same every time."""

@@ -6,11 +6,13 @@ import re
 import struct
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
 from adapters.base import (
     CandidateToken,
+    FinishReason,
     Judgement,
     Outlet,
     Part,
@@ -24,10 +26,13 @@ from adapters.base import (
     ToolCall,
     Usage,
 )
+from adapters.fake.json_instances import instance_json, is_json
 from adapters.fake.script import ANSWER, CALL, DIRECTIVE, THINK
 
 WIDTH = 64
 """Maximum dimensions of a fake embedding."""
+PIECE = 8
+"""Characters of JSON that count as one token."""
 
 
 def prompt_text(request: TextRequest) -> str:
@@ -50,42 +55,91 @@ async def skip_written(
             yield event
 
 
+async def with_usage(events: AsyncGenerator[TextEvent], prompt_tokens: int) -> AsyncGenerator[TextEvent]:
+    """The events, each with the usage so far."""
+    generated = 0
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, TextDelta):
+                generated += bool(event.text or event.tool_calls or event.reasoning)
+                event = replace(event, usage=Usage(prompt_tokens, generated))
+            yield event
+
+
 def _is_text(event: TextEvent) -> TypeGuard[TextDelta]:
     return isinstance(event, TextDelta) and event == TextDelta(event.text)
 
 
 def text_events(request: TextRequest, prompt: str, prompt_tokens: int, wanted: int) -> Iterator[TextEvent]:
-    """The events of `FakeText`: reasoning, tool calls or words, for each of n answers."""
+    """The events of `FakeText`: reasoning, then tool calls or text, for each of n answers. A piece is a token."""
     script: Mapping[str, str] = dict(DIRECTIVE.findall(prompt))
-    calls = CALL.findall(prompt) if request.tools and request.tool_choice != "none" else []
-    calls = calls if request.parallel_tool_calls else calls[:1]
-    if "tokens" in script:
-        words = [f" word{i}" for i in range(min(int(script["tokens"]), wanted + 1))]
-    else:
-        words = re.findall(r"\s*\S+", prompt.rstrip())  # without `rstrip`, trailing blanks would take quadratic time
-    text, reason = "".join(words[:wanted]), "length" if len(words) > wanted else "stop"
-    cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
-    pieces = re.findall(r"\s*\S+", (text if cut is None else text[:cut]).rstrip())  # see above
-    think = THINK.search(prompt) if request.reasoning_effort != "none" else None
-    reasoning = re.findall(r"\s*\S+", think[1]) if think else []
+    calls = _calls(request, prompt)
+    thinks = request.reasoning_effort != "none" and request.template_arguments.get("enable_thinking") is not False
+    think = THINK.search(prompt) if thinks else None
+    reasoning = _words(think[1]) if think else []
+    pieces, reason = _text(request, prompt, script, wanted)
+    generated = 0
     for index in range(request.n):
         for piece in reasoning:
             yield TextDelta(index=index, reasoning=piece)
-        for at, (name, arguments) in enumerate(calls):
-            half = len(arguments) // 2
-            yield TextDelta(index=index, tool_calls=(ToolCall(f"call_{index}_{at}", name, "", at),))
-            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments[:half], at),))
-            yield TextDelta(index=index, tool_calls=(ToolCall("", "", arguments[half:], at),))
         if calls:
-            yield TextDelta(index=index, finish_reason="tool_calls")
+            left = wanted
+            for at, (name, arguments) in enumerate(calls):
+                for delta in _call_pieces(index, at, name, arguments, left):
+                    left, generated = left - 1, generated + 1
+                    yield delta
+            ended = "tool_calls" if request.tool_choice in ("auto", "required") else "stop"
+            yield TextDelta(index=index, finish_reason=ended if left > 0 else "length")
             continue
         if request.echo:
             yield TextDelta(prompt, index, logprobs=_logprobs(prompt, request.logprobs))
         for piece in pieces:
             yield TextDelta(piece, index, logprobs=_logprobs(piece, request.logprobs))
-        yield TextDelta("", index, finish_reason="length" if reason == "length" and cut is None else "stop")
-    text_tokens, reasoning_tokens = len(pieces) * request.n, len(reasoning) * request.n
-    yield TextDone(Usage(prompt_tokens, text_tokens + reasoning_tokens, reasoning_tokens=reasoning_tokens), 1.0)
+        generated += len(pieces)
+        yield TextDelta("", index, finish_reason=reason)
+    reasoning_tokens = len(reasoning) * request.n
+    yield TextDone(Usage(prompt_tokens, generated + reasoning_tokens, reasoning_tokens=reasoning_tokens), 1.0)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+", text.rstrip())  # without `rstrip`, trailing blanks would take quadratic time
+
+
+def _calls(request: TextRequest, prompt: str) -> list[tuple[str, str]]:
+    """Names and arguments of the calls of an answer: those that the prompt scripts, or one if one is required."""
+    choice = request.tool_choice
+    offered = {tool.name: tool for tool in request.tools if choice in ("auto", "required", tool.name)}
+    if not offered:
+        return []
+    found = [(name, arguments) for name, arguments in CALL.findall(prompt) if name in offered]
+    if not found and choice != "auto":
+        first = next(iter(offered.values()))
+        found = [(first.name, instance_json(first.parameters or None))]
+    return found if request.parallel_tool_calls and choice in ("auto", "required") else found[:1]
+
+
+def _call_pieces(index: int, at: int, name: str, arguments: str, left: int) -> Iterator[TextDelta]:
+    """A call as engines send it: its name together with the first piece of its arguments, then more pieces."""
+    pieces = [arguments[start : start + PIECE] for start in range(0, len(arguments), PIECE)][:left]
+    for number, piece in enumerate(pieces):
+        head = (ToolCall(f"call_{index}_{at}", name, "", at),) if number == 0 else ()
+        yield TextDelta(index=index, tool_calls=(*head, ToolCall("", "", piece, at)))
+
+
+def _text(request: TextRequest, prompt: str, script: Mapping[str, str], wanted: int) -> tuple[list[str], FinishReason]:
+    """The pieces of an answer without calls, and how it ends."""
+    if request.output != "text":
+        scripted = prompt if prompt.startswith("{") and is_json(prompt) else None
+        text = scripted or instance_json(request.schema if request.output == "json_schema" else None)
+        pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+        return pieces[:wanted], "length" if len(pieces) > wanted else "stop"
+    if "tokens" in script:
+        words = [f" word{i}" for i in range(min(int(script["tokens"]), wanted + 1))]
+    else:
+        words = _words(prompt)
+    text = "".join(words[:wanted])
+    cut = min((at for stop in request.stop if (at := text.find(stop)) >= 0), default=None)
+    return _words(text if cut is None else text[:cut]), "length" if len(words) > wanted and cut is None else "stop"
 
 
 def _logprobs(piece: str, wanted: int | None) -> tuple[TokenLogprob, ...]:

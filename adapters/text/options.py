@@ -1,11 +1,17 @@
 """What the operator may set for a language model on vLLM, and how vLLM is told."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from adapters.engines.vllm import EngineOptions
 from adapters.errors import ModelLoadFailed
+
+TemplateVariable = Annotated[
+    str,
+    Field(pattern=r"^(?!(?:messages|conversation|tools|documents|tokenize|chat_template|add_generation_prompt)$)\w+$"),
+]
+"""A variable that does not replace the conversation, the tools or the template itself."""
 
 
 class TextOptions(EngineOptions):
@@ -22,6 +28,8 @@ class TextOptions(EngineOptions):
     chat_template: str | None = None
     """A Jinja template to use for conversations instead of the checkpoint's: an absolute path, or the name of one in
     `adapters/text/templates/`."""
+    template_variables: tuple[TemplateVariable, ...] = ("enable_thinking", "thinking")
+    """Variables of the chat template that requests may set by `chat_template_kwargs`."""
     tool_call_parser: str | None = None
     """The parser of the model's tool calls: one of vLLM's ("hermes", "llama3_json", ...) or "plain_json". None: the
     model cannot call tools."""

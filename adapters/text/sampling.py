@@ -3,32 +3,28 @@
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import TextRequest
-from adapters.errors import ContextLengthExceeded
+from adapters.errors import ContextLengthExceeded, context_exceeded
 
 if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 
 
+SMALLEST_TOP_P = 1e-6
+"""For a `top_p` of 0, which vLLM does not accept: only the most likely token."""
+
+
 def budget(request: TextRequest, prompt: Any, context: int) -> int:
-    """How many tokens each answer to a prompt of `PromptBuilder` may have.
+    """How many tokens each answer to a prompt of `PromptBuilder` may have: at most what the context has left.
 
     Raises:
-        ContextLengthExceeded: Prompt and answer do not fit in `context` tokens.
+        ContextLengthExceeded: The prompt leaves no room in `context` tokens.
     """
     prompt_tokens = len(prompt["prompt_token_ids"])  # With all placeholders of its images.
     left = context - prompt_tokens
     if left < 1:
-        raise ContextLengthExceeded(
-            f"This model's context is {context} tokens; the prompt alone has {prompt_tokens}. Shorten it.",
-            param="messages" if request.prompt is None else "prompt",
-        )
-    if request.max_tokens is not None and request.max_tokens > left:
-        raise ContextLengthExceeded(
-            f"This model's context is {context} tokens, but the prompt has {prompt_tokens} and {request.max_tokens} "
-            f"were requested for the answer. Shorten the messages, or ask for at most {left} tokens.",
-            param="max_tokens",
-        )
-    return left if request.max_tokens is None else request.max_tokens
+        param = "messages" if request.prompt is None else "prompt"
+        raise ContextLengthExceeded(context_exceeded(context, prompt_tokens, param), param=param)
+    return left if request.max_tokens is None else min(request.max_tokens, left)
 
 
 def seed(request: TextRequest) -> int | None:
@@ -68,7 +64,13 @@ def parameters(
         n=request.n // copies(request),
         max_tokens=max_tokens,
         temperature=request.temperature,
-        top_p=request.top_p,
+        top_p=request.top_p or SMALLEST_TOP_P,
+        top_k=request.top_k,
+        min_p=request.min_p,
+        repetition_penalty=request.repetition_penalty,
+        ignore_eos=request.ignore_eos,
+        min_tokens=min(request.min_tokens, max_tokens),
+        stop_token_ids=list(request.stop_token_ids),
         stop=list(request.stop),
         seed=seed(request),
         presence_penalty=request.presence_penalty,

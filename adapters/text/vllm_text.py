@@ -36,6 +36,7 @@ from adapters.errors import (
     ContextLengthExceeded,
     Interrupted,
     ModelLoadFailed,
+    UnsupportedOption,
 )
 from adapters.text import chat_templates, sampling
 from adapters.text.judge.judge import Judge
@@ -67,6 +68,7 @@ class VllmText(TextAdapter):
         """Takes over a running engine. Use `load`."""
         self._engine: Engine | None = engine
         self._sleeps = options.sleep
+        self._template_variables = options.template_variables
         tokenizer: Any = engine.llm.get_tokenizer()
         self._prompts = PromptBuilder(engine.llm, options.max_images, template)
         # INTERNAL vllm==0.32: it asks for this token at every request, and each time the tokenizer searches for it.
@@ -146,7 +148,7 @@ class VllmText(TextAdapter):
         """As `TextAdapter.generate`."""
         begin = time.perf_counter()
         with VllmErrors(lambda: self.alive, sampling.grammar_param(request)):
-            self._tool_calling.check(request)
+            request = self._checked(request)
             prompt = await self._prompt(request)
             with self._prompts.undelivered(prompt):
                 only_prompt = request.max_tokens == 0  # For an echo: the engine must generate at least one token.
@@ -154,7 +156,7 @@ class VllmText(TextAdapter):
                     replace(request, max_tokens=1) if only_prompt else request, prompt, self._context
                 )
                 structure = self._tool_calling.structure(request)
-                plain = request.n == 1 and request.logprobs is None and not request.echo
+                plain = request.n == 1 and request.logprobs is None and not (request.echo or request.continuous_usage)
                 if plain and not self._tool_calling.parses(request):
                     events = self._direct(request, prompt, max_tokens, structure, outlet)
                 else:
@@ -167,6 +169,26 @@ class VllmText(TextAdapter):
                             yield TextDone(event, (time.perf_counter() - begin) * 1000)
                         else:
                             yield event
+
+    def _checked(self, request: TextRequest) -> TextRequest:
+        """The request as this model can answer it.
+
+        Raises:
+            UnsupportedOption: It asks for something that this model cannot do.
+        """
+        self._tool_calling.check(request)
+        for name in request.template_arguments:
+            if name not in self._template_variables:
+                known = ", ".join(self._template_variables) or "none"
+                raise UnsupportedOption(
+                    f"This model's template has no variable {name[:64]!r} that requests may set. Available: {known}.",
+                    param="chat_template_kwargs",
+                )
+        if not self._tool_calling.reasons:
+            request = replace(request, reasoning_effort=None)
+        if request.suffix:
+            request = replace(request, stop_token_ids=(*request.stop_token_ids, *self._prompts.fill_in.ends))
+        return request
 
     async def _direct(
         self, request: TextRequest, prompt: Any, max_tokens: int, structure: Any, outlet: Outlet | None
@@ -210,7 +232,7 @@ class VllmText(TextAdapter):
 
     async def _prompt(self, request: TextRequest) -> Any:
         if request.prompt is not None:
-            return await self._prompts.plain(request.prompt)
+            return await self._prompts.plain(request.prompt, request.suffix)
         parts = [part for message in request.messages for part in message.content]
         images = await self._prompts.images(parts)
         arguments = parsers.template_arguments(request)

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from adapters.base import Media, Message, Part, TextPart, ToolCall
+from adapters.base import IMAGE_TEXT, ImagePart, Message, Part, TextPart, ToolCall
+from compat.chat.history import MAX_MESSAGES, readable
 from compat.errors import invalid, missing
-from compat.media import Detail, FileId, Reference, image_part, parse_data_url, parse_image_url
+from compat.media import Detail, FileId, Reference, earlier_image, image_part, parse_data_url, parse_image_url
 from compat.wire import WireRequest
 
 
@@ -75,77 +76,77 @@ class MadeToolCall(WireRequest):
 
 
 class ChatMessage(WireRequest):
-    """One message. Its role determines which fields it may have."""
+    """One message. Those before the assistant's last answer have been made readable by `compat.chat.history`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[Content], Field(max_length=4096, fail_fast=True)] | None = None
-    tool_calls: Annotated[list[MadeToolCall], Field(max_length=128, fail_fast=True)] | None = None
+    tool_calls: Annotated[list[MadeToolCall], Field(fail_fast=True)] | None = None
     tool_call_id: str | None = None
     name: Annotated[str, Field(max_length=256)] | None = None
     """Tells participants of the same role apart."""
-    refusal: str | None = None
     reasoning_content: str | None = None
     """The assistant's reasoning, as in this server's replies."""
-    annotations: None = None
-    audio: None = None
-    function_call: None = None
-    """Always null: a client's `message.model_dump()` contains them."""
+
+
+ChatMessages = Annotated[
+    list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True), BeforeValidator(readable)
+]
 
 
 def parse_messages(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """The conversation in the adapter contract.
 
     Raises:
-        RequestError: A field is not allowed for its message's role, or an image is invalid.
+        RequestError: A message that is not an earlier one has no content, or an invalid image.
     """
-    return tuple(_message(one, f"messages[{index}]") for index, one in enumerate(messages))
+    answers = [at for at, message in enumerate(messages) if message.role == "assistant"]
+    last = answers[-1] if answers else -1
+    return tuple(
+        _message(one, f"messages[{at}]", earlier=at <= last or one.role == "tool") for at, one in enumerate(messages)
+    )
 
 
-def _message(wire: ChatMessage, param: str) -> Message:
-    if wire.content is None and (wire.role != "assistant" or not (wire.tool_calls or wire.refusal)):
+def _message(wire: ChatMessage, param: str, *, earlier: bool) -> Message:
+    if wire.content is None and wire.role == "user":
         raise missing(f"{param}.content")
-    if wire.tool_calls and wire.role != "assistant":
-        raise invalid(f"{param}.tool_calls", "only messages with role 'assistant' may have tool calls")
-    if wire.tool_call_id is None and wire.role == "tool":
-        raise missing(f"{param}.tool_call_id")
-    if wire.tool_call_id is not None and wire.role != "tool":
-        raise invalid(f"{param}.tool_call_id", "only messages with role 'tool' may have a tool call id")
-    content = _content(wire.content, wire.role, f"{param}.content")
-    if wire.refusal:
-        content = (*content, TextPart(wire.refusal))
+    content = _content(wire.content, wire.role, f"{param}.content", earlier=earlier)
+    if wire.role != "assistant":
+        return Message(wire.role, content, (), wire.tool_call_id or "", wire.name or "")
     calls = tuple(
         ToolCall(call.id, call.function.name, call.function.arguments, index)
         for index, call in enumerate(wire.tool_calls or [])
     )
-    if wire.reasoning_content and wire.role != "assistant":
-        raise invalid(f"{param}.reasoning_content", "only messages with role 'assistant' may have reasoning")
-    return Message(wire.role, content, calls, wire.tool_call_id or "", wire.name or "", wire.reasoning_content or "")
+    return Message(wire.role, content, calls, "", wire.name or "", wire.reasoning_content or "")
 
 
-def _content(content: str | Sequence[Content] | None, role: str, param: str) -> tuple[Part, ...]:
+def _content(content: str | Sequence[Content] | None, role: str, param: str, *, earlier: bool) -> tuple[Part, ...]:
     if content is None:
         return ()
     if isinstance(content, str):
         return (TextPart(content),)
     parts: list[Part] = []
     for index, part in enumerate(content):
-        if isinstance(part, TextContent):
-            parts.append(TextPart(part.text))
-        elif isinstance(part, RefusalContent):
-            parts.append(TextPart(part.refusal))
-        elif role != "user":
-            raise invalid(f"{param}[{index}]", "only messages with role 'user' may have images")
-        elif isinstance(part, FileContent):
-            parts.append(image_part(_file(part.file, f"{param}[{index}].file"), None))
+        if isinstance(part, TextContent | RefusalContent):
+            text = part.text if isinstance(part, TextContent) else part.refusal
+            if text or not earlier:
+                parts.append(TextPart(text))
+        elif role not in ("user", "tool"):
+            if not earlier:
+                raise invalid(f"{param}[{index}]", "only messages with role 'user' may have images")
+            parts.append(TextPart(IMAGE_TEXT))
         else:
-            image = parse_image_url(part.image_url.url, param=f"{param}[{index}].image_url.url")
-            parts.append(image_part(image, part.image_url.detail))
+            with earlier_image(parts, earlier=earlier):
+                parts.append(_image(part, f"{param}[{index}]", earlier=earlier))
     return tuple(parts)
 
 
-def _file(file: FileOfContent, param: str) -> Media:
+def _image(part: ImageContent | FileContent, param: str, *, earlier: bool) -> ImagePart:
+    if isinstance(part, ImageContent):
+        image = parse_image_url(part.image_url.url, param=f"{param}.image_url.url")
+        return image_part(image, part.image_url.detail, earlier=earlier)
+    file, param = part.file, f"{param}.file"
     if (file.file_id is None) == (file.file_data is None):
         raise invalid(param, "must have either 'file_id' or 'file_data'")
     if file.file_id is not None:
-        return Reference("", file_id=file.file_id, param=f"{param}.file_id")
-    return parse_data_url(file.file_data or "", param=f"{param}.file_data")
+        return image_part(Reference("", file_id=file.file_id, param=f"{param}.file_id"), None, earlier=earlier)
+    return image_part(parse_data_url(file.file_data or "", param=f"{param}.file_data"), None, earlier=earlier)

@@ -13,7 +13,7 @@ from adapters.base import Message, TextPart, TextRequest
 from compat.chat.request import ChatCall
 
 NUL = b"\\u0000"
-"""NUL in JSON. No text of this API may contain it."""
+"""NUL in JSON, which the general parser replaces."""
 
 Tokens = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
@@ -39,7 +39,7 @@ class PlainChatRequest(Struct, forbid_unknown_fields=True):
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool | None = None
     stream_options: PlainStreamOptions | None = None

@@ -9,28 +9,27 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import msgspec
 import multipart
 from litestar import Request
 
 from adapters.pool.fair_share import FairSlots
+from compat import json_body
 from compat.errors import RequestError, storage_error
 from server.http.multipart import MAX_FIELDS, Form, Segments
 from server.http.streaming import connection_of
+
+T = TypeVar("T")
 
 IDLE_TIMEOUT_S = 30.0
 MIN_ARRIVED_BYTES = 16 * 1024
 """In every `IDLE_TIMEOUT_S`, at least this much of a body must arrive, or its end."""
 INLINE_BYTES = 64 * 1024
-"""Larger JSON is decoded in a thread, so that it does not block the event loop."""
-MAX_JSON_VALUES = 1_000_000
-MAX_INT = 2**63
-"""Integers beyond 64 bits have no meaning in this API, and some libraries fail on them."""
+"""Larger JSON is decoded and parsed in a thread, so that it does not block the event loop."""
 
 
 class BodyReader:
@@ -43,13 +42,17 @@ class BodyReader:
         self._timeout_s = timeout_s
         self._dir, self._lock = _claim_directory(uploads_dir)
 
+    async def parsed(self, request: Request[Any, Any, Any], parse: Callable[[dict[str, Any]], T]) -> T:
+        """The JSON object of a request, as `parse` reads it. Large ones are parsed in a thread. Raises as `json`."""
+        return await decoded(await self.json_bytes(request), parse)
+
     async def json(self, request: Request[Any, Any, Any]) -> dict[str, Any]:
         """The JSON object of a request.
 
         Raises:
             RequestError: 400, the body is not a JSON object; 408, 413, 415.
         """
-        return await decode_json(await self.json_bytes(request))
+        return await self.parsed(request, _as_it_is)
 
     async def json_bytes(self, request: Request[Any, Any, Any]) -> bytes:
         """The undecoded body of a JSON request.
@@ -108,7 +111,7 @@ class BodyReader:
             if is_json:
                 body = await self.json_bytes(request)
                 async with slots.slot() if slots else nullcontext():
-                    yield Form(json=await decode_json(body), folder=folder)
+                    yield Form(json=await decoded(body, _as_it_is), folder=folder)
             else:
                 segments = await self._multipart(request, options["boundary"], folder, limits or {})
                 async with slots.slot() if slots else nullcontext():
@@ -172,13 +175,19 @@ class BodyReader:
         return segments
 
 
-async def decode_json(body: bytes) -> dict[str, Any]:
-    """Decodes a JSON object.
+async def decoded(body: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
+    """A JSON object as `parse` reads it, which must not use the event loop.
 
     Raises:
-        RequestError: 400, 413.
+        RequestError: 400, 413, or what `parse` raises.
     """
-    return _decode(body) if len(body) < INLINE_BYTES else await asyncio.to_thread(_decode, body)
+    if len(body) < INLINE_BYTES:
+        return parse(json_body.decode(body))
+    return await asyncio.to_thread(lambda: parse(json_body.decode(body)))
+
+
+def _as_it_is(body: dict[str, Any]) -> dict[str, Any]:
+    return body
 
 
 def _claim_directory(parent: Path) -> tuple[Path, int]:
@@ -243,43 +252,3 @@ def _too_large(limit: int) -> RequestError:
     return RequestError(
         f"The body is larger than {limit} bytes. Send a smaller one.", code="request_too_large", status=413
     )
-
-
-def _decode(body: bytes) -> dict[str, Any]:
-    # Decoding blocks the interpreter, for a time that depends on the number of values, not of bytes.
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
-        raise RequestError(
-            f"The JSON has more than {MAX_JSON_VALUES} values. Send fewer.", code="request_too_large", status=413
-        )
-    try:
-        value = msgspec.json.decode(body)
-    except RecursionError:
-        raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
-    except ValueError as error:  # msgspec's errors and bad UTF-8
-        raise RequestError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    if not isinstance(value, dict):
-        raise RequestError('The body must be a JSON object, such as {"model": "..."}.', code="invalid_json")
-    _check_values(value)
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON
-
-
-def _check_values(value: Any) -> None:
-    """Rejects what JSON allows and no field of this API accepts: NUL characters and integers beyond 64 bits."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            if "\0" in item:
-                raise RequestError(
-                    "A string in the JSON contains a NUL character (\\u0000). Remove it.", code="invalid_json"
-                )
-        elif isinstance(item, dict):
-            stack.extend(item.keys())  # pyright: ignore[reportUnknownArgumentType] - JSON
-            stack.extend(item.values())  # pyright: ignore[reportUnknownArgumentType] - JSON
-        elif isinstance(item, list):
-            stack.extend(item)  # pyright: ignore[reportUnknownArgumentType] - JSON
-        elif isinstance(item, int) and not -MAX_INT <= item < MAX_INT:
-            raise RequestError(
-                f"An integer in the JSON is out of range. Send values from {-MAX_INT} to {MAX_INT - 1}.",
-                code="invalid_json",
-            )

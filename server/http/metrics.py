@@ -20,6 +20,8 @@ from server.http.errors import send_error, to_wire_error
 
 log = structlog.get_logger()
 UNKNOWN_ROUTE = "unknown"
+MAX_LOGGED = 1024
+"""Clients and ignored fields that are remembered."""
 
 
 class Metrics:
@@ -109,17 +111,19 @@ class Metrics:
 class RequestMiddleware:
     """The outermost ASGI middleware: request ids, timing, metrics, a log line, and replies to uncaught exceptions."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, ignore_unknown_fields: bool = False) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, refuse_unknown_fields: bool = False) -> None:
         """Wraps the whole application.
 
         Args:
             app: The application.
             metrics: Where requests are counted.
-            ignore_unknown_fields: Whether unknown fields are ignored, and named in a header, instead of rejected.
+            refuse_unknown_fields: Whether an unknown field is a 400, instead of being ignored and named in a header.
         """
         self._app = app
         self._metrics = metrics
-        self._ignore_unknown_fields = ignore_unknown_fields
+        self._refuse_unknown_fields = refuse_unknown_fields
+        self._logged: set[tuple[str, str]] = set()
+        """Clients and the ignored fields that were logged for them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles the request, and replies with an error to any exception of the application."""
@@ -132,7 +136,7 @@ class RequestMiddleware:
             request_id=request_id
         )  # each request has its own task, so this affects no other one
         ignored_fields: list[str] = []
-        ignored.set(ignored_fields if self._ignore_unknown_fields else None)
+        ignored.set(None if self._refuse_unknown_fields else ignored_fields)
         started = time.perf_counter()
         reply: dict[str, Any] = {"status": 0, "first": None}
 
@@ -148,7 +152,8 @@ class RequestMiddleware:
                 ]
                 if ignored_fields:
                     shown = ",".join(quote(name[:MAX_SHOWN], safe="") for name in ignored_fields)
-                    message["headers"].append((b"x-muybridge-ignored-fields", shown.encode()))
+                    message["headers"].append((b"x-muybridge-ignored", shown.encode()))
+                    self._log_ignored(scope, shown)
             elif reply["first"] is None:
                 reply["first"] = time.perf_counter() - started
             await send(message)
@@ -168,6 +173,14 @@ class RequestMiddleware:
             self._metrics.count_request(route, method, reply["status"], seconds, reply["first"])
             log.info("request", method=method, route=route, status=reply["status"], ms=round(seconds * 1000, 1))
         return None
+
+    def _log_ignored(self, scope: Scope, names: str) -> None:
+        """One line for each client, which is a key and a user agent, and the same ignored fields."""
+        agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"").decode("latin-1")[:128]
+        client = f"{scope['state'].get('owner', '')} {agent}"
+        if (client, names) not in self._logged and len(self._logged) < MAX_LOGGED:
+            self._logged.add((client, names))
+            log.info("ignored fields", fields=names, user_agent=agent)
 
 
 def configure_logs(level: str, style: str) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from adapters.base import ImagePart, JudgeRequest, Media, Message, Part, TextRequest
+from adapters.base import IMAGE_TEXT, ImagePart, JudgeRequest, Media, Message, Part, TextPart, TextRequest
 from adapters.pool.fair_share import FairSlots
 from compat.errors import RequestError
 from compat.media import Reference, remote_urls_off
@@ -57,8 +58,41 @@ class ReferenceResolver:
 
     async def resolve_parts(self, owner: str, parts: Sequence[Part]) -> tuple[Part, ...]:
         """Resolves the images of content parts. Raises as `resolve_messages`."""
-        media = iter(await self.resolve_media(owner, [part.image for part in parts if isinstance(part, ImagePart)]))
-        return tuple(replace(part, image=next(media)) if isinstance(part, ImagePart) else part for part in parts)
+        required = [part.image for part in parts if isinstance(part, ImagePart) and not part.earlier]
+        media = iter(await self.resolve_media(owner, required))
+        earlier = await self._earlier(owner, parts)
+        resolved: list[Part] = []
+        for part in parts:
+            if not isinstance(part, ImagePart):
+                resolved.append(part)
+            elif not part.earlier:
+                resolved.append(replace(part, image=next(media)))
+            elif not isinstance(part.image, Reference):
+                resolved.append(part)
+            elif (found := earlier.get((part.image.file_id, part.image.url))) is not None:
+                resolved.append(replace(part, image=found))
+            else:
+                resolved.append(TextPart(IMAGE_TEXT))
+        return tuple(resolved)
+
+    async def _earlier(self, owner: str, parts: Sequence[Part]) -> dict[tuple[str, str], Media]:
+        """The images of earlier messages by file id and URL, as far as they can be read; of URLs the latest only."""
+        references = {
+            (part.image.file_id, part.image.url): part.image
+            for part in reversed(parts)
+            if isinstance(part, ImagePart) and part.earlier and isinstance(part.image, Reference)
+        }
+        remote = [key for key, reference in references.items() if reference.url]
+        for key in remote[MAX_REMOTE:]:
+            del references[key]
+        found: dict[tuple[str, str], Media] = {}
+
+        async def resolve(key: tuple[str, str], reference: Reference) -> None:
+            with suppress(RequestError):
+                (found[key],) = await self.resolve_media(owner, [reference])
+
+        await asyncio.gather(*(resolve(key, reference) for key, reference in references.items()))
+        return found
 
     async def resolve_media(self, owner: str, media: Sequence[Media]) -> list[Media]:
         """Resolves images. Raises as `resolve_messages`."""

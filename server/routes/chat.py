@@ -7,9 +7,10 @@ from litestar.types import Receive, Scope, Send
 
 from adapters.base import Outlet, TextAdapter
 from compat.chat import plain
-from compat.chat.request import parse, render, stream
+from compat.chat.reply import render, stream
+from compat.chat.request import parse
 from server.http import replies
-from server.http.bodies import INLINE_BYTES, decode_json
+from server.http.bodies import INLINE_BYTES, decoded
 from server.http.request import AnyRequest, owner_of, services_of
 from server.http.streaming import collect, event_stream, until_disconnect
 from server.http.text_streams import count_tokens
@@ -30,7 +31,7 @@ async def create(scope: Scope, receive: Receive, send: Send) -> None:
     services: Services = services_of(scope)
     body = await services.bodies.json_bytes(request)
     call = plain.parse(body) if len(body) < INLINE_BYTES else None
-    call = call or parse(await decode_json(body))
+    call = call or await decoded(body, parse)
     model = services.pool.find(call.model, TextAdapter).name
     text_request = call.request
     if has_references(text_request.messages):

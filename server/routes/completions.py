@@ -16,7 +16,7 @@ from server.services import Services
 @post("/v1/completions", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
     """Continues a text, as one reply or as a stream."""
-    call = completions.parse(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, completions.parse)
     model = services.pool.find(call.model, TextAdapter).name
     outlet = Outlet()
     works = [generation(one, outlet if len(call.requests) == 1 else None) for one in call.requests]

@@ -34,7 +34,7 @@ async def defaults(kind: str) -> Response[bytes]:
 @post("/v1/configurations/validate", status_code=200)
 async def validate(request: AnyRequest, services: Services) -> Response[bytes]:
     """Checks a configuration: errors, warnings, recommendations, and estimated memory on this server's hardware."""
-    fields = configurations.parse(await services.bodies.json(request))
+    fields = await services.bodies.parsed(request, configurations.parse)
     found = await asyncio.to_thread(_validated, services, _config(fields))
     return replies.json(
         configurations.render_validation(

@@ -13,7 +13,7 @@ from server.services import Services
 @post("/v1/decisions", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """Answers questions, in their order."""
-    call = parse(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, parse)
     model = services.pool.find(call.model, TextAdapter).name
     judged = await until_disconnect(request, _judge(services, owner_of(request), model, call.request))
     return replies.json(render(call, model, judged))

@@ -16,7 +16,7 @@ from server.services import Services
 @post("/v1/embeddings", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[bytes]:
     """Computes the embeddings of texts."""
-    call = embeddings.parse(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, embeddings.parse)
     model = services.pool.find(call.model, EmbeddingAdapter).name
     events = services.pool.stream(model, EmbeddingAdapter, lambda adapter: _embed(adapter, call.request))
     (result,) = await collect(request, events)

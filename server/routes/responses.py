@@ -18,7 +18,7 @@ Includes = Annotated[list[str] | None, QueryParameter(name="include[]")]
 @post("/v1/responses", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
     """Creates a response, as one reply, as a stream, or in the background."""
-    call = parse(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, parse)
     draft = await until_disconnect(request, services.responses.draft(owner_of(request), call))
     if call.background:
         run = await services.responses.start_background(draft)
@@ -33,7 +33,7 @@ async def create(request: AnyRequest, services: Services) -> Response[Any]:
 @post("/v1/responses/input_tokens", status_code=200)
 async def count(request: AnyRequest, services: Services) -> Response[bytes]:
     """Counts the prompt tokens of a request."""
-    call = parse_count(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, parse_count)
     tokens = await until_disconnect(request, services.responses.count(owner_of(request), call))
     return replies.json(queries.render_count(tokens))
 

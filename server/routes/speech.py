@@ -15,7 +15,7 @@ from server.services import Services
 @post("/v1/audio/speech", status_code=200)
 async def create(request: AnyRequest, services: Services) -> Response[Any]:
     """Speaks a text; the audio is sent while it is generated."""
-    call = speech.parse(await services.bodies.json(request))
+    call = await services.bodies.parsed(request, speech.parse)
     events = services.pool.stream(call.model, VoiceAdapter, lambda adapter: adapter.speak(call.request))
     if call.as_events:
         return await event_stream(request, speech.stream(events))

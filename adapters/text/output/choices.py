@@ -58,8 +58,9 @@ class Choices:
             if choice is None:
                 choice = self._choices[answer.index] = self._new_choice()
             for delta in choice.read(answer):
+                usage = self.usage if self._request.continuous_usage else None
                 for copy in self._copies:
-                    yield replace(delta, index=max(answer.index, copy))
+                    yield replace(delta, index=max(answer.index, copy), usage=usage)
             if choice.ended:
                 reasoning_tokens = choice.reasoning_tokens * len(self._copies)
                 self.usage = replace(self.usage, reasoning_tokens=self.usage.reasoning_tokens + reasoning_tokens)
@@ -101,7 +102,10 @@ class _Choice:
             return
         reason = finish_reason(answer.finish_reason, self.request)
         if self.request.logprobs is not None:
-            self._unsent_logprobs += self.logprobs.positions(answer.token_ids, answer.logprobs, self.request.logprobs)
+            tokens = answer.token_ids
+            if reason == "stop" and not isinstance(answer.stop_reason, str):
+                tokens = tokens[:-1]  # the token that ends an answer is not part of its text
+            self._unsent_logprobs += self.logprobs.positions(tokens, answer.logprobs, self.request.logprobs)
         delta = (
             TextDelta(answer.text)
             if self.parser is None

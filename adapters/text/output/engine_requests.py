@@ -74,6 +74,10 @@ class EngineRequests:
             request.top_p,
             request.presence_penalty,
             request.frequency_penalty,
+            request.top_k,
+            request.min_p,
+            request.repetition_penalty,
+            request.ignore_eos,
             detokenize,
         )
         known = self._known.get(key) if _is_plain(request, prompt, structure) and max_tokens > 0 else None
@@ -112,6 +116,8 @@ def _is_plain(request: TextRequest, prompt: Any, structure: object) -> bool:
     return (
         structure is None
         and not request.stop
+        and not request.stop_token_ids
+        and not request.min_tokens
         and not request.logit_bias
         and not isinstance(request.prompt, tuple)
         and prompt["type"] == "token"

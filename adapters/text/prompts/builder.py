@@ -1,19 +1,20 @@
 """Messages to token ids: chat templates, images, and users' text without control tokens."""
 
 import asyncio
-import json
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from adapters.base import ImagePart, Message, TextPart
-from adapters.errors import ContextLengthExceeded, UnsupportedOption
+from adapters.base import ImagePart, Message
+from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption
 from adapters.text.prompts import images
 from adapters.text.prompts.control_tokens import ControlTokenEscaper
-from adapters.text.prompts.images import PromptImages
+from adapters.text.prompts.conversation import openai_message, simpler, with_images_of_users
+from adapters.text.prompts.fill_in import FillIn
+from adapters.text.prompts.images import PromptImage, PromptImages
 from adapters.text.prompts.plain_template import PlainTemplate
 from adapters.text.prompts.token_cache import TokenCache
 
@@ -55,7 +56,7 @@ class PromptBuilder:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def images(self, parts: Iterable[object], *, param: str = "messages", already: int = 0) -> PromptImages:
-        """The images among the parts, decoded outside the event loop.
+        """The images among the parts, decoded outside the event loop; without earlier ones that cannot be shown.
 
         Args:
             parts: Of the prompt's messages.
@@ -68,17 +69,28 @@ class PromptBuilder:
             InvalidMedia: An image cannot be decoded.
         """
         found = [part for part in parts if isinstance(part, ImagePart)]
-        if found and not self.supports_images:
+        required = sum(not part.earlier for part in found)
+        if required and not self.supports_images:
             raise UnsupportedOption(
                 "This model does not accept images. Send text only, or choose a model of kind vision.", param=param
             )
-        if found and len(found) + already > self._max_images:
+        if required and required + already > self._max_images:
             raise ContextLengthExceeded(
                 f"This model accepts at most {self._max_images} images in one request; this one has "
-                f"{len(found) + already}.",
+                f"{required + already}.",
                 param=param,
             )
-        return {id(part): await asyncio.to_thread(images.decode, part, self._max_sides, param) for part in found}
+        room = self._max_images - already - required if self.supports_images else 0
+        earlier = [part for part in found if part.earlier]
+        kept = earlier[max(0, len(earlier) - room) :]
+        decoded: dict[int, PromptImage] = {}
+        for part in (*kept, *(part for part in found if not part.earlier)):
+            try:
+                decoded[id(part)] = await asyncio.to_thread(images.decode, part, self._max_sides, param)
+            except InvalidMedia:
+                if not part.earlier:
+                    raise
+        return decoded
 
     async def chat(
         self,
@@ -138,23 +150,37 @@ class PromptBuilder:
                         cache.invalidate(digest)
             raise
 
-    async def plain(self, prompt: str | tuple[int, ...]) -> "EngineInput":
+    async def plain(self, prompt: str | tuple[int, ...], suffix: str = "") -> "EngineInput":
         """A text or token ids to be continued as they are; control tokens in it count as control tokens.
 
+        Args:
+            prompt: What precedes the new text.
+            suffix: What follows it; "" for nothing.
+
         Raises:
-            UnsupportedOption: It is empty, or has ids outside the vocabulary.
+            UnsupportedOption: It is empty, has ids outside the vocabulary, or the model does not support a suffix.
         """
         from vllm.inputs import tokens_input
 
         if isinstance(prompt, str):
-            loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(self._thread, lambda: self._tokenizer(prompt)["input_ids"])
+            tokens = await self._tokenized(prompt)
         else:
             tokens = list(prompt)
             self._renderer.validate_token_ids(tokens, parameter="prompt")
+        if suffix:
+            tokens = self.fill_in.prompt(tokens, await self._tokenized(suffix))
         if not tokens:
             raise UnsupportedOption("The prompt is empty. Send at least one token.", param="prompt")
         return tokens_input(tokens)
+
+    async def _tokenized(self, text: str) -> list[int]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: self._tokenizer(text)["input_ids"])
+
+    @cached_property
+    def fill_in(self) -> FillIn:
+        """The tokens for prompts with a suffix."""
+        return FillIn(self._tokenizer)
 
     @property
     def has_chat_template(self) -> bool:
@@ -212,12 +238,29 @@ class PromptBuilder:
         arguments: Mapping[str, Any],
     ) -> tuple[list[int], Any, Any]:
         """Token ids, with one placeholder per image; the images and their hashes by modality, or None."""
+        if images:
+            messages = with_images_of_users(messages, images)
+        try:
+            return self._render_as_given(messages, images, tools, arguments)
+        except UnsupportedOption as refused:
+            for form in simpler(messages) if self.has_chat_template else ():
+                with suppress(UnsupportedOption):
+                    return self._render_as_given(form, images, tools, arguments)
+            raise refused from refused.__cause__
+
+    def _render_as_given(
+        self,
+        messages: Sequence[Message],
+        images: PromptImages,
+        tools: Sequence[Mapping[str, Any]],
+        arguments: Mapping[str, Any],
+    ) -> tuple[list[int], Any, Any]:
         escaper = ControlTokenEscaper(self._control)
-        chat: list[Any] = [_openai_message(message, images, escaper) for message in messages]
+        chat: list[Any] = [openai_message(message, images, escaper) for message in messages]
         text = None if tools or arguments else self._plain.render(chat)
         if text is not None:
             return self._token_cache.encode(escaper.split(text)), None, None
-        text, data, digests = self._templated(chat, escaper.escape_all(tools) or None, arguments)
+        text, data, digests = self._templated(chat, escaper.escape_all(tools) or None, escaper.escape_all(arguments))
         return self._token_cache.encode(escaper.split(text)), data, digests
 
     def _templated(self, chat: list[Any], tools: Any, arguments: Mapping[str, Any]) -> tuple[str, Any, Any]:
@@ -247,7 +290,7 @@ class PromptBuilder:
                 "This model has no chat template, so it cannot answer messages. Use /v1/completions with a prompt.",
                 param="messages",
             ) from error
-        except (VLLMValidationError, ValueError, TypeError) as error:
+        except (VLLMValidationError, ValueError, TypeError, RecursionError) as error:
             reason = str(error.args[0] if error.args else error)[:500]
             raise UnsupportedOption(
                 f"The model's chat template refuses the messages: {reason}", param="messages"
@@ -266,46 +309,3 @@ def _short(messages: Sequence[Message], tools: Sequence[object]) -> bool:
                 return False
             left -= len(part.text)
     return left >= 0
-
-
-def _openai_message(message: Message, images: PromptImages, escaper: ControlTokenEscaper) -> dict[str, Any]:
-    """The message as vLLM takes it: in OpenAI's form, with decoded images."""
-    content: list[dict[str, Any]] = []
-    for part in message.content:
-        if isinstance(part, TextPart):
-            content.append({"type": "text", "text": escaper.escape(part.text)})
-        else:
-            image = images[id(part)]
-            content.append({"type": "image_pil", "image_pil": image.image, "uuid": image.digest})
-    converted: dict[str, Any] = {"role": message.role, "content": content}
-    if message.name:
-        converted["name"] = escaper.escape(message.name)
-    if message.reasoning:
-        converted["reasoning"] = escaper.escape(message.reasoning)
-    if len(content) == 1 and content[0]["type"] == "text":
-        converted["content"] = content[0]["text"]
-    if message.tool_calls:
-        converted["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": escaper.escape(call.name), "arguments": escaper.escape(_object(call.arguments))},
-            }
-            for call in message.tool_calls
-        ]
-    if message.role == "tool":
-        converted["tool_call_id"] = message.tool_call_id
-    return converted
-
-
-def _object(arguments: str) -> str:
-    """The arguments of a tool call, checked to be the JSON object that templates expect."""
-    try:
-        valid = isinstance(json.loads(arguments or "{}"), dict)
-    except (ValueError, RecursionError):
-        valid = False
-    if not valid:
-        raise UnsupportedOption(
-            'The arguments of a tool call must be the text of a JSON object, such as "{}".', param="messages"
-        )
-    return arguments or "{}"

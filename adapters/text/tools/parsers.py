@@ -52,11 +52,6 @@ class ToolCalling:
                 'Leave "tools" out, or set "tool_choice" to "none".',
                 param="tools",
             )
-        if request.reasoning_effort not in (None, "none") and not self.reasons:
-            raise UnsupportedOption(
-                'This model does not reason before it answers. Leave "reasoning_effort" out, or set it to "none".',
-                param="reasoning_effort",
-            )
         if request.output == "json_schema" and request.schema is None:
             raise UnsupportedOption(
                 "An output of type json_schema needs a schema. Send one, or choose json_object.",
@@ -156,9 +151,9 @@ def check_names(tool_parser: str | None, reasoning_parser: str | None) -> None:
 
 def template_arguments(request: TextRequest) -> dict[str, Any]:
     """What chat templates read of a request besides its messages and tools."""
-    if request.reasoning_effort is None:
-        return {}
-    return {"reasoning_effort": request.reasoning_effort, "enable_thinking": request.reasoning_effort != "none"}
+    effort = request.reasoning_effort
+    chosen = {} if effort is None else {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+    return {**chosen, **request.template_arguments}
 
 
 def offered(request: TextRequest) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from compat.chat import plain, request
 from compat.errors import RequestError
-from server.http.bodies import _decode
+from compat.json_body import decode
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 NEAR = st.sampled_from(
@@ -32,7 +32,7 @@ BODIES = st.fixed_dictionaries(
 
 def whole(body: bytes) -> request.ChatCall | None:
     try:
-        return request.parse(_decode(body))
+        return request.parse(decode(body))
     except RequestError:
         return None
 

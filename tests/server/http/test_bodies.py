@@ -64,9 +64,9 @@ class LoopProbe:
         GOOD[:-1],
         GOOD + b"x",
         GOOD.replace(b"hi", b"\xff\xfe"),
-        GOOD.replace(b"hi", b"\xed\xa0\x80"),
-        GOOD.replace(b"hi", b"\\u0000"),
-        GOOD.replace(b"hi", b"\\ud800"),
+        GOOD[:-1] + b',"stop":"\\u0000"}',
+        GOOD[:-1] + b',"stop":"\\ud800"}',
+        GOOD.replace(b"fake-text", b"\\u0000"),
         GOOD.replace(b"hi", b"\x00"),
         GOOD[:-1] + b',"seed":' + b"9" * 400 + b"}",
         GOOD[:-1] + b',"seed":' + b"9" * 5000 + b"}",
@@ -83,6 +83,14 @@ def test_promise_8_hostile_json_is_a_400(fake_server: Running, body: bytes) -> N
     assert reply.status == 400, reply
     assert set(reply.error) == {"message", "type", "param", "code"}
     assert reply.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("text", [b"\xed\xa0\x80", b"\\u0000", b"\\ud800", b"\\udc00\\ud800", b"\\ud83ex"])
+def test_a_conversation_may_have_characters_that_no_text_has(fake_server: Running, text: bytes) -> None:
+    reply = post(fake_server.port, CHAT, GOOD.replace(b"hi", b"a" + text + b"b"), JSON)
+    assert reply.status == 200, reply
+    content = json.loads(reply.body)["choices"][0]["message"]["content"]
+    assert content.strip("\ufffdx") == "a" + content.strip("ab") + "b" or "\ufffd" in content
 
 
 def test_promise_8_ten_megabytes_of_values_do_not_stall_the_loop(fake_server: Running) -> None:
@@ -265,3 +273,49 @@ def test_promise_7_mutated_bodies_never_cause_a_5xx(fake_server: Running) -> Non
             assert reply.status_code < 500, (bytes(body), reply.text)
             if reply.status_code >= 400:
                 assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def _chat(parts: int) -> bytes:
+    part = {"type": "text", "text": "a"}
+    content = [{"role": "user", "content": [part] * (parts // 60)}] * 60
+    return json.dumps({"model": "fake-text", "max_tokens": 1, "messages": content}).encode()
+
+
+def _responses(parts: int) -> bytes:
+    part = {"type": "input_text", "text": "a"}
+    content = [{"role": "user", "content": [part] * (parts // 60)}] * 60
+    return json.dumps({"model": "fake-text", "max_output_tokens": 16, "input": content, "store": False}).encode()
+
+
+def _decisions(_: int) -> bytes:
+    choices = [{"id": f"c{at}", "description": "a"} for at in range(255)]
+    questions = [{"id": f"q{at}", "type": "choice", "text": "Which?", "choices": choices} for at in range(390)]
+    return json.dumps({"model": "fake-vision", "input": "a", "questions": questions}).encode()
+
+
+def _embeddings(tokens: int) -> bytes:
+    return json.dumps({"model": "fake-embedding", "input": [[1] * 100] * (tokens // 100)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT, _chat(90_000)),
+        (CHAT, _chat(240_000)),
+        ("/v1/responses", _responses(90_000)),
+        ("/v1/decisions", _decisions(0)),
+        ("/v1/embeddings", _embeddings(200_000)),
+        (CHAT, b'{"model":"fake-text","messages":[' + GOOD * 20_000 + b"]}"),
+        (CHAT, b'{"model":"fake-text","messages":[{"role":"user","content":"' + b"x" * 30_000_000 + b'"}]}'),
+    ],
+    ids=["chat", "chat-413", "responses", "decisions", "embeddings", "invalid", "one-text"],
+)
+def test_promise_37_legal_but_expensive_bodies_do_not_stall_the_loop(
+    fake_server: Running, path: str, body: bytes
+) -> None:
+    with LoopProbe(fake_server) as idle:
+        time.sleep(1)
+    with LoopProbe(fake_server) as probe:
+        reply = post(fake_server.port, path, body, JSON, timeout=60)
+    assert reply.status in (200, 400, 413), reply.body[:300]
+    assert probe.worst_s < 0.05 + idle.worst_s, reply.status

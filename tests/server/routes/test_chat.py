@@ -75,6 +75,87 @@ def test_a_tool_call_comes_whole_and_streamed(client: openai.OpenAI) -> None:
     assert (streamed.id, streamed.function.arguments) == (call.id, call.function.arguments)
 
 
+def chunks_of(server: Running, **fields: object) -> list[dict]:
+    body = {"model": "fake-text", "stream": True, **fields}
+    text = httpx.post(f"{server.url}/v1/chat/completions", json=body).text
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: {")]
+
+
+def test_a_chunk_has_one_entry_per_call_with_only_what_is_new(fake_server: Running) -> None:
+    prompt = say('[call=weather {"city": "Rome", "days": 3}] [call=weather {"city": "Oslo"}]')
+    entries: dict[int, list[dict]] = {}
+    for chunk in chunks_of(fake_server, messages=prompt, tools=TOOLS):
+        calls = chunk["choices"][0]["delta"].get("tool_calls", [])
+        assert len({call["index"] for call in calls}) == len(calls)
+        for call in calls:
+            entries.setdefault(call["index"], []).append(call)
+    for first, *later in entries.values():
+        assert set(first) == {"index", "id", "type", "function"}
+        assert set(first["function"]) == {"name", "arguments"}
+        assert later
+        assert all(set(entry) == {"index", "function"} and set(entry["function"]) == {"arguments"} for entry in later)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_the_fake_makes_a_call_that_is_required(client: openai.OpenAI, choice: object) -> None:
+    reply = client.chat.completions.create(
+        model="fake-text", messages=say("x"), tools=TOOLS, tool_choice=choice, response_format={"type": "json_object"}
+    )
+    assert reply.choices[0].message.tool_calls[0].function.name == "weather"
+    assert reply.choices[0].finish_reason == ("tool_calls" if choice == "required" else "stop")
+
+
+def test_functions_are_served_as_tools(client: openai.OpenAI, fake_server: Running) -> None:
+    function = {"name": "weather", "parameters": {"type": "object"}}
+    prompt = say('[call=weather {"city": "Rome"}]')
+    for choice in ("auto", {"name": "weather"}):
+        reply = client.chat.completions.create(
+            model="fake-text", messages=prompt, functions=[function], function_call=choice
+        )
+        assert json.loads(reply.choices[0].message.function_call.arguments) == {"city": "Rome"}
+        assert reply.choices[0].finish_reason == ("function_call" if choice == "auto" else "stop")
+    deltas = [one["choices"][0]["delta"] for one in chunks_of(fake_server, messages=prompt, functions=[function])]
+    pieces = [delta["function_call"] for delta in deltas if "function_call" in delta]
+    assert [piece.get("name") for piece in pieces] == ["weather", *[None] * (len(pieces) - 1)]
+    assert json.loads("".join(piece["arguments"] for piece in pieces)) == {"city": "Rome"}
+
+
+def test_a_custom_tool_takes_text(client: openai.OpenAI, fake_server: Running) -> None:
+    tool = {"type": "custom", "custom": {"name": "patch", "format": {"type": "text"}}}
+    prompt = say('[call=patch {"input": "say \\"hi\\"\\n\\ud83e\\udd8a"}]')
+    reply = client.chat.completions.create(model="fake-text", messages=prompt, tools=[tool])
+    call = reply.choices[0].message.tool_calls[0]
+    assert (call.type, call.custom.name, call.custom.input) == ("custom", "patch", 'say "hi"\n🦊')
+    entries = [
+        entry
+        for chunk in chunks_of(fake_server, messages=prompt, tools=[tool])
+        for entry in chunk["choices"][0]["delta"].get("tool_calls", [])
+    ]
+    assert entries[0]["type"] == "custom"
+    assert "".join(entry["custom"]["input"] for entry in entries) == 'say "hi"\n🦊'
+
+
+def test_server_side_tools_are_left_out_and_named(fake_server: Running) -> None:
+    body = {"model": "fake-text", "messages": say("x"), "tools": [{"type": "web_search", "filters": {}}, *TOOLS]}
+    reply = httpx.post(f"{fake_server.url}/v1/chat/completions", json=body | {"web_search_options": {}})
+    assert reply.status_code == 200, reply.text
+    assert set(reply.headers["x-muybridge-ignored"].split(",")) == {"web_search_options", "tools.web_search"}
+
+
+def test_usage_in_every_chunk(fake_server: Running) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = chunks_of(fake_server, messages=say("a b c"), stream_options=options)
+    assert [chunk["usage"]["completion_tokens"] for chunk in chunks] == [1, 2, 3, 3, 3]
+
+
+def test_more_tokens_than_the_context_has_left_are_bounded(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(model="fake-text", messages=say("a b"), max_tokens=32_000)
+    assert reply.choices[0].message.content == "a b"
+    with pytest.raises(openai.BadRequestError, match=r"maximum context length is 4096 tokens") as caught:
+        client.chat.completions.create(model="fake-text", messages=say("word " * 5000))
+    assert caught.value.code == "context_length_exceeded"
+
+
 def test_a_conversation_with_tool_results_and_images_is_understood(client: openai.OpenAI) -> None:
     pixel = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
     messages = [
@@ -143,12 +224,12 @@ def test_completions_whole_streamed_and_from_tokens(client: openai.OpenAI, fake_
     [
         ({"temperature": 2.1}, "temperature"),
         ({"temperature": "0"}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"max_tokens": 0}, "max_tokens"),
-        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+        ({"stop": ["a"] * 65}, "stop"),
         ({"stop": ""}, "stop"),
         ({"seed": 2**63}, None),
         ({"logit_bias": {"1": 101}}, "logit_bias"),
@@ -157,7 +238,6 @@ def test_completions_whole_streamed_and_from_tokens(client: openai.OpenAI, fake_
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "alien", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content"),
         ({"messages": "hello"}, "messages"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -166,15 +246,16 @@ def test_completions_whole_streamed_and_from_tokens(client: openai.OpenAI, fake_
         ({"logprobs": 1}, "logprobs"),
         ({"reasoning_effort": "a lot"}, "reasoning_effort"),
         ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
-        ({"messages": [{"role": "user", "content": "x", "reasoning_content": "y"}]}, "messages[0].reasoning_content"),
-        ({"store": True}, "store"),
+        ({"function_call": {"name": "f"}}, "function_call"),
+        ({"functions": [{"name": "f"}], "tools": TOOLS}, "functions"),
+        ({"audio": {"voice": "a"}}, "audio"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"stop": "\0"}, "stop"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [*TOOLS, *TOOLS]}, "tools"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"tool_choice": {"type": "function", "function": {}}, "tools": TOOLS}, "tool_choice"),
         ({"messages": [{"role": "user", "content": 0}]}, "messages[0].content"),
-        ({"frobnicate": 1}, "frobnicate"),
-        ({"frob-nicate": 1}, "frob-nicate"),
         ({"model": None}, "model"),
         ({"model": "x" * 257}, "model"),
     ],
@@ -251,7 +332,7 @@ def test_thoughts_are_told_from_the_answer(client: openai.OpenAI) -> None:
 
 
 def test_calls_stand_side_by_side_or_one_at_a_time(client: openai.OpenAI) -> None:
-    said = say('[call=f {"a": 1}] [call=f {"a": 2}]')
+    said = say('[call=weather {"a": 1}] [call=weather {"a": 2}]')
     reply = client.chat.completions.create(model="fake-text", messages=said, tools=TOOLS)
     calls = reply.choices[0].message.tool_calls
     assert [json.loads(call.function.arguments) for call in calls] == [{"a": 1}, {"a": 2}]
@@ -305,7 +386,7 @@ def test_an_echo_with_likelihoods(client: openai.OpenAI) -> None:
         ({"max_tokens": 0}, "max_tokens"),
         ({"logprobs": 21}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
-        ({"suffix": "x"}, "suffix"),
+        ({"suffix": "x", "echo": True}, "suffix"),
         ({"best_of": 2}, "best_of"),
         ({"echo": "yes"}, "echo"),
     ],
@@ -316,10 +397,29 @@ def test_promise_28_a_wrong_parameter_of_a_completion_is_named(fake_server: Runn
     assert reply.json()["error"]["param"].startswith(param)
 
 
-def test_unknown_fields_can_be_passed_over_and_are_named(tmp_path: Path) -> None:
-    with serving(tmp_path, MUYBRIDGE_UNKNOWN_FIELDS="ignore") as running:
-        body = {"model": "fake-text", "messages": [{"role": "user", "content": "x", "mood": 1}], "frob\nnicate": 1}
-        reply = httpx.post(f"{running.url}/v1/chat/completions", json=body)
+def test_unknown_fields_are_ignored_and_named(fake_server: Running) -> None:
+    user_agent = {"user-agent": "names-unknown-fields"}
+    body = {
+        "model": "fake-text",
+        "messages": [{"role": "user", "content": "x", "mood": 1}],
+        "frob\nnicate": 1,
+        "no": None,
+    }
+    for _ in range(2):
+        reply = httpx.post(f"{fake_server.url}/v1/chat/completions", json=body, headers=user_agent)
         assert reply.status_code == 200, reply.text
-        assert set(reply.headers["x-muybridge-ignored-fields"].split(",")) == {"mood", "frob%0Anicate"}
-        assert "x-muybridge-ignored-fields" not in httpx.get(f"{running.url}/v1/models").headers
+        assert set(reply.headers["x-muybridge-ignored"].split(",")) == {"mood", "frob%0Anicate"}
+    assert "x-muybridge-ignored" not in httpx.get(f"{fake_server.url}/v1/models").headers
+    lines = [line for line in fake_server.log.read_text().splitlines() if "names-unknown-fields" in line]
+    assert len(lines) == 1, "once per client"
+
+
+def test_unknown_fields_can_be_refused(tmp_path: Path) -> None:
+    earlier = [{"role": "user", "content": "x", "mood": 1}, {"role": "assistant", "content": "y", "mood": 1}]
+    with serving(tmp_path, MUYBRIDGE_UNKNOWN_FIELDS="refuse") as running:
+        for fields, param in (({"frobnicate": 1}, "frobnicate"), ({"messages": earlier[:1]}, "messages[0].mood")):
+            body = {"model": "fake-text", "messages": say("x"), **fields}
+            reply = httpx.post(f"{running.url}/v1/chat/completions", json=body)
+            assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
+        body = {"model": "fake-text", "messages": [*earlier, *say("z")], "frobnicate": None}
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=body).status_code == 200

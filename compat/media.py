@@ -17,6 +17,7 @@ MAX_IMAGE_BYTES = 50 * 1024 * 1024
 """Of one decoded image, as in OpenAI's image routes. Adapters check it again, and the number of pixels."""
 
 Detail = Literal["auto", "low", "high", "original"]
+DETAILS: tuple[str, ...] = ("auto", "low", "high", "original")
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _HEAD = re.compile(

@@ -1,6 +1,7 @@
 """/v1/responses: requests, replies and stream events.
 
 conversation  From stored items to messages, and where a conversation that is too long may be cut
+history       Earlier items of a conversation, as any client or server wrote them, in the form of `compat. ...
 input         The `input` of a response: OpenAI's items, and the form in which they are stored
 queries       The other routes of stored responses: query parameters, pages of items, deletions, token counts
 reply         OpenAI's schemas of a response: the object, its output items, and the events of its stream

@@ -1,13 +1,15 @@
 """From stored items to messages, and where a conversation that is too long may be cut."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.base import Media, Message, Part, TextPart, ToolCall
-from compat.errors import RequestError
-from compat.media import Reference, image_part, parse_image_url
+from compat.media import Reference, earlier_image, image_part, parse_image_url
+from compat.responses.history import is_answer
 from compat.responses.input import Item
+from compat.tools import INPUT
 
 
 @dataclass(slots=True)
@@ -31,12 +33,12 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> tuple[Messa
         items: Oldest first.
 
     Raises:
-        RequestError: A function's output without its call or a call without its output, or an invalid image.
+        RequestError: An invalid image in a message after the last answer.
     """
     messages = [] if instructions is None else [Message("system", (TextPart(instructions),))]
+    answers = [at for at, item in enumerate(items) if is_answer(item.wire)]
+    asked_from = answers[-1] + 1 if answers else 0
     turn = _Turn()
-    waiting: dict[str, str] = {}
-    """Calls without an output so far, to the items' paths."""
 
     def end_turn() -> None:
         nonlocal turn
@@ -44,56 +46,47 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> tuple[Messa
             messages.append(turn.message())
         turn = _Turn()
 
-    for item in items:
+    for at, item in enumerate(items):
         wire = item.wire or {}
         match wire.get("type"):
             case "reasoning":
                 if turn.has_content or turn.calls:
                     end_turn()
                 turn.reasoning += [part["text"] for part in wire.get("content") or wire["summary"]]
-            case "function_call":
-                turn.calls.append(ToolCall(wire["call_id"], wire["name"], wire["arguments"], len(turn.calls)))
-                waiting[wire["call_id"]] = item.param
-            case "function_call_output":
+            case "function_call" | "custom_tool_call":
+                turn.calls.append(ToolCall(wire["call_id"], wire["name"], _arguments(wire), len(turn.calls)))
+            case "function_call_output" | "custom_tool_call_output":
                 end_turn()
-                messages.append(_answer(item, wire, waiting))
+                output = wire["output"]
+                content = (TextPart(output),) if isinstance(output, str) else _parts(output, item.param, earlier=True)
+                messages.append(Message("tool", content, tool_call_id=wire["call_id"]))
             case _ if wire["role"] == "assistant":
                 if turn.has_content or turn.calls:
                     end_turn()
-                turn.content, turn.has_content = _parts(wire["content"], item.param), True
+                turn.content, turn.has_content = _parts(wire["content"], item.param, earlier=True), True
             case _:
                 end_turn()
-                messages.append(Message(wire["role"], _parts(wire["content"], item.param)))
+                content = _parts(wire["content"], item.param, earlier=at < asked_from)
+                messages.append(Message(wire["role"], content))
     end_turn()
-    for call_id, param in waiting.items():
-        raise RequestError(f"No tool output found for function call {call_id}.", param=_top(param))
     return tuple(messages)
 
 
-def _top(param: str) -> str:
-    return param.partition("[")[0]
+def _arguments(wire: dict[str, Any]) -> str:
+    return json.dumps({INPUT: wire["input"]}, ensure_ascii=False) if "input" in wire else wire["arguments"]
 
 
-def _answer(item: Item, wire: dict[str, Any], waiting: dict[str, str]) -> Message:
-    if waiting.pop(wire["call_id"], None) is None:
-        raise RequestError(
-            f"No tool call found for function call output with call_id {wire['call_id']}.", param=_top(item.param)
-        )
-    output = wire["output"]
-    parts = (TextPart(output),) if isinstance(output, str) else _parts(output, item.param)
-    return Message("tool", parts, tool_call_id=wire["call_id"], name=wire.get("name", ""))
-
-
-def _parts(content: Sequence[dict[str, Any]], param: str) -> tuple[Part, ...]:
+def _parts(content: Sequence[dict[str, Any]], param: str, *, earlier: bool) -> tuple[Part, ...]:
     parts: list[Part] = []
     for index, part in enumerate(content):
         if part["type"] == "input_image":
             where = f"{param}.content[{index}]"
-            if (file_id := part.get("file_id")) is not None:
-                image: Media = Reference("", file_id=file_id, param=f"{where}.file_id")
-            else:
-                image = parse_image_url(part["image_url"], param=f"{where}.image_url")
-            parts.append(image_part(image, part["detail"]))
+            with earlier_image(parts, earlier=earlier):
+                if (file_id := part.get("file_id")) is not None:
+                    image: Media = Reference("", file_id=file_id, param=f"{where}.file_id")
+                else:
+                    image = parse_image_url(part["image_url"], param=f"{where}.image_url")
+                parts.append(image_part(image, part["detail"], earlier=earlier))
         else:
             parts.append(TextPart(part["refusal"] if part["type"] == "refusal" else part["text"]))
     return tuple(parts)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from compat.errors import invalid
 from compat.media import Detail, FileId
-from compat.wire import WireRequest, first_repeated, new_id
+from compat.responses.history import MAX_ITEMS, readable
+from compat.wire import WireRequest, new_id
 
-MAX_ITEMS = 4096
 ItemId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 Status = Literal["in_progress", "completed", "incomplete"]
 Phase = Literal["commentary", "final_answer"]
@@ -25,7 +25,8 @@ class InputText(WireRequest):
 
     type: Literal["input_text"]
     text: str
-    prompt_cache_breakpoint: None = None
+    prompt_cache_breakpoint: Any = None
+    """Has no effect, since every prefix is cached."""
 
 
 class InputImage(WireRequest):
@@ -36,7 +37,8 @@ class InputImage(WireRequest):
     """A data URL, or a remote one if the operator allows it."""
     file_id: FileId | None = None
     detail: Detail | None = None
-    prompt_cache_breakpoint: None = None
+    prompt_cache_breakpoint: Any = None
+    """Has no effect, since every prefix is cached."""
 
 
 class OutputText(WireRequest):
@@ -59,6 +61,9 @@ class OutputRefusal(WireRequest):
 Content = Annotated[InputText | InputImage | OutputText | OutputRefusal, Field(discriminator="type")]
 
 
+OutputPart = Annotated[InputText | InputImage, Field(discriminator="type")]
+
+
 class MessageItem(WireRequest):
     """One message of any role: OpenAI's "easy" input message, input message or output message."""
 
@@ -70,33 +75,44 @@ class MessageItem(WireRequest):
     phase: Phase | None = None
 
 
-class FunctionCallItem(WireRequest):
-    """A model's tool call."""
+class CallItem(WireRequest):
+    """What calls of functions and of custom tools have in common."""
 
-    type: Literal["function_call"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
     name: Annotated[str, Field(min_length=1, max_length=256)]
+    namespace: Annotated[str, Field(max_length=256)] | None = None
+    id: ItemId | None = None
+    status: Status | None = None
+
+
+class FunctionCallItem(CallItem):
+    """A model's call of a function."""
+
+    type: Literal["function_call"]
     arguments: str
-    id: ItemId | None = None
-    status: Status | None = None
-    async_: Annotated[Literal[False] | None, Field(alias="async")] = None
-    dumped_async: Annotated[None, Field(alias="async_")] = None
-    """`async` as the SDK's `model_dump()` writes it."""
-    caller: None = None
-    namespace: None = None
 
 
-class FunctionCallOutputItem(WireRequest):
-    """A function's output."""
+class CustomToolCallItem(CallItem):
+    """A model's call of a custom tool."""
 
-    type: Literal["function_call_output"]
+    type: Literal["custom_tool_call"]
+    input: str
+
+
+class CallOutputItem(WireRequest):
+    """The output of a function or of a custom tool."""
+
+    type: Literal["function_call_output", "custom_tool_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=256)]
-    output: str | Annotated[list[InputText], Field(max_length=MAX_ITEMS, fail_fast=True)]
+    output: str | Annotated[list[OutputPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
     id: ItemId | None = None
     status: Status | None = None
-    name: Annotated[str, Field(max_length=256)] | None = None
-    caller: None = None
-    namespace: None = None
+
+
+class IgnoredItem(WireRequest):
+    """An earlier item that no model can read."""
+
+    type: Literal["ignored"]
 
 
 class SummaryText(WireRequest):
@@ -119,8 +135,6 @@ class ReasoningItem(WireRequest):
     type: Literal["reasoning"]
     summary: Annotated[list[SummaryText], Field(max_length=MAX_ITEMS, fail_fast=True)]
     content: Annotated[list[ReasoningText], Field(max_length=MAX_ITEMS, fail_fast=True)] | None = None
-    encrypted_content: None = None
-    """Only the service that encrypted it can read it."""
     id: ItemId | None = None
     status: Status | None = None
 
@@ -138,23 +152,32 @@ def _kind(value: Any) -> str | None:
     kind = value.get("type")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - JSON
     if kind is None:
         return "message" if "role" in value or "content" in value else "item_reference"
+    if kind == "custom_tool_call_output":
+        return "function_call_output"
     return kind if kind in KINDS else None  # pyright: ignore[reportUnknownVariableType] - JSON
 
 
-KINDS = ("message", "function_call", "function_call_output", "reasoning", "item_reference")
+KINDS = (
+    "message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning",
+    "item_reference", "ignored",
+)  # fmt: skip
 InputItem = Annotated[
     Annotated[MessageItem, Tag("message")]
     | Annotated[FunctionCallItem, Tag("function_call")]
-    | Annotated[FunctionCallOutputItem, Tag("function_call_output")]
+    | Annotated[CustomToolCallItem, Tag("custom_tool_call")]
+    | Annotated[CallOutputItem, Tag("function_call_output")]
     | Annotated[ReasoningItem, Tag("reasoning")]
-    | Annotated[ItemReference, Tag("item_reference")],
+    | Annotated[ItemReference, Tag("item_reference")]
+    | Annotated[IgnoredItem, Tag("ignored")],
     Discriminator(
         _kind,
         custom_error_type="item_type",
-        custom_error_message=f"must be one of {', '.join(map(repr, KINDS))}",
+        custom_error_message=f"must be one of {', '.join(map(repr, KINDS[:-1]))}",
     ),
 ]
-ResponseInput = str | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True)]
+ResponseInput = Annotated[
+    str | Annotated[list[InputItem], Field(max_length=MAX_ITEMS, fail_fast=True)], BeforeValidator(readable)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,42 +195,60 @@ def parse_input(given: str | Sequence[InputItem] | None) -> tuple[Item, ...]:
     """The items of a request, each with its own id.
 
     Raises:
-        RequestError: Two have the same id, or a part is not allowed for its message's role.
+        RequestError: A reference comes twice, or a part is not allowed for its message's role.
     """
     if given is None:
         return ()
     if isinstance(given, str):
         given = [MessageItem(role="user", content=given)]
-    items = tuple(_item(one, f"input[{index}]") for index, one in enumerate(given))
-    if (index := first_repeated(item.id for item in items)) is not None:
-        reason = f"an earlier item has the id '{items[index].id}', too"
-        raise invalid(f"{items[index].param}.id", reason, code="duplicate_item")
-    return items
+    items: list[Item] = []
+    known: set[str] = set()
+    for index, one in enumerate(given):
+        if isinstance(one, IgnoredItem):
+            continue
+        if one.id is not None and one.id in known:
+            if isinstance(one, ItemReference):
+                reason = f"an earlier item has the id '{one.id}', too"
+                raise invalid(f"input[{index}].id", reason, code="duplicate_item")
+            one = one.model_copy(update={"id": None})
+        items.append(_item(one, f"input[{index}]"))
+        known.add(items[-1].id)
+    return tuple(items)
 
 
 def _item(given: InputItem, param: str) -> Item:
     if isinstance(given, ItemReference):
         return Item(given.id, None, param)
+    assert not isinstance(given, IgnoredItem)
     wire: dict[str, Any]
     if isinstance(given, MessageItem):
         wire = {"id": given.id or new_id("msg_"), "type": "message", "role": given.role}
         wire["content"] = _content(given, param)
         if given.phase is not None:
             wire["phase"] = given.phase
-    elif isinstance(given, FunctionCallItem):
-        wire = {"id": given.id or new_id("fc_"), "type": given.type, "call_id": given.call_id}
-        wire |= {"name": given.name, "arguments": given.arguments}
-    elif isinstance(given, FunctionCallOutputItem):
-        output = given.output if isinstance(given.output, str) else [_text(part.text) for part in given.output]
-        wire = {"id": given.id or new_id("fco_"), "type": given.type, "call_id": given.call_id, "output": output}
-        if given.name is not None:
-            wire["name"] = given.name
+    elif isinstance(given, FunctionCallItem | CustomToolCallItem):
+        is_custom = isinstance(given, CustomToolCallItem)
+        wire = {"id": given.id or new_id("ctc_" if is_custom else "fc_"), "type": given.type, "call_id": given.call_id}
+        wire["name"] = given.name
+        wire |= {"input": given.input} if isinstance(given, CustomToolCallItem) else {"arguments": given.arguments}
+        if given.namespace is not None:
+            wire["namespace"] = given.namespace
+    elif isinstance(given, CallOutputItem):
+        output = given.output if isinstance(given.output, str) else [_output_part(part) for part in given.output]
+        prefix = "fco_" if given.type == "function_call_output" else "ctco_"
+        wire = {"id": given.id or new_id(prefix), "type": given.type, "call_id": given.call_id, "output": output}
     else:
         wire = {"id": given.id or new_id("rs_"), "type": given.type}
         wire["summary"] = [{"type": part.type, "text": part.text} for part in given.summary]
         wire["content"] = [{"type": part.type, "text": part.text} for part in given.content or ()]
     wire["status"] = given.status or "completed"
     return Item(wire["id"], wire, param)
+
+
+def _output_part(part: OutputPart) -> dict[str, Any]:
+    if isinstance(part, InputText):
+        return _text(part.text)
+    return {"type": part.type, "file_id": part.file_id, "image_url": part.image_url, "detail": part.detail or "auto"}
 
 
 def _text(text: str) -> dict[str, Any]:

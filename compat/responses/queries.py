@@ -7,7 +7,7 @@ import msgspec
 
 from compat.errors import invalid
 from compat.responses.reply import InputTokenCount, Response, ResponseDeleted, ResponseItemList
-from compat.responses.request import IMAGE_URLS, LOGPROBS
+from compat.responses.request import IMAGE_URLS, INCLUDABLE, LOGPROBS
 
 
 def parse_include(include: Sequence[str] | None) -> frozenset[str]:
@@ -17,8 +17,8 @@ def parse_include(include: Sequence[str] | None) -> frozenset[str]:
         RequestError: One that this server does not have.
     """
     for one in include or ():
-        if one not in (LOGPROBS, IMAGE_URLS):
-            raise invalid("include", f"must be '{LOGPROBS}' or '{IMAGE_URLS}', not {one[:64]!r}")
+        if one not in INCLUDABLE:
+            raise invalid("include", f"must be one of {', '.join(map(repr, INCLUDABLE))}, not {one[:64]!r}")
     return frozenset(include or ())
 
 
@@ -54,7 +54,8 @@ def render_page(found: Sequence[dict[str, Any]], *, has_more: bool, include: fro
     """A page of input items. Image data is only present if included."""
     if IMAGE_URLS not in include:
         for item in found:
-            for part in item["content"] if item["type"] == "message" else ():
+            parts = item.get("content" if item["type"] == "message" else "output")
+            for part in parts if isinstance(parts, list) else ():
                 if part["type"] == "input_image":
                     part["image_url"] = None
     first, last = (found[0]["id"], found[-1]["id"]) if found else (None, None)

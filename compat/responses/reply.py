@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from msgspec import UNSET, UnsetType
+
 from adapters.base import TextDone
 from compat.errors import WireError
 from compat.logprobs import ChatCompletionTokenLogprob
@@ -56,10 +58,24 @@ class ResponseFunctionToolCall(WireReply):
     name: str
     arguments: str
     status: ItemStatus
+    namespace: str | UnsetType = UNSET
     type: str = "function_call"
 
 
-OutputItem = ResponseOutputMessage | ResponseReasoningItem | ResponseFunctionToolCall
+class ResponseCustomToolCall(WireReply):
+    """A call of a custom tool."""
+
+    id: str
+    call_id: str
+    name: str
+    input: str
+    status: ItemStatus
+    namespace: str | UnsetType = UNSET
+    type: str = "custom_tool_call"
+
+
+CallItem = ResponseFunctionToolCall | ResponseCustomToolCall
+OutputItem = ResponseOutputMessage | ResponseReasoningItem | ResponseFunctionToolCall | ResponseCustomToolCall
 
 
 class InputTokensDetails(WireReply):
@@ -136,6 +152,8 @@ class Response(WireReply):
     completed_at: int | None = None
     object: str = "response"
     service_tier: str = "default"
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
 
 class ResponseDeleted(WireReply):
@@ -194,7 +212,7 @@ class ResponseContentPartEvent(ResponseEvent):
 
 
 class ResponseDeltaEvent(ResponseEvent, omit_defaults=True):
-    """response.output_text.delta, reasoning_text.delta and function_call_arguments.delta: the next piece."""
+    """response.output_text.delta, reasoning_text.delta, function_call_arguments.delta, custom_tool_call_input.delta."""
 
     item_id: str
     output_index: int
@@ -231,6 +249,14 @@ class ResponseFunctionCallArgumentsDoneEvent(ResponseEvent):
     output_index: int
     name: str
     arguments: str
+
+
+class ResponseCustomToolCallInputDoneEvent(ResponseEvent):
+    """response.custom_tool_call_input.done."""
+
+    item_id: str
+    output_index: int
+    input: str
 
 
 def render_usage(done: TextDone) -> ResponseUsage:

@@ -3,22 +3,24 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from adapters.base import TextRequest
 from adapters.errors import AdapterError
+from compat.chat.sampling import EngineFields
 from compat.errors import invalid, missing
 from compat.responses.input import Item, ResponseInput, parse_input
 from compat.responses.reply import Response
 from compat.responses.tools import (
-    MAX_TOOLS,
-    FunctionTool,
+    Called,
     JsonSchemaFormat,
+    ResponseTools,
     TextConfig,
     ToolChoice,
+    Tools,
     parse_tools,
     render_text_config,
     render_tool,
@@ -30,8 +32,18 @@ MAX_LABEL = 512
 """Characters of a label."""
 LOGPROBS = "message.output_text.logprobs"
 IMAGE_URLS = "message.input_image.image_url"
-Includable = Literal["message.output_text.logprobs", "message.input_image.image_url"]
-"""Optional parts of a reply. OpenAI's other values belong to its server-side tools or to encryption."""
+Includable = Literal[
+    "message.output_text.logprobs",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+]
+"""Optional parts of a reply. Only the first two exist here: reasoning is not encrypted, and there are no such calls."""
+INCLUDABLE: tuple[str, ...] = get_args(Includable)
 
 
 Label = Annotated[str, Field(max_length=MAX_LABEL)]
@@ -41,12 +53,12 @@ Metadata = Annotated[dict[Annotated[str, Field(max_length=64)], Label], max_entr
 class Reasoning(WireRequest):
     """Options of a reasoning model."""
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    context: Literal["auto"] | None = None
-    mode: Literal["standard"] | None = None
-    summary: None = None
-    """Not supported: replies contain the reasoning itself."""
-    generate_summary: None = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    context: Any = None
+    mode: Any = None
+    summary: Any = None
+    """A wish, as are the other fields besides `effort`: replies contain the reasoning itself."""
+    generate_summary: Any = None
 
 
 class ResponseStreamOptions(WireRequest):
@@ -67,24 +79,30 @@ class PromptFields(WireRequest):
     reasoning: Reasoning | None = None
     text: TextConfig | None = None
     tool_choice: ToolChoice | None = None
-    tools: Annotated[list[FunctionTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None = None
+    tools: Tools | None = None
     truncation: Literal["auto", "disabled"] | None = None
 
 
 class InputTokenCountRequest(PromptFields):
     """The body of POST /v1/responses/input_tokens."""
 
-    personality: None = None
+    personality: Any = None
+    """A wish: models have no such setting."""
 
 
-class ResponseCreateRequest(PromptFields):
-    """The body of POST /v1/responses, as far as this server supports it."""
+class ResponseCreateRequest(PromptFields, EngineFields):
+    """The body of POST /v1/responses. `docs/parameters.md` says what becomes of each field.
 
-    access_programs: None = None
+    Fields of type `Any` are wishes: they are accepted whatever they say, and have no effect.
+    """
+
+    access_programs: Any = None
     background: bool | None = None
-    background_options: None = None
-    context_management: None = None
-    image: None = None
+    background_options: Any = None
+    client_metadata: Any = None
+    context_management: Any = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    image: Any = None
     include: Annotated[list[Includable], Field(max_length=16)] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     max_tool_calls: Annotated[int, Field(ge=1)] | None = None
@@ -94,17 +112,18 @@ class ResponseCreateRequest(PromptFields):
     prompt: None = None
     prompt_cache_key: Label | None = None
     """The caller's label; has no effect, since every prompt's prefix is cached."""
-    prompt_cache_options: None = None
-    prompt_cache_retention: Literal["in_memory"] | None = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     safety_identifier: Label | None = None
     """The caller's label; has no effect."""
-    service_tier: Literal["auto", "default"] | None = None
+    service_tier: Any = None
     store: bool | None = None
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     user: Label | None = None
     """The caller's label; has no effect."""
 
@@ -124,6 +143,8 @@ class ResponseCall:
     background: bool = False
     store: bool = False
     obfuscate: bool = False
+    called: Mapping[str, Called] = field(default_factory=dict[str, Called])
+    """What calls of tools are, by the name that the model uses."""
     echoed: Mapping[str, Any] | None = None
     """The fields of `Response` that repeat the request."""
 
@@ -140,12 +161,16 @@ def parse(body: Mapping[str, Any]) -> ResponseCall:
         raise invalid("store", "must be true when 'background' is true")
     if wire.stream_options is not None and not wire.stream:
         raise invalid("stream_options", "requires 'stream' to be true")
+    tools = parse_tools(wire.tools or (), wire.tool_choice)
     request = TextRequest(
         max_tokens=wire.max_output_tokens,
+        presence_penalty=wire.presence_penalty or 0.0,
+        frequency_penalty=wire.frequency_penalty or 0.0,
         temperature=1.0 if wire.temperature is None else wire.temperature,
         top_p=1.0 if wire.top_p is None else wire.top_p,
         logprobs=_logprobs(wire),
-        **_prompt(wire),
+        **wire.engine_sampling(),
+        **_prompt(wire, tools),
     )
     return ResponseCall(
         model=wire.model,
@@ -154,6 +179,7 @@ def parse(body: Mapping[str, Any]) -> ResponseCall:
         instructions=wire.instructions,
         request=request,
         truncate=wire.truncation == "auto",
+        called=tools.called,
         stream=bool(wire.stream),
         background=bool(wire.background),
         store=store,
@@ -165,7 +191,8 @@ def parse(body: Mapping[str, Any]) -> ResponseCall:
 def parse_count(body: Mapping[str, Any]) -> ResponseCall:
     """The request to count a prompt's tokens. Raises as `parse`."""
     wire = validate(InputTokenCountRequest, body)
-    fields: dict[str, Any] = {**_prompt(wire), "output": "text", "schema": None}
+    tools = parse_tools(wire.tools or (), wire.tool_choice)
+    fields: dict[str, Any] = {**_prompt(wire, tools), "output": "text", "schema": None}
     request = TextRequest(max_tokens=1, temperature=0.0, top_p=1.0, **fields)
     return ResponseCall(
         model=wire.model,
@@ -184,13 +211,12 @@ def _items(wire: PromptFields) -> tuple[Item, ...]:
     return items
 
 
-def _prompt(wire: PromptFields) -> dict[str, Any]:
+def _prompt(wire: PromptFields, tools: ResponseTools) -> dict[str, Any]:
     """The shared fields as arguments of `TextRequest`."""
-    tools, choice = parse_tools(wire.tools or (), wire.tool_choice)
     form = None if wire.text is None else wire.text.format
     return {
-        "tools": tools,
-        "tool_choice": choice,
+        "tools": tools.tools,
+        "tool_choice": tools.choice,
         "parallel_tool_calls": wire.parallel_tool_calls is not False,
         "output": "text" if form is None else form.type,
         "schema": form.schema_ if isinstance(form, JsonSchemaFormat) else None,
@@ -224,6 +250,8 @@ def _echoed(wire: ResponseCreateRequest, request: TextRequest) -> dict[str, Any]
         "tools": [render_tool(tool) for tool in wire.tools or ()],
         "top_logprobs": wire.top_logprobs or 0,
         "top_p": request.top_p,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
         "truncation": "auto" if wire.truncation == "auto" else "disabled",
         "user": wire.user,
     }

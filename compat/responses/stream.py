@@ -5,6 +5,7 @@
           reasoning: content_part.added, reasoning_text.delta ..., reasoning_text.done, content_part.done
           text:      content_part.added, output_text.delta ...,    output_text.done,    content_part.done
           a call:    function_call_arguments.delta ...,            function_call_arguments.done
+                     or custom_tool_call_input.delta ...,          custom_tool_call_input.done
       output_item.done
     completed | incomplete | failed
 
@@ -13,19 +14,25 @@ One item is open at a time. No `[DONE]` follows: a stream without the last of th
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
+
+from msgspec import UNSET
 
 from adapters.base import TextDelta, TextDone, TextEvent, TokenLogprob, ToolCall
 from compat import sse
 from compat.errors import WireError
 from compat.logprobs import render_logprobs
 from compat.responses.reply import (
+    CallItem,
     IncompleteDetails,
     ItemStatus,
     OutputItem,
     ReasoningTextPart,
     Response,
     ResponseContentPartEvent,
+    ResponseCustomToolCall,
+    ResponseCustomToolCallInputDoneEvent,
     ResponseDeltaEvent,
     ResponseEvent,
     ResponseFunctionCallArgumentsDoneEvent,
@@ -40,6 +47,8 @@ from compat.responses.reply import (
     render_error,
     render_usage,
 )
+from compat.responses.tools import Called
+from compat.tools import CustomInput
 from compat.usage import render_timings
 from compat.wire import new_id
 
@@ -50,13 +59,21 @@ OBFUSCATED_LENGTH = 16
 class ResponseWriter:
     """Writes one response. Each method returns the frames that it adds to the stream."""
 
-    def __init__(self, response: Response, *, streams: bool, obfuscate: bool = False) -> None:
+    def __init__(
+        self,
+        response: Response,
+        *,
+        streams: bool,
+        obfuscate: bool = False,
+        called: Mapping[str, Called] | None = None,
+    ) -> None:
         """Starts with an empty response.
 
         Args:
             response: The initial response; it grows with each event.
             streams: Whether to make frames.
             obfuscate: Whether to pad deltas.
+            called: What calls of tools are, by the name that the model uses.
         """
         self.response = response
         self.finished = False
@@ -69,6 +86,9 @@ class ResponseWriter:
         self._texts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._call_index = -1
+        self._called = called or {}
+        self._custom = CustomInput()
+        """Reads the input of the open call of a custom tool."""
 
     def created(self) -> list[bytes]:
         """The response was created, queued or in progress."""
@@ -145,10 +165,12 @@ class ResponseWriter:
             self._logprobs += delta.logprobs
             self._delta("response.output_text.delta", delta.text, delta.logprobs)
         for call in delta.tool_calls:
-            if not isinstance(self._item, ResponseFunctionToolCall) or call.index != self._call_index:
+            if not isinstance(self._item, CallItem) or call.index != self._call_index:
                 self._close()
                 self._open_call(call)
-            if call.arguments:
+            if isinstance(self._item, ResponseCustomToolCall):
+                self._input_delta(self._custom.feed(call.arguments))
+            elif call.arguments:
                 self._delta("response.function_call_arguments.delta", call.arguments)
         if delta.finish_reason in ("length", "content_filter"):
             reason = "max_output_tokens" if delta.finish_reason == "length" else "content_filter"
@@ -166,9 +188,20 @@ class ResponseWriter:
     def _open_call(self, call: ToolCall) -> None:
         self._call_index = call.index
         call_id = call.id or new_id("call_")
-        if any(isinstance(one, ResponseFunctionToolCall) and one.call_id == call_id for one in self.response.output):
+        if any(isinstance(one, CallItem) and one.call_id == call_id for one in self.response.output):
             call_id = new_id("call_")
-        self._open(ResponseFunctionToolCall(new_id("fc_"), call_id, call.name, "", status="in_progress"))
+        called = self._called.get(call.name, Called(call.name))
+        namespace = called.namespace or UNSET
+        if called.custom:
+            self._custom = CustomInput()
+            item = ResponseCustomToolCall(new_id("ctc_"), call_id, called.name, "", "in_progress", namespace)
+        else:
+            item = ResponseFunctionToolCall(new_id("fc_"), call_id, called.name, "", "in_progress", namespace)
+        self._open(item)
+
+    def _input_delta(self, text: str) -> None:
+        if text:
+            self._delta("response.custom_tool_call_input.delta", text)
 
     def _open(self, item: OutputItem) -> None:
         self._item, self._texts, self._logprobs = item, [], []
@@ -181,7 +214,7 @@ class ResponseWriter:
         if not self._streams:
             return
         fields: dict[str, Any] = {"delta": delta}
-        if not isinstance(self._item, ResponseFunctionToolCall):
+        if not isinstance(self._item, CallItem):
             fields["content_index"] = 0
         if isinstance(self._item, ResponseOutputMessage):
             fields["logprobs"] = render_logprobs(logprobs)
@@ -193,6 +226,8 @@ class ResponseWriter:
         item = self._item
         if item is None:
             return
+        if isinstance(item, ResponseCustomToolCall):
+            self._input_delta(self._custom.rest())
         self._fill(item, status)
         text = "".join(self._texts)
         if isinstance(item, ResponseFunctionToolCall):
@@ -204,6 +239,9 @@ class ResponseWriter:
                 name=item.name,
                 arguments=item.arguments,
             )
+        elif isinstance(item, ResponseCustomToolCall):
+            done = "response.custom_tool_call_input.done"
+            self._emit(ResponseCustomToolCallInputDoneEvent, done, **self._position(), input=item.input)
         elif isinstance(item, ResponseReasoningItem):
             done = "response.reasoning_text.done"
             self._emit(ResponseReasoningTextDoneEvent, done, **self._position(), content_index=0, text=text)
@@ -225,6 +263,8 @@ class ResponseWriter:
         text, item.status = "".join(self._texts), status
         if isinstance(item, ResponseFunctionToolCall):
             item.arguments = text
+        elif isinstance(item, ResponseCustomToolCall):
+            item.input = text
         elif isinstance(item, ResponseReasoningItem):
             item.content = [ReasoningTextPart(text)]
         else:

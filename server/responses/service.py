@@ -84,7 +84,7 @@ class ResponseService:
         prompt = await build_prompt(self._items, self._references, owner, call)
         response = begin(call, model)
         streams = call.stream or call.background
-        writer = ResponseWriter(response, streams=streams, obfuscate=call.obfuscate)
+        writer = ResponseWriter(response, streams=streams, obfuscate=call.obfuscate, called=call.called)
         return Draft(owner, call, prompt.request, response, prompt.input_items, prompt.chain, writer)
 
     async def generate(self, draft: Draft) -> AsyncGenerator[bytes]:

@@ -1,6 +1,8 @@
 """Items of a response's input: what is taken, what becomes of them, what is refused and under which name."""
 
 import base64
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -64,12 +66,10 @@ def test_the_same_call_id_may_come_again_in_a_later_turn() -> None:
 @pytest.mark.parametrize(
     ("given", "param"),
     [
-        ([{"role": "tool", "content": "x"}], "input[0].role"),
         ([{"role": "alien", "content": "x"}], "input[0].role"),
         ([{"role": "user"}], "input[0].content"),
         ([{"role": "user", "content": 7}], "input[0].content"),
         ([{"role": "user", "content": [{"type": "output_text", "text": "x"}]}], "input[0].content[0].type"),
-        ([{"role": "assistant", "content": [{"type": "input_text", "text": "x"}]}], "input[0].content[0].type"),
         ([{"role": "user", "content": [{"type": "input_audio", "data": "x"}]}], "input[0].content[0].type"),
         ([{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}], "input[0].content[0].type"),
         ([{"role": "user", "content": [{"type": "input_image", "file_id": "a/b"}]}], "input[0].content[0].file_id"),
@@ -78,18 +78,11 @@ def test_the_same_call_id_may_come_again_in_a_later_turn() -> None:
         ([{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd"}]}], "input[0].content[0].image_url"),
         ([{"role": "user", "content": [{"type": "input_image", "image_url": PIXEL[:-3]}]}], "input[0].content[0].image_url"),
         ([{"role": "user", "content": [{"type": "input_text", "text": "x", "extra": 1}]}], "input[0].content[0].extra"),
-        ([ANSWER], "input"),
-        ([CALL], "input"),
-        ([ANSWER, CALL], "input"),
-        ([CALL, ANSWER, ANSWER], "input"),
-        ([{**CALL, "namespace": "x"}], "input[0].namespace"),
-        ([{"type": "function_call_output", "output": "x"}], "input[0].call_id"),
-        ([{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}], "input[0].encrypted_content"),
-        ([{"type": "web_search_call", "id": "ws_1"}], "input[0].type"),
         ([{"type": 7}], "input[0].type"),
+        ([{"type": "input_text", "text": "x"}], "input[0].type"),
+        ([{"type": "item_reference", "id": "a"}, {"type": "item_reference", "id": "a"}], "input[1].id"),
         ([[]], "input[0]"),
         ([{"role": "user", "content": "x", "id": "../../etc"}], "input[0].id"),
-        ([{"role": "user", "content": "x", "id": "a"}, {"role": "user", "content": "x", "id": "a"}], "input[1].id"),
         ([{"role": "user", "content": "x"}] * 4097, "input"),
         ([], "input"),
         (None, "input"),
@@ -101,6 +94,52 @@ def test_promise_28_what_is_wrong_is_named(given: object, param: str) -> None:
     with pytest.raises(RequestError) as refused:
         messages_of(given)
     assert (refused.value.status, refused.value.param) == (400, param), refused.value.message
+
+
+USER = {"role": "user", "content": "go on"}
+
+
+@pytest.mark.parametrize(
+    "earlier",
+    [
+        [ANSWER],
+        [CALL],
+        [ANSWER, CALL],
+        [CALL, ANSWER, ANSWER],
+        [{**CALL, "arguments": '{"a": "cut'}, ANSWER],
+        [{**CALL, "arguments": {"a": 1}, "id": "not an id!", "namespace": "n", "caller": {"type": "direct"}}, ANSWER],
+        [{"type": "function_call", "name": "f"}, {"type": "function_call_output", "output": {"a": 1}}],
+        [{"type": "function_call"}],
+        [{"type": "custom_tool_call", "name": "f", "call_id": "c", "input": "x"}],
+        [CALL, {**ANSWER, "type": "custom_tool_call_output", "output": None}],
+        [CALL, {**ANSWER, "output": [{"type": "input_image", "image_url": "https://example.com/x.png"}]}],
+        [CALL, {**ANSWER, "output": [{"type": "input_image", "image_url": "data:image/png;base64,?"}]}],
+        [CALL, {**ANSWER, "output": [{"type": "input_file", "file_data": 5}, {"type": "new"}, 5, None]}],
+        [{"type": "reasoning", "encrypted_content": "x", "summary": None, "content": [{"text": 5}]}],
+        [{"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}],
+        [{"type": "local_shell_call", "action": {}}, {"type": "local_shell_call_output", "output": "x"}],
+        [{"type": "compaction", "encrypted_content": "x"}],
+        [{"type": "new_item"}, {"role": "assistant", "content": "x"}],
+        [{"role": "tool", "tool_call_id": "c", "content": "x"}],
+        [{"role": "assistant", "content": None, "tool_calls": [{}]}],
+        [{"role": "assistant", "content": [{"type": "text", "text": "x"}, {"type": "thinking"}], "extra": 1}],
+        [{"role": "user", "content": [{"type": "input_audio"}], "id": "a"}, {"role": "assistant", "content": [], "id": "a"}],
+        [{"role": "system", "content": {"type": "text", "text": "x"}}, {"role": "assistant", "content": "y", "phase": "z"}],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_was_said_is_never_refused(earlier: list[Any]) -> None:
+    messages = messages_of([*earlier, USER])
+    assert messages[-1].content == (TextPart("go on"),)
+
+
+def test_custom_calls_and_images_of_tools_reach_the_model() -> None:
+    call = {"type": "custom_tool_call", "name": "patch", "call_id": "c", "input": 'a "b"'}
+    output = {**ANSWER, "type": "custom_tool_call_output", "output": [{"type": "input_image", "image_url": PIXEL}]}
+    made, answered = messages_of([call, {**output, "call_id": "c"}])
+    assert json.loads(made.tool_calls[0].arguments) == {"input": 'a "b"'}
+    assert answered.content[0].image.media_type == "image/png"
+    assert answered.content[0].earlier
 
 
 def test_a_conversation_is_cut_between_turns() -> None:

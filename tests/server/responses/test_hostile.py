@@ -7,17 +7,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import httpx
 import openai
 import pytest
 from openai.types.responses import ResponseCreateParams  # noqa: F401 - what the table below was made from
-from openai.types.responses.input_token_count_params import InputTokenCountParams
-from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 from support.servers import Running, serving
 
-from compat.responses.request import InputTokenCountRequest, ResponseCreateRequest
 from server.responses.service import INTERVAL_S
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
@@ -27,56 +24,38 @@ def post(server: Running, **body: Any) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/responses", json={"model": "fake-text", "input": "x", **body}, timeout=60)
 
 
-def test_every_field_of_the_sdk_is_known() -> None:
-    assert set(get_type_hints(ResponseCreateParamsStreaming)) == set(ResponseCreateRequest.model_fields)
-    assert set(get_type_hints(InputTokenCountParams)) == set(InputTokenCountRequest.model_fields)
-
-
 @pytest.mark.parametrize(
     ("change", "param"),
     [
         ({"temperature": 2.1}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -1}, "top_p"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_tool_calls": 0}, "max_tool_calls"),
         ({"top_logprobs": 21}, "top_logprobs"),
-        ({"include": ["file_search_call.results"]}, "include[0]"),
-        ({"include": ["reasoning.encrypted_content"]}, "include[0]"),
         ({"metadata": {str(n): "x" for n in range(17)}}, "metadata"),
         ({"metadata": {"k" * 65: "x"}}, "metadata"),
         ({"metadata": {"k": "v" * 513}}, "metadata.k"),
         ({"metadata": {"k": 1}}, "metadata.k"),
-        ({"access_programs": {"cyber": "standard"}}, "access_programs"),
-        ({"background_options": {"completion_window": "2h"}}, "background_options"),
-        ({"context_management": [{"type": "compaction"}]}, "context_management"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"image": {"context_compression": "auto"}}, "image"),
         ({"moderation": {"model": "m"}}, "moderation"),
         ({"prompt": {"id": "p"}}, "prompt"),
-        ({"prompt_cache_options": {"mode": "implicit"}}, "prompt_cache_options"),
-        ({"prompt_cache_retention": "24h"}, "prompt_cache_retention"),
-        ({"reasoning": {"effort": "max"}}, "reasoning.effort"),
-        ({"reasoning": {"summary": "auto"}}, "reasoning.summary"),
-        ({"reasoning": {"generate_summary": "auto"}}, "reasoning.generate_summary"),
-        ({"reasoning": {"context": "all_turns"}}, "reasoning.context"),
-        ({"reasoning": {"mode": "pro"}}, "reasoning.mode"),
-        ({"service_tier": "flex"}, "service_tier"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
-        ({"stream": True, "stream_options": {"include_usage": True}}, "stream_options.include_usage"),
         ({"truncation": "some"}, "truncation"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "json_schema", "name": "a b", "schema": {}}}}, "text.format.name"),
         ({"text": {"format": {"type": "json_schema", "name": "x", "schema": []}}}, "text.format.schema"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
-        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].server_label"),
         ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name"),
         ({"tools": [{**TOOL, "parameters": "x"}]}, "tools[0].parameters"),
-        ({"tools": [{**TOOL, "output_schema": {}}]}, "tools[0].output_schema"),
-        ({"tools": [{**TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"tools": [TOOL, TOOL]}, "tools[1].name"),
-        ({"tools": [TOOL] * 129}, "tools"),
+        ({"tools": [TOOL] * 513}, "tools"),
+        ({"include": ["everything"]}, "include[0]"),
+        ({"reasoning": {"effort": "immense"}}, "reasoning.effort"),
+        ({"text": {"verbosity": "immense"}}, "text.verbosity"),
+        ({"tools": [{"type": "new_tool"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
+        ({"previous_response_id": "\0"}, "previous_response_id"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "sometimes", "tools": [TOOL]}, "tool_choice"),
         ({"tool_choice": {"type": "function", "name": "g"}, "tools": [TOOL]}, "tool_choice.name"),
@@ -87,10 +66,6 @@ def test_every_field_of_the_sdk_is_known() -> None:
         ({"previous_response_id": "x" * 257}, "previous_response_id"),
         ({"model": None}, "model"),
         ({"input": None}, "input"),
-        ({"input": "\0"}, None),
-        ({"input": [{"role": "user", "content": "a\0b"}]}, None),
-        ({"metadata": {"a\0": "b"}}, None),
-        ({"seed": 1}, "seed"),
         ({"user": "x" * 513}, "user"),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ def vllm(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
     dtype = entry.options.get("dtype", "auto")
     return {
         "dtype": None if dtype == "auto" else dtype,
-        "sequences": entry.options.get("max_num_seqs", 32),
+        "sequences": entry.options.get("max_num_seqs") or (32 if device == "cpu" else 256),
         **_vllm_engine(entry.options),
     }
 
@@ -75,7 +75,7 @@ def _embedding_dtype(options: Mapping[str, Any], device: DeviceKind) -> str:
 def _vllm_engine(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
+        "kv_cache_bytes": round((options.get("kv_cache_gib") or options.get("min_kv_cache_gib", 1.0)) * 2**30),
         "step_tokens": options.get("max_num_batched_tokens"),
         "gpus": options.get("tensor_parallel_size", 1),
     }

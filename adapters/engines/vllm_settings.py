@@ -56,7 +56,7 @@ def common_arguments(model: ModelFiles, options: EngineOptions, *, cpu: bool) ->
         "use_tqdm_on_load": False,
     }
     if not cpu:
-        # INTERNAL vllm==0.32: `request_memory` requires that this share of the GPU is free (0.92 by default), also where
+        # INTERNAL vllm==0.32: `request_memory` requires that this share of the GPU is free (0.92 by default) even where
         # `kv_cache_memory_bytes` has set the cache: no engine would start beside another model, or beside a desktop.
         arguments["gpu_memory_utilization"] = 0.01
     return arguments

@@ -28,6 +28,7 @@ from adapters.errors import (
     ModelLoadFailed,
     OutOfMemory,
 )
+from adapters.memory.estimate import local_path
 from adapters.memory.placement import Budgets
 from adapters.pool.admission import Admission
 from adapters.pool.components import components_bytes, fetch_components
@@ -239,7 +240,7 @@ class Pool:
         row = registry.BACKENDS[slot.entry.backend]
         if row.cache_grows and self._estimate and self._cache_limit:
             entries = {one.name: one.entry for one in self.slots}
-            needs = {one.name: one.needed_bytes or self._estimate(one.entry, None) for one in self.slots}
+            needs = {one.name: one.needed_bytes or self._estimate(one.entry, local_path(one.entry)) for one in self.slots}
             self.admission.grow_cache(slot, entries, needs, self._cache_limit(slot.entry, path))
         gpus = self.admission.gpus_of(slot)
         files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, components)

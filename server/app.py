@@ -123,7 +123,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
     async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
         if not entry.sources:
             return Path()  # a fake model has no files
-        return await loader.fetch(name, entry.sources, settings.models_dir, report, backend=entry.backend)
+        return await loader.fetch_entry(name, entry, settings.models_dir, report)
 
     budgets = hardware.find().budgets(settings.memory_budget_bytes)
     return Pool(

@@ -44,7 +44,14 @@ def whisper_activations(config: Config, size: int) -> int:
 
 
 def network_activations(
-    config: Config, size: int, batch: int, frames: int, width: int, height: int, *, tile_frames: int | None = None,
+    config: Config,
+    size: int,
+    batch: int,
+    frames: int,
+    width: int,
+    height: int,
+    *,
+    tile_frames: int | None = None,
     upcast: bool = False,
 ) -> int:
     """Bytes of the largest set of live tensors of one component of a diffusers pipeline.

@@ -112,7 +112,11 @@ def ltx_autoencoder(config: Config) -> int:
 
 def _ltx_encoder(config: Config) -> int:
     """`LTXVideoEncoder3d`. Since 0.9.5 its blocks widen in their downsampling, before that in a block after it."""
-    channels, per_block, scaled = config["block_out_channels"], config["layers_per_block"], config["spatio_temporal_scaling"]
+    channels, per_block, scaled = (
+        config["block_out_channels"],
+        config["layers_per_block"],
+        config["spatio_temporal_scaling"],
+    )
     total = _conv(config["in_channels"] * config["patch_size"] ** 2, channels[0], 3, 3)
     newer = (config.get("down_block_types") or [""])[-1] == "LTXVideo095DownBlock3D"
     kinds = config.get("downsample_type") or ["conv"] * len(channels)

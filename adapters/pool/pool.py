@@ -240,7 +240,9 @@ class Pool:
         row = registry.BACKENDS[slot.entry.backend]
         if row.cache_grows and self._estimate and self._cache_limit:
             entries = {one.name: one.entry for one in self.slots}
-            needs = {one.name: one.needed_bytes or self._estimate(one.entry, local_path(one.entry)) for one in self.slots}
+            needs = {
+                one.name: one.needed_bytes or self._estimate(one.entry, local_path(one.entry)) for one in self.slots
+            }
             self.admission.grow_cache(slot, entries, needs, self._cache_limit(slot.entry, path))
         gpus = self.admission.gpus_of(slot)
         files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, components)

@@ -98,7 +98,9 @@ def _print(report: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    devices = Table("device", "name", "memory", "free", "for models", title=f"Hardware ({report['hardware']['cpu_count']} cores)")
+    devices = Table(
+        "device", "name", "memory", "free", "for models", title=f"Hardware ({report['hardware']['cpu_count']} cores)"
+    )
     for device in report["hardware"]["devices"]:
         sizes = (device["total_bytes"], device["free_bytes"], device["budget_bytes"])
         devices.add_row(device["kind"], device["name"], *map(_gib, sizes))

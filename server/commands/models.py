@@ -101,8 +101,7 @@ def run_pull(arguments: argparse.Namespace) -> int:
     pulled: list[dict[str, Any]] = []
     for name, entry in entries.items():
         with _bars(name, quiet=arguments.json) as report:
-            fetching = fetch.fetch(name, entry.sources, models_dir, report, backend=entry.backend, to_load=False)
-            path = asyncio.run(fetching)
+            path = asyncio.run(fetch.fetch_entry(name, entry, models_dir, report, to_load=False))
         pulled.append({"id": name, "path": str(path)})
         if not arguments.json:
             print(f"{name}: {path}")

@@ -74,13 +74,12 @@ async def test_the_pool_judges_as_the_table_does(card_gib: int, used: str, cards
             slot = Slot(name, entry)
             admission = Admission(found.budgets(), [slot], evict=never, grace_s=1)
             needed = estimate_entry(entry, device=device_of(entry))
-            fits = True
-            try:
+            if cards.fits(CATALOG, name, cards.machine(card_gib, cards.USES_GIB[used])):
                 await admission.reserve(slot, needed)
-            except OutOfMemory as error:
-                fits = False
-                assert error.message == refusal(name, entry, needed, found.budgets())
-            assert fits == cards.fits(CATALOG, name, cards.machine(card_gib, cards.USES_GIB[used])), name
+            else:
+                with pytest.raises(OutOfMemory) as refused:
+                    await admission.reserve(slot, needed)
+                assert refused.value.message == refusal(name, entry, needed, found.budgets())
 
 
 async def never(slot: Slot) -> None:

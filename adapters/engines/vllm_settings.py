@@ -4,10 +4,18 @@ import logging
 import os
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from adapters.base import Adapter, ModelFiles
 from adapters.process import parent_death
+
+UNSERVED = {
+    "bitsandbytes": "it needs the library bitsandbytes, which is not installed with vLLM; use an AWQ, GPTQ or FP8 "
+    "checkpoint",
+    "gguf": "a GGUF file is converted when it is fetched; name it as the source, hf://org/name/file.gguf, without this "
+    "option",
+}
+"""Quantizations of vLLM that are not served, and why."""
 
 
 class EngineOptions(Adapter.Options):
@@ -29,6 +37,13 @@ class EngineOptions(Adapter.Options):
     """Without compilation: starts sooner, runs slower. None: true on a CPU, false on a GPU."""
     threads: int | None = Field(None, ge=1)
     """Of the engine, on a CPU; None: OMP_NUM_THREADS, or one per core that this process may use."""
+
+    @field_validator("quantization")
+    @classmethod
+    def _served(cls, quantization: str | None) -> str | None:
+        if quantization in UNSERVED:
+            raise ValueError(f"{quantization} is not served: {UNSERVED[quantization]}")
+        return quantization
 
 
 def common_arguments(model: ModelFiles, options: EngineOptions, *, cpu: bool) -> dict[str, Any]:

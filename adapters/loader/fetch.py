@@ -152,6 +152,11 @@ def _local(source: LocalSource, base_dir: Path) -> Path:
     if not path.is_dir():
         raise ModelLoadFailed("it does not exist, or is not a directory")
     require_loadable(path)
+    if (file := _gguf(path)) is not None:
+        raise ModelLoadFailed(
+            f"{file.name} is a GGUF file, which is converted only when it is downloaded; convert it with "
+            "`python -m adapters.loader.gguf FILE.gguf NEW_FOLDER`, and name that folder"
+        )
     return path
 
 

@@ -149,6 +149,8 @@ def _select(
         names = {file.rfilename for file in wanted}
         wanted = [file for file in wanted if _belongs(file.rfilename, names, row.layout, folders, half=half)]
     if not any(is_weights(file.rfilename) for file in wanted):
+        if gguf := next((file.rfilename for file in files if file.rfilename.endswith(".gguf")), ""):
+            raise ModelLoadFailed(f"the repository has GGUF files alone; name one, as in {source}/{gguf}")
         raise ModelLoadFailed("the repository has no weights that may be loaded (safetensors, CTranslate2 or GGUF)")
     return wanted
 

@@ -83,7 +83,8 @@ class Pool:
             grace_s: How long a model in use is kept while another waits for its memory.
             idle_ttl_s: Models that were not used for this long are unloaded; None: never. An entry's own value wins.
         """
-        self._models = models
+        self.models = models
+        """The catalog's entries, by name."""
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
         self._aliases = dict(profile.aliases)
         self._names = Names(self._slots, self._aliases, fallback=fallback)
@@ -141,9 +142,12 @@ class Pool:
                         yield event
                     return
 
-    async def load(self, name: str) -> None:
-        """Loads a model before any request needs it. Raises as `lease`."""
+    async def load(self, name: str, entry: ModelEntry | None = None) -> None:
+        """Loads a model before any request needs it, from now on as `entry` says, if given. Raises as `lease`."""
         slot = self.find(name)
+        if entry is not None and entry != slot.entry:
+            await self._evict(slot)
+            slot.entry, slot.estimated_bytes, slot.peak_bytes = entry, None, None
         await self._ready(slot)
 
     async def unload(self, name: str) -> None:
@@ -231,7 +235,7 @@ class Pool:
         if absent := registry.missing(slot.entry.backend):
             raise ModelLoadFailed(absent)
         path = await self._fetch(slot.name, slot.entry, report)
-        components = await fetch_components(slot.name, slot.entry, self._models, self._fetch, report)
+        components = await fetch_components(slot.name, slot.entry, self.models, self._fetch, report)
         if self._estimate:
             slot.estimated_bytes = self._estimate(slot.entry, path)
             if components:

@@ -29,15 +29,15 @@ def test_an_option_is_refused_with_the_reason(method: str) -> None:
 async def test_a_checkpoint_of_bitsandbytes_is_refused_before_its_weights_are_fetched(tmp_path: Path) -> None:
     config = {"model_type": "llama", "quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
     with hub_of({"config.json": json.dumps(config).encode(), "model.safetensors": weights(100_000)}) as hub:
-        with pytest.raises(ModelLoadFailed, match="quantized with bitsandbytes.*AWQ, GPTQ or FP8"):
+        with pytest.raises(ModelLoadFailed, match=r"quantized with bitsandbytes.*AWQ, GPTQ or FP8"):
             await fetch("m", [HubSource(repo="org/tiny")], tmp_path, print, backend="vllm", hub_endpoint=hub.url)
         assert hub.asked == ["config.json"]
 
 
 async def test_a_repository_of_gguf_files_says_how_to_name_one(tmp_path: Path) -> None:
-    with hub_of({"config.json": b"{}", "model-q4.gguf": GGUF, "model-q8.gguf": GGUF}) as hub:
-        with pytest.raises(ModelLoadFailed, match=r"GGUF files alone; name one, as in hf://org/tiny/model-q4\.gguf"):
-            await fetch("m", [HubSource(repo="org/tiny")], tmp_path, print, backend="vllm", hub_endpoint=hub.url)
+    told = pytest.raises(ModelLoadFailed, match=r"GGUF files alone; name one, as in hf://org/tiny/model-q4\.gguf")
+    with hub_of({"config.json": b"{}", "model-q4.gguf": GGUF, "model-q8.gguf": GGUF}) as hub, told:
+        await fetch("m", [HubSource(repo="org/tiny")], tmp_path, print, backend="vllm", hub_endpoint=hub.url)
 
 
 async def test_a_local_gguf_file_says_how_to_convert_it(tmp_path: Path) -> None:

@@ -70,3 +70,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_fp16(name: str) -> bool:
+    """Whether a file holds the float16 variant of weights, in the naming of model hubs: `model.fp16.safetensors`.
+
+    Examples:
+        >>> is_fp16("model.fp16-00001-of-00002.safetensors"), is_fp16("model.safetensors.index.fp16.json")
+        (True, True)
+    """
+    return ".fp16." in name or ".fp16-" in name

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -16,6 +17,13 @@ MIN_DRIVER = 580
 """The NVIDIA driver version that CUDA 13 needs, with which torch and vLLM are built."""
 MIN_CAPABILITY = (7, 5)
 """The lowest compute capability that vLLM's CUDA build has code for."""
+BUDGET_SHARE = 0.9
+"""Of the free memory of a device: the budget of models. The rest is for what the estimates do not know."""
+MIG_INDEX = 100
+"""A MIG instance, a part of a GPU, has the index `MIG_INDEX * (1 + index of the GPU) + its number on that GPU`."""
+
+DeviceIndex = int | None
+"""A GPU, by its nvidia-smi index (see also `MIG_INDEX`); None: the CPU, whose memory is RAM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +35,7 @@ class Device:
     total_bytes: int
     free_bytes: int
     """At the time of the call."""
-    index: int | None = None
-    """A GPU's nvidia-smi index; None: the CPU."""
+    index: DeviceIndex = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +61,13 @@ class Hardware:
         """The CPU."""
         return self.devices[-1]
 
-    def budgets(self, limit_bytes: int | None = None) -> dict[int | None, int]:
-        """Memory budgets of models on each GPU, by its index, and in RAM (None): 90 % of the free memory.
+    def budgets(self, limit_bytes: int | None = None) -> dict[DeviceIndex, int]:
+        """Memory budgets of models on each GPU, by its index, and in RAM (None): `BUDGET_SHARE` of the free memory.
 
         Args:
             limit_bytes: The budget on each GPU instead, or in RAM if there is no GPU.
         """
-        found = {one.index: one.free_bytes * 9 // 10 for one in self.devices}
+        found = {one.index: int(one.free_bytes * BUDGET_SHARE) for one in self.devices}
         if limit_bytes is not None:
             limits = {one.index: min(limit_bytes, one.total_bytes) for one in self.devices if one.kind == "cuda"}
             found |= limits or {None: limit_bytes}
@@ -81,30 +88,35 @@ def find() -> Hardware:
 
 
 def gpus() -> tuple[Device, ...]:
-    """NVIDIA GPUs that this process may use (CUDA_VISIBLE_DEVICES) and the CUDA build supports."""
+    """NVIDIA GPUs that this process may use (CUDA_VISIBLE_DEVICES) and the CUDA build supports.
+
+    Of a GPU that is divided (MIG), each instance is a device of its own, since CUDA cannot use the whole.
+    """
     nvml = _nvml()
     if nvml is None:
         return ()
-    try:
-        handles = _handles(nvml)
-        shown = visible([str(nvml.nvmlDeviceGetUUID(handle)) for handle in handles])
-        driver = str(nvml.nvmlSystemGetDriverVersion())
-        usable = [i for i in shown if not cuda_problem("", driver, nvml.nvmlDeviceGetCudaComputeCapability(handles[i]))]
-        return tuple(_gpu(nvml, handles[index], index) for index in usable)
-    except nvml.NVMLError:
-        return ()
+    found = _handles(nvml)
+    shown = visible([one.uuid for one in found], [one.gpu for one in found])
+    return tuple(device for place in shown if (device := _device(nvml, found[place])) is not None)
 
 
-def gpu_bytes(pids: Collection[int]) -> int:
-    """Bytes of GPU memory that the driver counts for these processes, on all GPUs together; 0 without a GPU."""
+def gpu_bytes(pids: Collection[int]) -> int | None:
+    """Bytes of GPU memory that the driver counts for these processes, on all GPUs together.
+
+    None: unknown. In a container the driver names processes by their ids on the host, and for MIG instances it may
+    not tell the memory of each process.
+    """
     nvml = _nvml()
     if nvml is None:
-        return 0
-    try:
-        running = [one for handle in _handles(nvml) for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)]
-    except nvml.NVMLError:
-        return 0
-    return sum(one.usedGpuMemory or 0 for one in running if one.pid in pids)
+        return None
+    total = 0
+    for one in _handles(nvml):
+        try:
+            running = nvml.nvmlDeviceGetComputeRunningProcesses(one.handle)
+        except nvml.NVMLError:
+            continue
+        total += sum(process.usedGpuMemory or 0 for process in running if process.pid in pids)
+    return total or None
 
 
 @cache
@@ -118,8 +130,55 @@ def _nvml() -> Any:
     return nvml
 
 
-def _handles(nvml: Any) -> list[Any]:
-    return [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """A GPU, or one MIG instance of it."""
+
+    handle: Any
+    """Of NVML."""
+    parent: Any
+    """The GPU's own handle."""
+    gpu: int
+    """The GPU's nvidia-smi index."""
+    index: int
+    uuid: str
+
+
+def _handles(nvml: Any) -> list[_Handle]:
+    """All GPUs, and the MIG instances of those that are divided. One that has failed does not hide the others."""
+    found: list[_Handle] = []
+    try:
+        count = int(nvml.nvmlDeviceGetCount())
+    except nvml.NVMLError:
+        return []
+    for gpu in range(count):
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(gpu)
+            instances = _mig_instances(nvml, handle)
+            if instances is None:
+                found.append(_Handle(handle, handle, gpu, gpu, str(nvml.nvmlDeviceGetUUID(handle))))
+                continue
+            for number, instance in instances:
+                index, uuid = MIG_INDEX * (1 + gpu) + number, str(nvml.nvmlDeviceGetUUID(instance))
+                found.append(_Handle(instance, handle, gpu, index, uuid))
+        except nvml.NVMLError:
+            continue
+    return found
+
+
+def _mig_instances(nvml: Any, handle: Any) -> list[tuple[int, Any]] | None:
+    """The MIG instances of a GPU, with their numbers; None: it is not divided."""
+    try:
+        if not nvml.nvmlDeviceGetMigMode(handle)[0]:
+            return None
+        count = nvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+    except nvml.NVMLError:  # most GPUs do not support it
+        return None
+    found: list[tuple[int, Any]] = []
+    for number in range(count):
+        with suppress(nvml.NVMLError):  # there is no instance of this number, or it is not in this container
+            found.append((number, nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)))
+    return found
 
 
 def cuda_problem(name: str, driver: str, capability: tuple[int, int] | None) -> str:
@@ -148,29 +207,50 @@ def environment(devices: Sequence[int] | None) -> dict[str, str]:
     if devices is None:
         return {}
     # NVIDIA's management library and nvidia-smi use the order of the bus; CUDA's default is the fastest GPU first.
-    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(_cuda_name, devices))}
 
 
-def visible(uuids: list[str]) -> list[int]:
-    """Indices of the GPUs that CUDA_VISIBLE_DEVICES lets this process use, in its order.
+def _cuda_name(index: int) -> str:
+    """A device as CUDA_VISIBLE_DEVICES names it: a GPU by its index, a MIG instance by its UUID."""
+    nvml = _nvml() if index >= MIG_INDEX else None
+    found = _handles(nvml) if nvml is not None else []
+    return next((one.uuid for one in found if one.index == index), str(index))
 
-    As in the CUDA programming guide: indices or prefixes of UUIDs; the list ends at the first invalid one.
+
+def visible(uuids: Sequence[str], gpus: Sequence[int] | None = None) -> list[int]:
+    """Positions of the devices that CUDA_VISIBLE_DEVICES lets this process use, in its order.
+
+    As in the CUDA programming guide: indices or prefixes of UUIDs; the list ends at the first invalid one. The index of
+    a divided GPU means its first MIG instance.
+
+    Args:
+        uuids: Of all devices.
+        gpus: The index of each device's GPU; None: every device is a GPU of its own.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return list(range(len(uuids)))
+    numbers = list(range(len(uuids)) if gpus is None else gpus)
     found: list[int] = []
     for name in (name.strip() for name in chosen.split(",")):
-        matches = [i for i, uuid in enumerate(uuids) if name == str(i) or (name and uuid.startswith(name))]
+        matches = [i for i, number in enumerate(numbers) if name == str(number)][:1]
+        matches = matches or [i for i, uuid in enumerate(uuids) if name and uuid.startswith(name)]
         if len(matches) != 1:
             break
         found.append(matches[0])
     return found
 
 
-def _gpu(nvml: Any, handle: Any, index: int) -> Device:
-    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    return Device("cuda", str(nvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), index)
+def _device(nvml: Any, one: _Handle) -> Device | None:
+    """A device with its memory; None: the CUDA build does not support it, or it does not answer."""
+    try:
+        driver = str(nvml.nvmlSystemGetDriverVersion())
+        if cuda_problem("", driver, nvml.nvmlDeviceGetCudaComputeCapability(one.parent)):
+            return None
+        memory = nvml.nvmlDeviceGetMemoryInfo(one.handle)
+        return Device("cuda", str(nvml.nvmlDeviceGetName(one.handle)), int(memory.total), int(memory.free), one.index)
+    except nvml.NVMLError:
+        return None
 
 
 def cgroup_memory(root: Path = CGROUP, membership: Path = Path("/proc/self/cgroup")) -> tuple[int | None, int]:

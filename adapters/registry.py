@@ -56,6 +56,10 @@ class Backend:
     that takes its value."""
     sizes: tuple[Field, ...] = ()
     """Fields of a `ModelConfig` that become defaults of requests: the output sizes of this kind of model."""
+    cpu_only: bool = False
+    """Whether its models never use a GPU."""
+    cache_grows: bool = False
+    """Whether its models take what the memory budget leaves for a larger cache (`ModelFiles.cache_bytes`)."""
     half_precision: Literal["float16", "bfloat16"] = "float16"
     """The 16-bit type that its models are computed in on a GPU."""
     components: tuple[Literal["refiner", "loras"], ...] = ()
@@ -77,6 +81,7 @@ BACKENDS: dict[str, Backend] = {
         libraries=("vllm",),
         process="server",
         memory="adapters.memory.workloads:vllm",
+        cache_grows=True,
         config={
             "compute_type": "dtype",
             "compute_type:fp8": "quantization",
@@ -116,6 +121,7 @@ BACKENDS: dict[str, Backend] = {
         target="adapters.voice.kokoro:KokoroVoice",
         libraries=("onnxruntime", "safetensors"),
         extra="voice",
+        cpu_only=True,
         config={"device": "device"},
     ),
     "diffusers-image": Backend(

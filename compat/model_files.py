@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import Field
+
 from adapters.base import LoadProgress
 from compat.errors import RequestError, wire_error
 from compat.wire import WireReply, WireRequest, validate
@@ -15,6 +17,15 @@ class DownloadRequest(WireRequest):
 
     stream: bool = False
     """Server-sent events of the same object, until the download ends."""
+
+
+class LoadRequest(WireRequest):
+    """POST /v1/models/{id}/load."""
+
+    device: Literal["auto", "cuda", "cpu"] | None = None
+    """Where the model runs; "auto": as its catalog entry says. Null: as it was loaded last."""
+    compute_type: str | None = Field(None, max_length=32)
+    """Of weights and arithmetic, as in a model's configuration: "float16", "int8", ...; "auto" and null: as above."""
 
 
 class NoParameters(WireRequest):
@@ -91,6 +102,11 @@ class ModelDeleted(WireReply):
 def parse_download(body: Mapping[str, Any]) -> DownloadRequest:
     """The request for a download."""
     return validate(DownloadRequest, body)
+
+
+def parse_load(body: Mapping[str, Any]) -> LoadRequest:
+    """The request for a load."""
+    return validate(LoadRequest, body)
 
 
 def parse_nothing(body: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from adapters import hardware
 from adapters.base import Report
 from adapters.catalog.catalog import Catalog, ModelEntry
 from adapters.loader import fetch as loader
-from adapters.memory.estimate import estimate_entry
+from adapters.memory.estimate import cache_limit, estimate_entry
 from adapters.pool.pool import Pool
 from adapters.vision.decomposition import Decompositions
 from server.background import running
@@ -123,10 +123,9 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
     async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
         if not entry.sources:
             return Path()  # a fake model has no files
-        return await loader.fetch(name, entry.sources, settings.models_dir, report, backend=entry.backend)
+        return await loader.fetch_entry(name, entry, settings.models_dir, report)
 
-    budget_gib = settings.memory_budget_gib
-    budgets = hardware.find().budgets(None if budget_gib is None else int(budget_gib * 2**30))
+    budgets = hardware.find().budgets(settings.memory_budget_bytes)
     return Pool(
         catalog.models,
         catalog.profile(settings.profile),
@@ -134,6 +133,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
         fallback=settings.model_fallback == "kind",
         budgets=budgets,
         estimate=estimate_entry,
+        cache_limit=cache_limit,
         grace_s=settings.swap_patience_s,
         idle_ttl_s=settings.idle_ttl_s,
     )

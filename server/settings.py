@@ -123,6 +123,11 @@ class Settings(BaseSettings):
     """`console` for people, `json` for programs."""
 
     @property
+    def memory_budget_bytes(self) -> int | None:
+        """`memory_budget_gib` in bytes."""
+        return None if self.memory_budget_gib is None else int(self.memory_budget_gib * 2**30)
+
+    @property
     def models_dir(self) -> Path:
         """The directory that holds one folder per downloaded model."""
         return self.cache_dir / "models"

@@ -36,6 +36,8 @@ class ModelFiles:
     """GPUs that it must use, by nvidia-smi index; empty: it must run on the CPU; None: it may choose."""
     components: Mapping[str, str] = field(default_factory=dict[str, str])
     """Absolute paths of the components in its entry: "refiner", a directory, and "lora:NAME", a safetensors file."""
+    cache_bytes: int | None = None
+    """Bytes on each GPU that the budget leaves for its attention cache; None: as its options say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Adapter(ABC):
     """
 
     kind: ClassVar[Kind]
+    asleep_bytes: ClassVar[int] = 0
+    """What it holds on each of its GPUs while it sleeps, for machines on which that cannot be measured."""
 
     class Options(BaseModel):
         """What the operator may set for this backend in the catalog. Unknown names are errors."""
@@ -124,7 +128,7 @@ class Adapter(ABC):
         return True
 
     async def sleep(self) -> bool:
-        """Frees the device memory and keeps what `wake` needs; returns False, without effect, if it cannot."""
+        """Frees most of the device memory and keeps what `wake` needs; returns False, without effect, if it cannot."""
         return False
 
     async def wake(self) -> None:

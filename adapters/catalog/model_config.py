@@ -188,3 +188,29 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     if problems := implementation(backend).Options.problems(options):
         raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
     return made
+
+
+def with_options(entry: ModelEntry, *, device: str, compute_type: str) -> ModelEntry:
+    """A catalog entry that runs on another device or with another compute type.
+
+    Args:
+        entry: The catalog's.
+        device: "auto": as the entry says; "cuda" or "cpu".
+        compute_type: "auto": as the entry says; or one of `ComputeType`.
+
+    Raises:
+        ConfigurationError: Its backend does not support a value; the message starts with the field's name.
+    """
+    row = BACKENDS[entry.backend]
+    options: dict[str, Any] = dict(entry.options)
+    fields: dict[str, str] = {}
+    for name, value in (("device", device), ("compute_type", compute_type)):
+        if value == "auto":
+            continue
+        option = row.config.get(f"{name}:{value}") or row.config.get(name)
+        if option is None:
+            raise ConfigurationError(f"{name}: cannot be set for models of backend {entry.backend}; leave it out")
+        options[option], fields[option] = value, name
+    if problems := implementation(entry.backend).Options.problems(options):
+        raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
+    return entry.model_copy(update={"options": options})

@@ -12,7 +12,8 @@ from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, L
 from adapters.embedding.recipe import EmbeddingOptions, Recipe, read_recipe
 from adapters.embedding.tokens import Ids, Tokenizer, check_width, shortened
 from adapters.engines.errors import ENGINE_DEAD, INVALID_NUMBERS, VllmErrors
-from adapters.engines.vllm import Engine, EngineOptions, preload
+from adapters.engines.vllm import Engine, preload
+from adapters.engines.vllm_settings import EngineOptions
 from adapters.errors import AdapterError, GenerationFailed, Interrupted, ModelLoadFailed
 
 _POOLING = {"cls": "CLS", "mean": "MEAN", "last": "LAST"}

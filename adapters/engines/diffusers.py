@@ -1,5 +1,6 @@
 """What the diffusers backends share: options, device, loading from local files, and checks of requests."""
 
+import inspect
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from adapters.base import Adapter, ModelFiles
 from adapters.engines.errors import INVALID_NUMBERS, release_memory, translated
 from adapters.engines.threads import Emit, ModelThread
 from adapters.errors import GenerationFailed, Interrupted, ModelLoadFailed, UnsupportedOption
+from adapters.files import is_fp16
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,12 +123,19 @@ def load_pipeline(pipeline: Any, model: ModelFiles, options: PipelineOptions, ha
         raise ModelLoadFailed(
             f'The option device of the model {model.name} is "cuda", and there is no GPU. Set it to "auto" or "cpu".'
         )
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    device = device_of(options)
     dtype = ("float32" if device == "cpu" else half) if options.dtype == "auto" else options.dtype
+    arguments: dict[str, Any] = {"dtype": getattr(torch, dtype), "local_files_only": True, "use_safetensors": True}
+    if half_variant(Path(model.path), dtype):
+        arguments["variant"] = "fp16"
+    shared = any(isinstance(one, torch.nn.Module) for one in extra.values())
+    if not shared:  # weights are read to the device, without a copy of the whole model in RAM
+        arguments["device_map"] = device
     with translated(f"The model {model.name}", loading=True):
-        loaded = pipeline.from_pretrained(
-            model.path, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True, **extra
-        ).to(device)
+        loaded = pipeline.from_pretrained(model.path, **arguments, **extra)
+        if shared:
+            loaded = loaded.to(device)
+    _use_fixed_shift(loaded)
     loaded.set_progress_bar_config(disable=True)
     modules = [one for one in loaded.components.values() if isinstance(one, torch.nn.Module)]
     small = sum(weight.numel() for module in modules for weight in module.parameters()) < 50e6
@@ -135,6 +144,39 @@ def load_pipeline(pipeline: Any, model: ModelFiles, options: PipelineOptions, ha
     if threads := options.cpu_threads or (1 if small else None):
         torch.set_num_threads(threads)
     return loaded
+
+
+def device_of(options: PipelineOptions) -> Literal["cpu", "cuda"]:
+    """Where a pipeline runs."""
+    import torch
+
+    if options.device != "auto":
+        return options.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def half_variant(path: Path, dtype: str) -> bool:
+    """Whether a checkpoint's fp16 files are to be loaded: in float16, or where a component has no others.
+
+    diffusers loads the other files of components that have no fp16 files.
+    """
+    folders = {file.parent for file in path.glob("*/*.safetensors")}
+    names = [[file.name for file in folder.glob("*.safetensors")] for folder in folders]
+    fp16 = [[is_fp16(name) for name in some] for some in names]
+    return any(map(any, fp16)) and (dtype == "float16" or any(map(all, fp16)))
+
+
+def _use_fixed_shift(pipeline: Any) -> None:
+    """Replaces a scheduler that shifts noise levels by the video's size, where the pipeline does not pass the size.
+
+    LTX-Video 0.9.0's scheduler does so, and its pipeline for keyframes passes noise levels that need no shift.
+    """
+    config = getattr(pipeline.scheduler, "config", {})
+    call = inspect.unwrap(type(pipeline).__call__)
+    # INTERNAL diffusers==0.42.1: pipelines that pass the shift compute it in a variable of this name.
+    if config.get("use_dynamic_shifting") and "mu" not in call.__code__.co_varnames:
+        settings = {"use_dynamic_shifting": False, "shift_terminal": None}
+        pipeline.scheduler = type(pipeline.scheduler).from_config(config, **settings)
 
 
 def check_range(param: str, value: float, low: float, high: float) -> None:
@@ -173,14 +215,21 @@ def generator(seed: int) -> "torch.Generator":
     return torch.Generator("cpu").manual_seed(seed)
 
 
-def to_bytes(pixels: "NDArray[np.float32]") -> "NDArray[np.uint8]":
-    """Pixels 0..1 as 0..255.
+def images_to_bytes(pixels: "torch.Tensor") -> "NDArray[np.uint8]":
+    """Pixels 0..1 as 0..255, computed on their device: a quarter of the bytes is copied, and no core of the CPU works.
+
+    Args:
+        pixels: [images or frames, 3, height, width].
+
+    Returns:
+        uint8 [images or frames, height, width, 3].
 
     Raises:
         GenerationFailed: Some are NaN or infinite (half precision overflowed).
     """
-    import numpy as np
+    import torch
 
-    if not np.isfinite(pixels).all():
+    pixels = pixels.float()
+    if not bool(torch.isfinite(pixels).all()):
         raise GenerationFailed(INVALID_NUMBERS)
-    return (pixels * 255).round().clip(0, 255).astype(np.uint8)
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

@@ -17,15 +17,14 @@ from adapters.errors import (
     OutOfMemory,
     UnsupportedOption,
 )
+from adapters.process import device_fault
+from adapters.process.start_failure import is_out_of_memory
 
 log = logging.getLogger(__name__)
 
 ENGINE_DEAD = "The model's engine has ended. Send the request again: it loads the model again."
 
 INVALID_NUMBERS = 'The model computed invalid numbers (NaN or infinity). Set its option dtype to "float32".'
-
-_OUT_OF_MEMORY = ("out of memory", "defaultcpuallocator", "allocate memory", "allocateraw")
-"""How torch (CUDA and CPU), CTranslate2 and onnxruntime say it, most of them in a plain RuntimeError."""
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def translated(
         stopped: Whether the work was stopped on purpose.
 
     Raises:
-        Interrupted: The work was stopped.
+        Interrupted: The work was stopped, or the GPU failed and this process must end.
         OutOfMemory: Memory ran out, on the GPU or in RAM. What the failed work held is free again.
         ModelLoadFailed: Anything else, while loading.
         GenerationFailed: Anything else.
@@ -54,13 +53,15 @@ def translated(
     except Exception as error:
         if stopped():
             raise Interrupted("The request was cancelled.") from None
-        if _is_out_of_memory(error):
+        if isinstance(error, MemoryError) or is_out_of_memory(str(error)):
             # The frames of the failed call hold its tensors for as long as the exception is referenced.
             traceback.clear_frames(error.__traceback__)
             release_memory()
             raise OutOfMemory(
                 f"{subject} ran out of memory. Ask for less at once: a smaller size, fewer images or shorter input."
             ) from None
+        if device_fault.note(error) and not loading:
+            raise Interrupted(ENGINE_DEAD) from error
         if loading:
             log.exception("%s could not be loaded", subject)
             raise ModelLoadFailed(
@@ -70,11 +71,6 @@ def translated(
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("%s failed on a request: %s\n%s", subject, type(error).__name__, where)
         raise GenerationFailed(f"{subject} failed on this request. The server's log has the cause.") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def release_memory() -> None:

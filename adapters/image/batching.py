@@ -10,11 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.base import GeneratedImage, ImageDone, ImageEvent, ImageRequest, Step
+from adapters.base import GeneratedImage, ImageDone, ImageEvent, ImageRequest, PartialImage, Step
 from adapters.errors import AdapterError, GenerationFailed, Interrupted
 from adapters.image.denoise import Row
 from adapters.image.options import Plan
@@ -50,7 +51,9 @@ class BatchItem:
     """Monotonic time."""
 
 
-GenerateBatch = Callable[[Sequence[BatchItem]], AsyncGenerator[tuple[BatchItem, ImageEvent]]]
+BatchEvent = ImageEvent | Future[PartialImage] | Future[GeneratedImage]
+"""An event, or one that will follow: images are encoded while the model generates the next batch."""
+GenerateBatch = Callable[[Sequence[BatchItem]], AsyncGenerator[tuple[BatchItem, BatchEvent]]]
 """Generates a batch: events with their items. A `Step` counts the steps of that one image."""
 
 
@@ -73,6 +76,7 @@ class Batcher:
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._free = asyncio.Event()
+        self._encoding: set[asyncio.Task[None]] = set()
         self.closed = False
 
     async def generate(self, request: ImageRequest, plan: Plan, rows: Sequence[Row]) -> AsyncGenerator[ImageEvent]:
@@ -144,7 +148,12 @@ class Batcher:
         try:
             async with aclosing(self._generate_batch(batch)) as events:
                 async for item, event in events:
-                    self._deliver(item.request, item.index, event)
+                    if isinstance(event, Future):
+                        task = asyncio.create_task(self._deliver_encoded(item, event))
+                        self._encoding.add(task)
+                        task.add_done_callback(self._encoding.discard)
+                    else:
+                        self._deliver(item.request, item.index, event)
         except AdapterError as error:
             self._fail(batch, error)
         except Exception as error:
@@ -155,6 +164,17 @@ class Batcher:
         finally:
             self._running = ()
             self._free.set()
+
+    async def _deliver_encoded(self, item: BatchItem, encoded: Future[Any]) -> None:
+        try:
+            self._deliver(item.request, item.index, await asyncio.wrap_future(encoded))
+        except AdapterError as error:
+            self._fail([item], error)
+        except Exception as error:
+            log.exception("encoding an image failed")
+            failure = GenerationFailed("The image could not be encoded.")
+            failure.__cause__ = error
+            self._fail([item], failure)
 
     def _fail(self, batch: Sequence[BatchItem], error: AdapterError) -> None:
         """Ends all requests of the batch, and removes their items that still wait."""

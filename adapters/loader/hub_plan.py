@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from adapters.catalog.sources import HubSource
 from adapters.errors import ModelLoadFailed
+from adapters.files import is_fp16
 from adapters.loader.verification import forbidden_suffix, is_unsafe_name
 from adapters.registry import BACKENDS, Layout
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+INDEX = "model_index.json"
+"""Of a diffusers pipeline: its class, and the folders of its components."""
 SOURCE_TIMEOUT_S = 2.0
 """Timeout of a hub's first answer before the next source is tried."""
 LAST_SOURCE_TIMEOUT_S = 30.0
@@ -51,7 +54,9 @@ class Snapshot:
     files: tuple[HubFile, ...]
 
 
-async def make_plan(source: HubSource, work: Path, backend: str, endpoint: str | None, timeout_s: float) -> Snapshot:
+async def make_plan(
+    source: HubSource, work: Path, backend: str, endpoint: str | None, timeout_s: float, *, half: bool = False
+) -> Snapshot:
     """The files to download: those of an earlier attempt in `work`, otherwise those of the newest commit.
 
     Arguments as `adapters.loader.hub.fetch_hub`.
@@ -65,11 +70,11 @@ async def make_plan(source: HubSource, work: Path, backend: str, endpoint: str |
     try:
         if before is not None:
             try:
-                plan = await _resolve(source, before.commit, backend, endpoint, timeout_s)
+                plan = await _resolve(source, before.commit, backend, endpoint, timeout_s, half)
             except (RepositoryNotFoundError, RevisionNotFoundError):
-                before, plan = None, await _resolve(source, source.revision, backend, endpoint, timeout_s)
+                before, plan = None, await _resolve(source, source.revision, backend, endpoint, timeout_s, half)
         else:
-            plan = await _resolve(source, source.revision, backend, endpoint, timeout_s)
+            plan = await _resolve(source, source.revision, backend, endpoint, timeout_s, half)
     except ModelLoadFailed:
         raise
     except (
@@ -95,42 +100,82 @@ def _describe_error(error: Exception) -> str:
 
 
 async def _resolve(
-    source: HubSource, revision: str | None, backend: str, endpoint: str | None, timeout_s: float
+    source: HubSource, revision: str | None, backend: str, endpoint: str | None, timeout_s: float, half: bool
 ) -> Snapshot:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, hf_hub_url
 
     api = HfApi(endpoint=endpoint)
     info = await _with_timeout(timeout_s, lambda: api.model_info(source.repo, revision=revision, files_metadata=True))
     if not info.sha or not info.sha.isalnum():
         raise ModelLoadFailed("the hub did not send the repository's commit")
-    wanted = _select(info.siblings or [], source, backend)
+    files = info.siblings or []
+    folders: frozenset[str] | None = None
+    if not source.file and BACKENDS[backend].layout == "diffusers" and any(one.rfilename == INDEX for one in files):
+        url = hf_hub_url(source.repo, INDEX, revision=info.sha, endpoint=endpoint)
+        folders = components(await _with_timeout(timeout_s, lambda: _read(url)))
+    wanted = _select(files, source, backend, folders, half=half)
     return Snapshot(str(source), source.repo, info.sha, tuple(map(_to_hub_file, wanted)))
 
 
-def _select(files: list[Any], source: HubSource, backend: str) -> list[Any]:
+def _read(url: str) -> bytes:
+    """A small file of the hub. Blocks."""
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers
+
+    reply = get_session().get(url, headers=build_hf_headers(), follow_redirects=True)
+    reply.raise_for_status()
+    return reply.content
+
+
+def components(index: bytes) -> frozenset[str] | None:
+    """The folders that a `model_index.json` names; None: it names none, or is not one."""
+    try:
+        found: Any = json.loads(index)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    entries = cast(dict[str, Any], found)
+    return frozenset(name for name, one in entries.items() if isinstance(one, list) and one and one[0]) or None
+
+
+def _select(
+    files: list[Any], source: HubSource, backend: str, folders: frozenset[str] | None, *, half: bool
+) -> list[Any]:
     row = BACKENDS[backend]
     patterns = (source.file,) if source.file else row.files
     wanted = [file for file in files if any(fnmatch(file.rfilename, pattern) for pattern in patterns)]
     if not source.file:
         names = {file.rfilename for file in wanted}
-        wanted = [file for file in wanted if _belongs(file.rfilename, names, row.layout)]
+        wanted = [file for file in wanted if _belongs(file.rfilename, names, row.layout, folders, half=half)]
     if not any(is_weights(file.rfilename) for file in wanted):
+        if gguf := next((file.rfilename for file in files if file.rfilename.endswith(".gguf")), ""):
+            raise ModelLoadFailed(f"the repository has GGUF files alone; name one, as in {source}/{gguf}")
         raise ModelLoadFailed("the repository has no weights that may be loaded (safetensors, CTranslate2 or GGUF)")
     return wanted
 
 
-def _belongs(name: str, names: set[str], layout: Layout) -> bool:
+def _belongs(name: str, names: set[str], layout: Layout, folders: frozenset[str] | None, *, half: bool) -> bool:
     """Whether a file of a repository belongs to the checkpoint; the others hold its weights in other formats.
 
     Args:
         name: The file's.
         names: Of all files that match the backend's patterns.
         layout: Of the backend's checkpoints.
+        folders: Those of the pipeline's components; None: all.
+        half: Whether weights in float16 are preferred, where there are both.
     """
     if layout == "diffusers":
-        if "/" not in name and is_weights(name):  # A whole pipeline in one file, beside the folders of its components.
+        folder, _, base = name.rpartition("/")
+        if not folder and is_weights(name):  # A whole pipeline in one file, beside the folders of its components.
             return not any("/" in other and is_weights(other) for other in names)
-        return ".fp16." not in name or name.replace(".fp16.", ".") not in names
+        if folder and folders is not None and folder not in folders:
+            return False
+        if ".safetensors" not in base:
+            return True
+        beside = [other for other in names if other.rpartition("/")[0] == folder and is_weights(other)]
+        both = len({is_fp16(other) for other in beside}) == 2
+        return not both or is_fp16(base) == half
     if layout == "sentence-transformers" and name.endswith("_Pooling/config.json") and name.count("/") == 1:
         return True  # `modules.json` names this folder.
     return "/" not in name and not name.startswith("consolidated")  # Others: "original/consolidated.safetensors".

@@ -27,6 +27,8 @@ PIPELINE_MODULE_CLASSES = frozenset(
     ("ltx2", f"LTX2{part}") for part in ("TextConnectors", "Vocoder", "VocoderWithBWE", "DurationHead")
 )
 """Component classes in a pipeline's own module within diffusers, which is looked up before other modules."""
+LIBRARY_QUANTIZATIONS = frozenset({"aqlm", "bitsandbytes", "eetq", "gguf", "hqq", "quanto", "torchao"})
+"""Quantizations that need a library which no extra of pyproject.toml brings."""
 MAX_JSON_BYTES = 64 * 2**20
 MAX_FILES = 10_000
 VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "vocabulary.json", "added_tokens.json"})
@@ -196,10 +198,21 @@ def _json(path: Path, whole: bool) -> Iterator[str]:
         yield "it asks for code of the repository (auto_map)"
     if isinstance(content, dict):
         content = cast(dict[str, Any], content)
+        if path.name == "config.json" and _quantization(content) in LIBRARY_QUANTIZATIONS:
+            yield (
+                f"its weights are quantized with {_quantization(content)}, and that library is not installed; use a "
+                "checkpoint in 16 bit, AWQ, GPTQ or FP8"
+            )
         if path.name == "model_index.json":
             yield from _pipeline(content)
         if path.name.endswith(".index.json"):
             yield from _shards(path, content, whole)
+
+
+def _quantization(config: dict[str, Any]) -> str:
+    """The quantization that a config names; "" if it names none."""
+    found = config.get("quantization_config")
+    return str(cast(dict[str, Any], found).get("quant_method", "")) if isinstance(found, dict) else ""
 
 
 def _objects(content: Any) -> Iterator[dict[str, Any]]:

@@ -43,13 +43,39 @@ def whisper_activations(config: Config, size: int) -> int:
     return (max(scores, positions * config["encoder_ffn_dim"] * 2) + 4 * positions * config["d_model"]) * size
 
 
-def network_activations(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:
-    """Bytes of the largest set of live tensors of one component of a diffusers pipeline."""
+def network_activations(
+    config: Config,
+    size: int,
+    batch: int,
+    frames: int,
+    width: int,
+    height: int,
+    *,
+    tile_frames: int | None = None,
+    upcast: bool = False,
+) -> int:
+    """Bytes of the largest set of live tensors of one component of a diffusers pipeline.
+
+    Args:
+        config: The component's.
+        size: Bytes of a number.
+        batch: Images or videos at once.
+        frames: Of a video.
+        width: Pixels.
+        height: Pixels.
+        tile_frames: Frames of the tiles in which LTX's autoencoders decode; None: all at once.
+        upcast: Whether diffusers decodes in 32 bit; see `adapters.memory.estimate.is_upcast`.
+    """
     name = class_of(config)
+    kept = 0
+    if name.startswith("AutoencoderKLLTX") and tile_frames is not None and latent_frames(frames) > tile_frames // 8:
+        # A tile has one more latent frame. While it is decoded, the pixels of the tile before it are kept.
+        frames = 8 * (tile_frames // 8) + 1
+        kept = 3 * batch * frames * width * height * size
     if name == "AutoencoderKL":
-        return kl_decode_bytes(config, size, batch, width, height)
+        return kl_decode_bytes(config, 4 if upcast else size, batch, width, height)
     if name == "AutoencoderKLLTXVideo":
-        return ltx_decode_bytes(config, size, batch, frames, width, height)
+        return ltx_decode_bytes(config, size, batch, frames, width, height) + kept
     if name == "AutoencoderKLQwenImage":
         # An image is a video of one frame. The last causal convolution at full size is padded in time to three
         # frames, plus the norm, the activation and the caches of its neighbours.
@@ -67,7 +93,7 @@ def network_activations(config: Config, size: int, batch: int, frames: int, widt
         # Its convolutions pad in time: five tensors at full size are alive at once, and a third of one.
         channels = config["decoder_block_out_channels"][0] // config["upsample_factor"][0]
         pixels = (width // config["patch_size"]) * (height // config["patch_size"])
-        return batch * (frames + 1) * pixels * channels * size * 16 // 3
+        return batch * (frames + 1) * pixels * channels * size * 16 // 3 + kept
     if name == "UNet2DConditionModel":
         # With guidance, each image is denoised twice. The gated feed-forward of the first level with attention
         # holds its input, both halves of the inner state and their product: (1 + 8 + 4) x channels for each position.
@@ -104,7 +130,7 @@ def kl_decode_bytes(config: Config, size: int, batch: int, width: int, height: i
     The input still has the second level's channels. Images of a batch are decoded together.
     """
     channels = config["block_out_channels"][min(1, len(config["block_out_channels"]) - 1)]
-    return 3 * batch * width * height * channels * (4 if config.get("force_upcast") else size)
+    return 3 * batch * width * height * channels * size
 
 
 def ltx_decode_bytes(config: Config, size: int, batch: int, frames: int, width: int, height: int) -> int:

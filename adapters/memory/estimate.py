@@ -18,8 +18,8 @@ from typing import Any
 from adapters import hardware, registry
 from adapters.base import Kind
 from adapters.catalog.catalog import ModelEntry
-from adapters.catalog.sources import HubSource
-from adapters.memory import activations, weight_files
+from adapters.catalog.sources import HubSource, LocalSource
+from adapters.memory import activations, placement, weight_files
 from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
 from adapters.memory.workloads import DeviceKind
 
@@ -85,6 +85,7 @@ def estimate(
     step_tokens: int | None = None,
     gpus: int = 1,
     process_bytes: int | None = None,
+    tile_frames: int | None = None,
 ) -> MemoryEstimate:
     """The memory of a model under a workload.
 
@@ -105,6 +106,7 @@ def estimate(
         weights_bytes: Size of the weights, if it was read from the files.
         step_tokens: Tokens in one step of the engine, for text and embeddings; None: vLLM's default.
         process_bytes: Memory of a process before the model; None: `PROCESS_BYTES`.
+        tile_frames: Frames of the tiles in which a video is decoded; None: all at once.
         gpus: GPUs that share the model: its weights are split, and each has a process.
 
     Raises:
@@ -120,7 +122,9 @@ def estimate(
         raise ValueError(f"there is no dtype {dtype!r}")
     size = 4 if dtype == "float32" else 2
     weights = (
-        weights_bytes if weights_bytes is not None else model_weights_bytes(models, _format(main, dtype, quantization))
+        weights_bytes
+        if weights_bytes is not None
+        else model_weights_bytes(models, _format(main, dtype, quantization), dtype)
     )
     cache = 0
     if kind in ("text", "vision"):
@@ -134,19 +138,30 @@ def estimate(
         live = batch * activations.whisper_activations(main, size)
     else:
         shape = (batch, frames or 121, *_pixels(kind, width, height))
-        live = max(activations.network_activations(config, size, *shape) for config in models.values())
+        live = max(
+            activations.network_activations(
+                config, size, *shape, tile_frames=tile_frames, upcast=is_upcast(config, dtype)
+            )
+            for config in models.values()
+        )
     caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
     process_bytes = PROCESS_BYTES[device][kind] if process_bytes is None else process_bytes
     return MemoryEstimate(weights, cache, gpus * live, gpus * (process_bytes + caching))
 
 
-def model_weights_bytes(models: Configs, format: WeightFormat) -> int:
+def model_weights_bytes(models: Configs, format: WeightFormat, dtype: str) -> int:
     """Bytes of all models' weights; models with the same config share them."""
     distinct = {repr(sorted(config.items())): config for config in models.values()}
-    # If diffusers decodes in 32 bit (`force_upcast`), the autoencoder's weights are 32 bit as well.
-    wide = [c for c in distinct.values() if class_of(c) == "AutoencoderKL" and c.get("force_upcast")]
-    narrow = [c for c in distinct.values() if c not in wide]
-    return sum(format.bytes_of(count(c)) for c in narrow) + sum(4 * count(c).total for c in wide)
+    return sum(4 * count(c).total if is_upcast(c, dtype) else format.bytes_of(count(c)) for c in distinct.values())
+
+
+def is_upcast(config: Config, dtype: str | None) -> bool:
+    """Whether diffusers decodes with this autoencoder in 32 bit, and so holds its weights in 32 bit.
+
+    SDXL's pipelines do so if their dtype is float16, in which the published autoencoder overflows; one whose config has
+    `force_upcast: false` decodes in float16.
+    """
+    return class_of(config) == "AutoencoderKL" and bool(config.get("force_upcast")) and dtype == "float16"
 
 
 def _pixels(kind: Kind, width: int | None, height: int | None) -> tuple[int, int]:
@@ -224,8 +239,8 @@ def _file_weights_bytes(path: Path, configs: Configs, dtype: str | None) -> int:
     total = weight_files.directory_bytes(path, dtype)
     for name, config in configs.items():
         if "/" in name:
-            upcast = class_of(config) == "AutoencoderKL" and config.get("force_upcast")
-            total += weight_files.directory_bytes(path / Path(name).parent, "float32" if upcast else dtype)
+            stored = "float32" if is_upcast(config, dtype) else dtype
+            total += weight_files.directory_bytes(path / Path(name).parent, stored)
     return total
 
 
@@ -253,11 +268,35 @@ def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: Devic
         return 0
 
 
+def local_path(entry: ModelEntry) -> Path | None:
+    """The operator's directory of a model, where its entry names one."""
+    return next((source.path for source in entry.sources if isinstance(source, LocalSource)), None)
+
+
+def cache_limit(entry: ModelEntry, path: Path) -> int:
+    """Bytes by which a language model's cache may grow: to its whole context for all answers at once. 0: unknown.
+
+    Args:
+        entry: Its catalog entry, of a model on a GPU.
+        path: The directory of its files.
+    """
+    if entry.options.get("kv_cache_gib") is not None:
+        return 0
+    described = describe_workload(entry, "cuda")
+    try:
+        main = read_configs(path)["config.json"]
+        full = activations.kv_cache(main, entry.options.get("max_model_len"), described["sequences"])
+    except (OSError, ValueError, KeyError, TypeError, weight_files.BadWeights):
+        return 0
+    return max(0, full // described["gpus"] - described["kv_cache_bytes"])
+
+
 def device_of(entry: ModelEntry) -> DeviceKind:
     """Where a model runs by its options; "auto", or no such option: on a GPU if there is one."""
-    chosen = entry.options.get("device", "auto")
-    if chosen in ("cpu", "cuda"):
-        return chosen
+    if placement.runs_on_cpu(entry):
+        return "cpu"
+    if entry.options.get("device") == "cuda":
+        return "cuda"
     return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
 
 

@@ -92,28 +92,64 @@ def ltx_transformer(config: Config) -> int:
     return ends + time + caption + config["num_layers"] * block
 
 
-def _resnet_3d(into: int, out: int) -> int:
-    """`LTXVideoResnetBlock3d`: norms without weights; a shortcut with its own norm if widths differ."""
+def _resnet_3d(into: int, out: int, *, timed: bool = False, noise: bool = False) -> int:
+    """`LTXVideoResnetBlock3d`: norms without weights; a shortcut with its own norm if widths differ.
+
+    Args:
+        into: Channels of its input.
+        out: Channels of its output.
+        timed: Whether it is conditioned on a noise level, by a table of shifts and scales.
+        noise: Whether noise is added to its channels.
+    """
     shortcut = 2 * into + _conv(into, out, 1, 3) if into != out else 0
-    return _conv(into, out, 3, 3) + _conv(out, out, 3, 3) + shortcut
+    return _conv(into, out, 3, 3) + _conv(out, out, 3, 3) + shortcut + 4 * into * timed + 2 * into * noise
 
 
 def ltx_autoencoder(config: Config) -> int:
-    """`AutoencoderKLLTXVideo` of LTX-Video 0.9; later ones add noise and time steps, and cannot be counted."""
-    if config.get("timestep_conditioning") or config.get("decoder_block_out_channels"):
-        raise ValueError("timestep_conditioning: only LTX-Video 0.9 can be counted")
-    channels, per_block, latent = config["block_out_channels"], config["layers_per_block"], config["latent_channels"]
-    scaled, pixels = config["spatio_temporal_scaling"], config["patch_size"] ** 2
+    """`AutoencoderKLLTXVideo` of LTX-Video 0.9.0 and later."""
+    return _ltx_encoder(config) + _ltx_decoder(config)
+
+
+def _ltx_encoder(config: Config) -> int:
+    """`LTXVideoEncoder3d`. Since 0.9.5 its blocks widen in their downsampling, before that in a block after it."""
+    channels, per_block, scaled = (
+        config["block_out_channels"],
+        config["layers_per_block"],
+        config["spatio_temporal_scaling"],
+    )
+    total = _conv(config["in_channels"] * config["patch_size"] ** 2, channels[0], 3, 3)
+    newer = (config.get("down_block_types") or [""])[-1] == "LTXVideo095DownBlock3D"
+    kinds = config.get("downsample_type") or ["conv"] * len(channels)
+    parts = {"spatial": 4, "temporal": 2, "spatiotemporal": 8}
+    for level, (into, out) in enumerate(pairwise(channels if newer else [*channels, channels[-1]])):
+        total += per_block[level] * _resnet_3d(into, into)
+        if scaled[level]:
+            total += _conv(into, out // parts[kinds[level]] if kinds[level] in parts else into, 3, 3)
+        total += _resnet_3d(into, out) if into != out and not newer else 0
     last = channels[-1]
-    middle = per_block[-1] * _resnet_3d(last, last)
-    encoder = _conv(config["in_channels"] * pixels, channels[0], 3, 3) + middle + _conv(last, latent + 1, 3, 3)
-    for level, (into, out) in enumerate(pairwise([*channels, last])):
-        encoder += per_block[level] * _resnet_3d(into, into)
-        encoder += _conv(into, into, 3, 3) if scaled[level] else 0
-        encoder += _resnet_3d(into, out) if into != out else 0
-    decoder = _conv(latent, last, 3, 3) + middle + _conv(channels[0], config["out_channels"] * pixels, 3, 3)
-    for level, (into, out) in enumerate(pairwise([last, *reversed(channels)])):
-        decoder += _resnet_3d(into, out) if into != out else 0
-        decoder += _conv(out, 8 * out, 3, 3) if scaled[::-1][level] else 0
-        decoder += per_block[::-1][level + 1] * _resnet_3d(out, out)
-    return encoder + decoder
+    return total + per_block[-1] * _resnet_3d(last, last) + _conv(last, config["latent_channels"] + 1, 3, 3)
+
+
+def _ltx_decoder(config: Config) -> int:
+    """`LTXVideoDecoder3d`. Since 0.9.1 it is conditioned on a noise level, and its upsampling narrows."""
+    channels = list(reversed(config.get("decoder_block_out_channels") or config["block_out_channels"]))
+    per_block = list(reversed(config.get("decoder_layers_per_block") or config["layers_per_block"]))
+    scaled = list(reversed(config.get("decoder_spatio_temporal_scaling") or config["spatio_temporal_scaling"]))
+    factors = list(reversed(config.get("upsample_factor") or [1] * len(channels)))
+    noise = list(reversed(config.get("decoder_inject_noise") or [False] * len(per_block)))
+    timed = bool(config.get("timestep_conditioning"))
+
+    def embedder(width: int) -> int:
+        return (_linear(256, width) + _linear(width, width)) if timed else 0
+
+    out = channels[0]
+    total = _conv(config["latent_channels"], out, 3, 3) + embedder(4 * out)
+    total += per_block[0] * _resnet_3d(out, out, timed=timed, noise=noise[0])
+    for level, width in enumerate(channels):
+        into, out = out // factors[level], width // factors[level]
+        total += embedder(4 * into)
+        total += _resnet_3d(into, out, timed=timed, noise=noise[level + 1]) if into != out else 0
+        total += _conv(out * factors[level], 8 * out, 3, 3) if scaled[level] else 0
+        total += per_block[level + 1] * _resnet_3d(out, out, timed=timed, noise=noise[level + 1])
+    total += _conv(out, config["out_channels"] * config["patch_size"] ** 2, 3, 3)
+    return total + embedder(2 * out) + (1 + 2 * out) * timed

@@ -9,6 +9,7 @@ from adapters.catalog.model_config import ModelConfig, find_entry, to_entry
 from adapters.catalog.yaml_lines import ConfigurationError
 from adapters.hardware import Device, Hardware
 from adapters.memory.estimate import estimate_entry
+from adapters.memory.placement import GIB, Budgets, refusal, runs_on_cpu
 from adapters.registry import BACKENDS, Backend, default_backend
 
 SLOW_ON_CPU_BYTES = 8e9
@@ -32,8 +33,18 @@ class ConfigurationValidation:
         return not self.errors
 
 
-def validate_config(config: ModelConfig, catalog: Catalog, hardware: Hardware) -> ConfigurationValidation:
-    """Checks a configuration against the catalog, the model's backend and this hardware."""
+def validate_config(
+    config: ModelConfig, catalog: Catalog, hardware: Hardware, budgets: Budgets | None = None
+) -> ConfigurationValidation:
+    """Checks a configuration against the catalog, the model's backend and this hardware.
+
+    Args:
+        config: The configuration.
+        catalog: The known models.
+        hardware: Of this machine.
+        budgets: The memory that a running server shares among its models; None: what is free now.
+    """
+    budgets = budgets or hardware.budgets()
     errors: list[str] = []
     warnings: list[str] = []
     recommended: dict[str, str] = {}
@@ -68,17 +79,14 @@ def validate_config(config: ModelConfig, catalog: Catalog, hardware: Hardware) -
         made = to_entry(config, entry)
     except ConfigurationError as error:
         return ConfigurationValidation((str(error),), tuple(warnings), recommended)
-    device = hardware.cpu if config.device == "cpu" else hardware.main
+    device = hardware.cpu if runs_on_cpu(made) else hardware.main
     needed = estimate_entry(made, device=device.kind)
-    if needed > device.total_bytes:
-        errors.append(
-            f"device: {config.model} needs {needed / 1e9:.1f} GB in this configuration, and {device.name} has "
-            f"{device.total_bytes / 1e9:.1f} GB"
-        )
-        recommended |= _smaller(config, entry, row, catalog, device)
+    if why := refusal(config.model, made, needed, budgets):
+        errors.append(f"device: {why}")
+        recommended |= _smaller(config, entry, row, catalog, device, budgets)
     elif needed > device.free_bytes:
         warnings.append(
-            f"device: {config.model} needs {needed / 1e9:.1f} GB, and only {device.free_bytes / 1e9:.1f} GB of "
+            f"device: {config.model} needs {needed / GIB:.1f} GiB, and only {device.free_bytes / GIB:.1f} GiB of "
             f"{device.name} are free now"
         )
     if device.kind == "cpu" and needed > SLOW_ON_CPU_BYTES:
@@ -95,7 +103,9 @@ def _unsupported(config: ModelConfig, row: Backend) -> list[str]:
     return found
 
 
-def _smaller(config: ModelConfig, entry: ModelEntry, row: Backend, catalog: Catalog, device: Device) -> dict[str, str]:
+def _smaller(
+    config: ModelConfig, entry: ModelEntry, row: Backend, catalog: Catalog, device: Device, budgets: Budgets
+) -> dict[str, str]:
     """Values of single fields with which the model fits; where there are none, the largest model of its kind that fits.
 
     Args:
@@ -104,7 +114,14 @@ def _smaller(config: ModelConfig, entry: ModelEntry, row: Backend, catalog: Cata
         row: The entry's backend.
         catalog: For other models.
         device: Where it is to run.
+        budgets: Of this machine.
     """
+
+    def fits(name: str, other: ModelEntry) -> int:
+        """Bytes that a model needs, if it fits; otherwise 0."""
+        needed = estimate_entry(other, device="cpu" if runs_on_cpu(other) else device.kind)
+        return 0 if refusal(name, other, needed, budgets) else needed
+
     candidates: dict[str, list[Any]] = {
         "batch_size": [4, 1],
         "compute_type": [row.half_precision, "int8_float16", "int8_float32"],
@@ -116,9 +133,7 @@ def _smaller(config: ModelConfig, entry: ModelEntry, row: Backend, catalog: Cata
         for value in values:
             changed = config.model_copy(update={name: value})
             with suppress(ConfigurationError):
-                if changed != config and 0 < estimate_entry(to_entry(changed, entry), device=device.kind) <= (
-                    device.total_bytes
-                ):
+                if changed != config and fits(config.model, to_entry(changed, entry)):
                     found[name] = str(value)
                     break
     if not found:
@@ -126,7 +141,7 @@ def _smaller(config: ModelConfig, entry: ModelEntry, row: Backend, catalog: Cata
             name: size
             for name, other in catalog.models.items()
             if other.kind == config.kind and not other.unusable
-            if 0 < (size := estimate_entry(other, device=device.kind)) <= device.total_bytes
+            if (size := fits(name, other))
         }
         if fitting:
             found["model"] = max(fitting, key=lambda name: fitting[name])

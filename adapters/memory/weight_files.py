@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from adapters.files import is_fp16
 from adapters.loader.weight_headers import BITS, read_safetensors_header
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -20,15 +21,17 @@ class BadWeights(Exception):
 def safetensors_files(directory: Path) -> list[Path]:
     """The safetensors files of one model or component in a directory.
 
-    Those that an index names; without an index all, except variants in another precision (`model.fp16.safetensors`)
-    and a second copy of the weights (`consolidated.*`).
+    Those that an index names; without an index all, except the float16 variant (`model.fp16.safetensors`) where there
+    are others, and a second copy of the weights (`consolidated.*`).
     """
-    for index in sorted(directory.glob("*.safetensors.index.json")):
-        if ".fp16." not in index.name:
+    found = [path for path in sorted(directory.glob("*.safetensors")) if path.is_file()]
+    found = [path for path in found if not path.name.startswith("consolidated")]
+    only_fp16 = all(is_fp16(path.name) for path in found)
+    for index in sorted(directory.glob("*.safetensors.index*.json")):
+        if is_fp16(index.name) == only_fp16:
             names: Mapping[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
             return [directory / name for name in sorted(set(names.values())) if Path(name).name == name]
-    found = (path for path in directory.glob("*.safetensors") if path.is_file())
-    return sorted(path for path in found if ".fp16." not in path.name and not path.name.startswith("consolidated"))
+    return [path for path in found if only_fp16 or not is_fp16(path.name)]
 
 
 def elements(path: Path) -> Counter[str]:

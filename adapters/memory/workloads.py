@@ -6,11 +6,15 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from adapters import registry
+from adapters import hardware, registry
 from adapters.catalog.catalog import ModelEntry
 
 DeviceKind = Literal["cuda", "cpu"]
 
+LARGE_GPU_BYTES, LARGE_GPU_STEP_TOKENS = 70 * 2**30, 8192
+"""GPUs on which vLLM's server computes more tokens in a step (`EngineArgs.get_batch_defaults`)."""
+VIDEO_TILE_FRAMES = 64
+"""Default of `DiffusersVideo.Options.tile_frames`."""
 VLLM_EMBEDDING_PROCESS_BYTES = 1_400_000_000
 """What the child process of an embedding model on vLLM and its engine process take on a CPU before the model."""
 
@@ -20,8 +24,8 @@ def vllm(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
     dtype = entry.options.get("dtype", "auto")
     return {
         "dtype": None if dtype == "auto" else dtype,
-        "sequences": entry.options.get("max_num_seqs", 32),
-        **_vllm_engine(entry.options),
+        "sequences": entry.options.get("max_num_seqs") or (32 if device == "cpu" else 256),
+        **_vllm_engine(entry.options, device),
     }
 
 
@@ -30,7 +34,7 @@ def vllm_embedding(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
     return {
         "dtype": _embedding_dtype(entry.options, device),
         "process_bytes": VLLM_EMBEDDING_PROCESS_BYTES if device == "cpu" else None,
-        **_vllm_engine(entry.options),
+        **_vllm_engine(entry.options, device),
     }
 
 
@@ -57,7 +61,8 @@ def diffusers_image(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
 
 def diffusers_video(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
     """A video pipeline of diffusers."""
-    return {**_diffusers(entry, device), "frames": entry.defaults.get("num_frames")}
+    tile_frames = entry.options.get("tile_frames", VIDEO_TILE_FRAMES)
+    return {**_diffusers(entry, device), "frames": entry.defaults.get("num_frames"), "tile_frames": tile_frames}
 
 
 def _diffusers(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
@@ -72,10 +77,17 @@ def _embedding_dtype(options: Mapping[str, Any], device: DeviceKind) -> str:
     return dtype if dtype != "auto" else "float32" if device == "cpu" else "float16"
 
 
-def _vllm_engine(options: Mapping[str, Any]) -> dict[str, Any]:
+def _vllm_engine(options: Mapping[str, Any], device: DeviceKind) -> dict[str, Any]:
     return {
         "quantization": options.get("quantization"),
-        "kv_cache_bytes": round(options.get("kv_cache_gib", 1.0) * 2**30),
-        "step_tokens": options.get("max_num_batched_tokens"),
+        "kv_cache_bytes": round((options.get("kv_cache_gib") or options.get("min_kv_cache_gib", 1.0)) * 2**30),
+        "step_tokens": options.get("max_num_batched_tokens") or _step_tokens(device),
         "gpus": options.get("tensor_parallel_size", 1),
     }
+
+
+def _step_tokens(device: DeviceKind) -> int | None:
+    """Tokens in one step of vLLM's server on this machine's GPUs; None: the usual number."""
+    if device == "cuda" and any(gpu.total_bytes >= LARGE_GPU_BYTES for gpu in hardware.gpus()):
+        return LARGE_GPU_STEP_TOKENS
+    return None

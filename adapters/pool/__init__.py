@@ -9,4 +9,5 @@ load_log    Progress of loading, as lines of a log
 pool        The models of this server: loaded on first use, leased to requests, unloaded when idle
 resolve     Which model a name refers to: a model's own name, an alias, or the default of a kind
 slot        A served model and its state, shared by the pool and its admission
+start       Starting a model whose files are here and whose memory is reserved
 """

@@ -11,11 +11,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
-from adapters.errors import ModelLoadFailed, OutOfMemory
-from adapters.pool.eviction import DeviceIndex, DeviceMemory, choose_devices
+from adapters.catalog.catalog import ModelEntry
+from adapters.errors import OutOfMemory
+from adapters.hardware import DeviceIndex
+from adapters.memory.placement import Budgets, allowed_devices, spare_bytes, too_large
+from adapters.pool.eviction import DeviceMemory, choose_devices
 from adapters.pool.slot import Slot
 
-GIB = 2**30
 MIN_GRACE_S = 0.05
 """Requests that waited for a load need a moment to lease the model; without it, two models could swap for ever."""
 
@@ -25,7 +27,7 @@ class Admission:
 
     def __init__(
         self,
-        budgets: Mapping[DeviceIndex, int] | None,
+        budgets: Budgets | None,
         slots: Sequence[Slot],
         evict: Callable[[Slot], Awaitable[None]],
         grace_s: float,
@@ -38,7 +40,7 @@ class Admission:
             evict: Drains and unloads one model.
             grace_s: How long a model in use is kept while another waits for its memory.
         """
-        self._budgets = budgets
+        self.budgets = budgets
         self._slots = {slot.name: slot for slot in slots}
         self._evict = evict
         self._grace_s = max(grace_s, MIN_GRACE_S)
@@ -51,11 +53,45 @@ class Admission:
         self._changed = asyncio.Event()
 
     def release(self, slot: Slot) -> None:
-        """Releases a model's memory. A sleeping model keeps its devices, since it wakes there."""
-        slot.reserved_bytes = 0
+        """Releases a model's memory. A sleeping model keeps its devices, since it wakes there, and some memory."""
+        slot.reserved_bytes = slot.asleep_bytes if slot.asleep else 0
+        slot.cache_bytes = slot.cache_bytes if slot.asleep else 0
         if not slot.asleep:
-            slot.devices = ()
+            slot.devices, slot.ram_bytes = (), 0
         self.notify()
+
+    def may_sleep(self, slot: Slot) -> bool:
+        """Whether RAM has room for the weights of a model that sleeps."""
+        if self.budgets is None or None in slot.devices or None not in self.budgets:
+            return True
+        return self._device(None, self.budgets[None]).free_bytes >= slot.reserved_bytes
+
+    def fell_asleep(self, slot: Slot, held_bytes: int) -> None:
+        """Keeps what a model that sleeps still holds.
+
+        Args:
+            slot: The model.
+            held_bytes: On all its devices together.
+        """
+        slot.asleep_bytes = min(held_bytes, slot.reserved_bytes)
+        slot.ram_bytes = 0 if None in slot.devices else slot.reserved_bytes - slot.asleep_bytes
+        self.release(slot)
+
+    def grow_cache(self, slot: Slot, entries: Mapping[str, ModelEntry], needs: Mapping[str, int], limit: int) -> None:
+        """Reserves what the budget leaves on GPUs beside all served models, for a larger cache.
+
+        Args:
+            slot: A model whose memory was reserved.
+            entries: All served models.
+            needs: Bytes of each; 0: unknown.
+            limit: Bytes on each GPU beyond which a larger cache is of no use.
+        """
+        if self.budgets is None or None in slot.devices or not slot.devices:
+            return
+        free = min(self._device(index, self.budgets[index]).free_bytes for index in slot.devices)
+        share = min(limit, free, spare_bytes(slot.name, entries, needs, slot.devices, self.budgets))
+        slot.cache_bytes = max(0, share) * len(slot.devices)
+        slot.reserved_bytes += slot.cache_bytes
 
     async def reserve(self, slot: Slot, needed_bytes: int, *, stay: bool = False) -> None:
         """Waits until the model has its devices and its memory is reserved; evicts other models where needed.
@@ -69,10 +105,10 @@ class Admission:
             OutOfMemory: It can never fit; raised at once, with the numbers.
             ModelLoadFailed: This machine does not have the devices that its entry asks for.
         """
-        if self._budgets is None:
+        if self.budgets is None:
             slot.reserved_bytes = needed_bytes
             return
-        allowed, count = self._allowed(slot, self._budgets)
+        allowed, count = allowed_devices(slot.name, slot.entry, self.budgets)
         if stay:
             allowed = slot.devices
         async with AsyncExitStack() as locks:
@@ -95,52 +131,32 @@ class Admission:
 
     def gpus_of(self, slot: Slot) -> tuple[int, ...] | None:
         """GPUs of a model; empty: it is on the CPU; None: there is no budget, or this machine has no GPU."""
-        if self._budgets is None:
+        if self.budgets is None:
             return slot.entry.devices
-        if not any(index is not None for index in self._budgets):
+        if not any(index is not None for index in self.budgets):
             return None
         return tuple(index for index in slot.devices if index is not None)
-
-    @staticmethod
-    def _allowed(slot: Slot, budgets: Mapping[DeviceIndex, int]) -> tuple[tuple[DeviceIndex, ...], int]:
-        """(devices that a model may use, how many of them it takes)."""
-        entry = slot.entry
-        gpus = tuple(index for index in budgets if index is not None)
-        if entry.devices is None and (entry.options.get("device") == "cpu" or not gpus):
-            return (None,), 1
-        wanted, count = entry.devices or gpus, int(entry.options.get("tensor_parallel_size", 1))
-        if absent := sorted(set(wanted) - set(gpus)):
-            available = f"the GPUs {', '.join(map(str, gpus))}" if gpus else "no GPU"
-            raise ModelLoadFailed(
-                f"The model {slot.name!r} is configured for GPU {absent[0]}; this machine has {available}. "
-                "Change its `devices` in the catalog."
-            )
-        if count > len(wanted):
-            raise ModelLoadFailed(
-                f"The model {slot.name!r} is configured for {count} GPUs; it may use {len(wanted)}. "
-                "Change its option `tensor_parallel_size` in the catalog."
-            )
-        return wanted, count
 
     def _residents(self) -> list[Slot]:
         return [slot for slot in self._slots.values() if slot.reserved_bytes or slot.adapter is not None]
 
-    def _device(self, index: DeviceIndex, budget: int) -> DeviceMemory:
-        here = [one for one in self._residents() if index in one.devices and one.reserved_bytes]
-        pinned = sum(one.resident().size_bytes for one in here if one.entry.pin)
-        return DeviceMemory(index, budget, tuple(one.resident() for one in here), pinned)
+    def _device(self, index: DeviceIndex, budget: int, beside: Slot | None = None) -> DeviceMemory:
+        here = [one for one in self._slots.values() if one is not beside and one.holds(index)]
+        pinned = sum(one.resident(index).size_bytes for one in here if one.entry.pin)
+        return DeviceMemory(index, budget, tuple(one.resident(index) for one in here), pinned)
 
     async def _try(self, slot: Slot, needed: int, count: int, allowed: Collection[DeviceIndex], started: float) -> bool:
         """Reserves the memory if it is free; otherwise evicts models or waits for a change, and returns False."""
         changed = self._changed
-        devices = [self._device(index, budget) for index, budget in (self._budgets or {}).items() if index in allowed]
+        devices = [
+            self._device(index, budget, slot) for index, budget in (self.budgets or {}).items() if index in allowed
+        ]
         placement = choose_devices(needed, count, devices)
         plan = placement.plan
         if not plan.possible:
-            raise OutOfMemory(
-                f"The model {slot.name!r} needs about {needed / GIB:.2f} GiB"
-                f"{f' on each of {count} GPUs' if count > 1 else ''}; the memory budget is {_describe(devices)}."
-            )
+            budgets = {device.index: device.budget_bytes for device in devices}
+            pinned = {device.index: device.pinned_bytes for device in devices}
+            raise OutOfMemory(too_large(slot.name, needed, count, budgets, pinned))
         if plan.fits:
             slot.reserved_bytes, slot.devices = needed * count, placement.devices
             return True
@@ -163,13 +179,3 @@ class Admission:
 def _share(one: Collection[DeviceIndex], other: Collection[DeviceIndex]) -> bool:
     """Whether two models share a device. Without budgets the devices are unknown, and they are assumed to."""
     return not one or not other or not set(one).isdisjoint(other)
-
-
-def _describe(devices: Sequence[DeviceMemory]) -> str:
-    """Budgets as text: "9.00 GiB", or "22.00 GiB on GPU 0, 14.00 GiB on GPU 1"."""
-    found: list[str] = []
-    for device in devices:
-        where = f" on GPU {device.index}" if device.index is not None else ""
-        pinned = f", of which pinned models hold {device.pinned_bytes / GIB:.2f} GiB" if device.pinned_bytes else ""
-        found.append(f"{device.budget_bytes / GIB:.2f} GiB{where}{pinned}")
-    return "; ".join(found) if any("," in one for one in found) else ", ".join(found)

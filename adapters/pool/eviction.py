@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-DeviceIndex = int | None
-"""A GPU, by its nvidia-smi index; None: the CPU, whose memory is RAM."""
+from adapters.hardware import DeviceIndex
 
 
 @dataclass(frozen=True, slots=True)

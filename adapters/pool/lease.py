@@ -84,10 +84,10 @@ class Lease(Generic[A]):
         if self._model.alive:
             slot.failures = 0
         slot.used_at = monotonic()
-        slot.measure()
         if not slot.leases:
             slot.idle.set()
         self._notify()
+        slot.measure()
 
     def _leave(self) -> None:
         callers = self._slot.callers

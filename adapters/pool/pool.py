@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from adapters import registry
 from adapters.base import Adapter, Kind, ModelFiles, Report
@@ -29,18 +29,21 @@ from adapters.errors import (
     ModelLoadFailed,
     OutOfMemory,
 )
+from adapters.memory.estimate import local_path
+from adapters.memory.placement import Budgets
 from adapters.pool.admission import Admission
 from adapters.pool.components import components_bytes, fetch_components
-from adapters.pool.eviction import DeviceIndex
 from adapters.pool.lease import Lease
 from adapters.pool.load_log import log_progress
 from adapters.pool.resolve import Names
 from adapters.pool.slot import Slot
+from adapters.pool.start import start_adapter
 from adapters.process.memory_usage import MemoryTrimmer
-from adapters.process.remote import PROXIES
 
-Estimate = Callable[[ModelEntry, Path], int]
-"""Bytes that a model will hold once it is loaded, on all its devices together, from its files."""
+Estimate = Callable[[ModelEntry, Path | None], int]
+"""Bytes that a model will hold once it is loaded, on all its devices together, from its files; 0: unknown."""
+CacheLimit = Callable[[ModelEntry, Path], int]
+"""Bytes on each GPU beyond which a larger cache is of no use to a model, in addition to its least cache."""
 Fetch = Callable[[str, ModelEntry, Report], Awaitable[Path]]
 """Fetches a model's files: (name, entry, report) to the checkpoint's directory on this machine."""
 
@@ -64,8 +67,9 @@ class Pool:
         fetch: Fetch,
         *,
         fallback: bool = False,
-        budgets: Mapping[DeviceIndex, int] | None = None,
+        budgets: Budgets | None = None,
         estimate: Estimate | None = None,
+        cache_limit: CacheLimit | None = None,
         grace_s: float = 5.0,
         idle_ttl_s: float | None = None,
     ) -> None:
@@ -78,15 +82,18 @@ class Pool:
             fallback: Whether an unknown name refers to the first model of the requested kind.
             budgets: Memory of the models on each GPU and in RAM; None: no limit.
             estimate: The memory that a model will need; None: every model is assumed to fit.
+            cache_limit: How far caches may grow; None: they keep their least size.
             grace_s: How long a model in use is kept while another waits for its memory.
             idle_ttl_s: Models that were not used for this long are unloaded; None: never. An entry's own value wins.
         """
-        self._models = models
+        self.models = models
+        """The catalog's entries, by name."""
         self._slots = {name: Slot(name, models[name]) for name in profile.models}
         self._aliases = dict(profile.aliases)
         self._names = Names(self._slots, self._aliases, fallback=fallback)
         self._fetch = fetch
         self._estimate = estimate
+        self._cache_limit = cache_limit
         self._idle_ttl_s = idle_ttl_s
         self._trimmer = MemoryTrimmer()
         self.admission = Admission(budgets, self.slots, self._free_memory, grace_s)
@@ -138,9 +145,12 @@ class Pool:
                         yield event
                     return
 
-    async def load(self, name: str) -> None:
-        """Loads a model before any request needs it. Raises as `lease`."""
+    async def load(self, name: str, entry: ModelEntry | None = None) -> None:
+        """Loads a model before any request needs it, from now on as `entry` says, if given. Raises as `lease`."""
         slot = self.find(name)
+        if entry is not None and entry != slot.entry:
+            await self._evict(slot)
+            slot.entry, slot.estimated_bytes, slot.peak_bytes = entry, None, None
         await self._ready(slot)
 
     async def unload(self, name: str) -> None:
@@ -233,34 +243,33 @@ class Pool:
         if absent := registry.missing(slot.entry.backend):
             raise ModelLoadFailed(absent)
         path = await self._fetch(slot.name, slot.entry, report)
-        components = await fetch_components(slot.name, slot.entry, self._models, self._fetch, report)
+        components = await fetch_components(slot.name, slot.entry, self.models, self._fetch, report)
         if self._estimate:
             slot.estimated_bytes = self._estimate(slot.entry, path)
             if components:
                 slot.estimated_bytes += await asyncio.to_thread(components_bytes, slot.entry, path, components)
-        await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0))
+        await self.admission.reserve(slot, slot.needed_bytes)
+        row = registry.BACKENDS[slot.entry.backend]
+        if row.cache_grows and self._estimate and self._cache_limit:
+            entries = {one.name: one.entry for one in self.slots}
+            needs = {
+                one.name: one.needed_bytes or self._estimate(one.entry, local_path(one.entry)) for one in self.slots
+            }
+            self.admission.grow_cache(slot, entries, needs, self._cache_limit(slot.entry, path))
         gpus = self.admission.gpus_of(slot)
         files = ModelFiles(slot.name, slot.entry.backend, str(path), slot.entry.options, gpus, components)
-        row = registry.BACKENDS[files.backend]
-        backend: type[Any] = (
-            PROXIES[slot.entry.kind] if row.process == "child" else registry.implementation(files.backend)
-        )
         async with slot.lock:
-            started = time.monotonic()
-            slot.adapter = await backend.load(files, report)
-            slot.used_at = slot.ready_at = time.monotonic()
-            slot.load_s = slot.used_at - started
+            slot.adapter = await start_adapter(slot, files, report, self.admission)
             slot.state = "ready"
         slot.measure()
         self.admission.notify()
         log.info("loaded %s in %.1f s", slot.name, slot.load_s)
-        assert slot.adapter is not None
         return slot.adapter
 
     async def _wake(self, slot: Slot) -> Adapter:
         """Reserves memory on its devices, then wakes the model."""
         try:
-            await self.admission.reserve(slot, max(slot.estimated_bytes or 0, slot.peak_bytes or 0), stay=True)
+            await self.admission.reserve(slot, slot.needed_bytes + slot.cache_bytes, stay=True)
         except OutOfMemory:  # pinned models hold its devices; others may be free
             async with slot.lock:
                 await self._discard(slot)
@@ -270,7 +279,7 @@ class Pool:
             if slot.adapter is None or not slot.asleep:
                 raise Interrupted(f"The model {slot.name!r} was unloaded in the meantime; send the request again.")
             await slot.adapter.wake()
-            slot.asleep = False
+            slot.asleep, slot.asleep_bytes, slot.ram_bytes = False, 0, 0
             slot.used_at = slot.ready_at = time.monotonic()
             slot.state = "ready"
         log.info("woke %s", slot.name)
@@ -278,7 +287,7 @@ class Pool:
 
     async def _evict(self, slot: Slot, *, may_sleep: bool = False) -> None:
         async with slot.lock:
-            if slot.adapter is None or (slot.asleep and may_sleep):
+            if slot.adapter is None:
                 return
             slot.state = "draining"
             try:
@@ -286,12 +295,19 @@ class Pool:
             except asyncio.CancelledError:
                 slot.state = "ready"
                 raise
-            if may_sleep and slot.adapter.alive and await slot.adapter.sleep():
-                slot.asleep, slot.state = True, "unloaded"
-                self.admission.release(slot)
+            if may_sleep and not slot.asleep and await self._sleep(slot, slot.adapter):
                 log.info("%s sleeps", slot.name)
             else:
                 await self._discard(slot)
+
+    async def _sleep(self, slot: Slot, adapter: Adapter) -> bool:
+        """Has a model sleep, if it can and RAM has room for its weights."""
+        if not (adapter.alive and self.admission.may_sleep(slot) and await adapter.sleep()):
+            return False
+        slot.asleep, slot.state = True, "unloaded"
+        held = await asyncio.to_thread(slot.held_bytes)
+        self.admission.fell_asleep(slot, adapter.asleep_bytes * len(slot.devices) if held is None else held)
+        return True
 
     async def _free_memory(self, slot: Slot) -> None:
         """Frees a model's memory for others: it sleeps, if it can, or is unloaded."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters import registry
 from adapters.base import Adapter, LoadProgress, ModelFiles
-from adapters.process import protocol
+from adapters.process import device_fault, protocol
 from adapters.process.parent_death import die_with_parent
 from adapters.process.protocol import Frame
 
@@ -52,7 +52,9 @@ class Host:
             if not isinstance(error, protocol.errors.AdapterError):
                 logging.getLogger(__name__).exception("the model failed")
             await self._send(protocol.error_frame(frame.call, error))
-            if self._adapter is not None and not self._adapter.alive:  # the engine's own process has died
+            device_fault.note(error)
+            # Or the engine's own process has died.
+            if device_fault.occurred() or (self._adapter is not None and not self._adapter.alive):
                 self._writer.close()  # flushes first; it ends `run`, and the server loads the model again
 
     async def _load(self, model: ModelFiles) -> None:

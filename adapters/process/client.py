@@ -31,11 +31,13 @@ HEARTBEAT_S = 60.0
 class Worker:
     """The child process of one model. Create it with `Worker.start`."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, link: socket.socket) -> None:
+    def __init__(self, model: ModelFiles, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         """Takes over a started process and the private socket to it."""
+        self.devices = model.devices
+        """As `ModelFiles.devices`."""
         self.properties: dict[str, Any] = {}
         """The adapter's properties (`supports_images`), which the child sends once the model is loaded."""
-        self._name = name
+        self._name = model.name
         self._process = process
         self._link = link
         self._calls: dict[int, asyncio.Queue[Frame]] = {}
@@ -68,7 +70,7 @@ class Worker:
             )
         finally:
             theirs.close()
-        worker = cls(model.name, process, ours)
+        worker = cls(model, process, ours)
         try:
             await worker._load(model, report)
         except BaseException:

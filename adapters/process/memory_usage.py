@@ -4,7 +4,7 @@ import asyncio
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import psutil
 
@@ -79,14 +79,19 @@ class MemoryTrimmer:
                 await asyncio.to_thread(self._work)
 
 
-def used_bytes(pid: int) -> int | None:
-    """Bytes that a process and all its descendants use now; None if the process has ended.
+def used_bytes(pid: int, devices: Collection[int] | None = None) -> int | None:
+    """Bytes that a process and all its descendants use now; None if unknown, or if the process has ended.
 
-    On a GPU: what the driver counts for these processes. Elsewhere: their resident memory.
+    Args:
+        pid: Of the process.
+        devices: Its GPUs, on which memory is counted; empty: it has none, and resident memory is counted. None: it may
+            use any, if there is one.
     """
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
-        return hardware.gpu_bytes({one.pid for one in family}) or sum(one.memory_info().rss for one in family)
+        if hardware.gpus() if devices is None else devices:
+            return hardware.gpu_bytes({one.pid for one in family})
+        return sum(one.memory_info().rss for one in family)
     except psutil.Error:
         return None

@@ -64,3 +64,6 @@ def follow() -> None:
     _following = True
     die_with_parent(int(parent))
     os.environ[VARIABLE] = str(os.getpid())  # Processes that this one starts follow this one.
+    from adapters.process import start_failure
+
+    start_failure.record_failures()

@@ -54,7 +54,7 @@ class _Remote(Adapter):
         return self.worker.alive
 
     def memory_bytes(self) -> int | None:
-        return used_bytes(self.worker.pid)
+        return used_bytes(self.worker.pid, self.worker.devices)
 
 
 class RemoteText(_Remote, TextAdapter):

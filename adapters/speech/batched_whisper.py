@@ -50,6 +50,11 @@ class Whisper(WhisperModel):
         previous = previous_tokens[-available:] if available > 0 else []
         return super().get_prompt(tokenizer, previous, without_timestamps, prefix, hotwords)
 
+    def encode_silence(self, seconds: float) -> None:
+        """Encodes silence, so that a device or library that does not work fails the load and not the first request."""
+        silence = np.zeros((1, self.model.n_mels, int(seconds * FRAMES_PER_S)), np.float32)
+        self.model.encode(StorageView.from_array(silence), to_cpu=True)
+
     def token(self, text: str) -> int:
         """The id of a special token."""
         found = self.hf_tokenizer.token_to_id(text)

@@ -35,6 +35,7 @@ from adapters.media.decode_audio import SAMPLE_RATE, decode_audio
 from adapters.speech import vad_chunks
 from adapters.speech.audio_budget import AudioBudget
 from adapters.speech.batching import Batcher
+from adapters.speech.cuda_libraries import preload_cublas
 from adapters.speech.options import check, options
 from adapters.speech.segments import converted, numbered, shifted, transcribe_spans
 from adapters.speech.word_alignment import Envelope, refined
@@ -47,6 +48,8 @@ logger = logging.getLogger(__name__)
 FILES = ("config.json", "model.bin", "tokenizer.json")
 """Required files: without them, faster-whisper would fail late, or look for them on a model hub."""
 
+CPU_CHECK_S = 2.0
+"""Seconds of silence that a CPU encodes at load."""
 DETECTION_S = 30.0
 """Whisper's window; the first one is enough to detect the language."""
 
@@ -62,7 +65,7 @@ class WhisperSpeech(SpeechAdapter):
         compute_type: Literal[
             "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16", "float32"
         ] = "auto"
-        """Of the weights in memory; "auto": the fastest that the device supports."""
+        """Of the weights in memory; "auto": float16 on a GPU, else the fastest that the CPU supports."""
         cpu_threads: int = Field(default=0, ge=0, le=256)
         """0: the value of OMP_NUM_THREADS, or else at most four."""
         max_audio_s: float = Field(default=7200.0, gt=0, le=86_400)
@@ -266,6 +269,17 @@ def _missing(directory: Path) -> list[str]:
 
 def _load(path: str, options: WhisperSpeech.Options) -> "Whisper":
     with translated("The speech model", loading=True):
+        from ctranslate2 import get_cuda_device_count
+
         from adapters.speech.batched_whisper import Whisper
 
-        return Whisper(path, device=options.device, compute_type=options.compute_type, cpu_threads=options.cpu_threads)
+        device, compute_type = options.device, options.compute_type
+        if device == "auto":
+            device = "cuda" if get_cuda_device_count() else "cpu"
+        if device == "cuda":
+            preload_cublas()
+            # CTranslate2's own choice is int8 with float16; the estimate and the model's accuracy are float16's.
+            compute_type = "float16" if compute_type == "auto" else compute_type
+        whisper = Whisper(path, device=device, compute_type=compute_type, cpu_threads=options.cpu_threads)
+        whisper.encode_silence(DETECTION_S if device == "cuda" else CPU_CHECK_S)
+        return whisper

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adapters.engines.vllm import EngineOptions
+from adapters.engines.vllm_settings import EngineOptions
 from adapters.errors import ModelLoadFailed
 
 TemplateVariable = Annotated[
@@ -21,8 +21,8 @@ class TextOptions(EngineOptions):
     """Tokens of prompt and answer together; None: the model's own limit, or what the cache can hold if that is less."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     """Of weights and activations; "auto": as in the checkpoint."""
-    max_num_seqs: int = Field(32, ge=1, le=1024)
-    """Answers that are generated at the same time; more wait."""
+    max_num_seqs: int | None = Field(None, ge=1, le=1024)
+    """Answers that are generated at the same time; more wait. None: 32 on a CPU, 256 on a GPU."""
     sleep: bool = False
     """On a GPU: make room for other models by sleeping (weights wait in RAM) instead of unloading. Needs CUDA."""
     chat_template: str | None = None
@@ -55,7 +55,7 @@ def engine_arguments(options: TextOptions, cpu: bool) -> dict[str, Any]:
     return {
         "dtype": options.dtype,
         "max_model_len": options.max_model_len or -1,  # -1: as long as model and cache allow.
-        "max_num_seqs": options.max_num_seqs,
+        "max_num_seqs": options.max_num_seqs or (32 if cpu else 256),
         "enable_prefix_caching": True,
         "enable_sleep_mode": options.sleep,
         # vLLM's 128 on a CPU is more tokens than most prompts have: nothing would be cached.

@@ -57,6 +57,9 @@ if TYPE_CHECKING:
 class VllmText(TextAdapter):
     """A language model on vLLM, which runs in a process of its own; with images, if the checkpoint accepts them."""
 
+    asleep_bytes = 1_000_000_000
+    """A CUDA context with its libraries, and CUDA graphs, which stay. Assumed, not measured."""
+
     class Options(TextOptions):
         """See `adapters.text.options.TextOptions`."""
 

@@ -1,9 +1,11 @@
 """The adapter: LTX-Video, LTX-2 and Wan on diffusers."""
 
+import asyncio
 import inspect
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, ExitStack, aclosing, nullcontext
+from dataclasses import dataclass
 from typing import Any, Self
 
 from PIL import Image
@@ -27,8 +29,8 @@ from adapters.engines.diffusers import (
     check_range,
     first_seed,
     generator,
+    images_to_bytes,
     load_pipeline,
-    to_bytes,
 )
 from adapters.engines.errors import translated
 from adapters.engines.threads import Emit
@@ -74,7 +76,7 @@ class DiffusersVideo(VideoAdapter):
         image_cond_noise_scale: float = Field(0.025, ge=0, le=1)
         """Noise added to keyframes of strength 1 during denoising; without it, videos tend to be static."""
 
-    def __init__(self, loaded: Loaded[VideoEvent], options: Options) -> None:
+    def __init__(self, loaded: Loaded["VideoEvent | _Generated"], options: Options) -> None:
         """Use `load`."""
         self._loaded = loaded
         self._options = options
@@ -89,7 +91,7 @@ class DiffusersVideo(VideoAdapter):
             return load_pipeline(pipeline_class(model), model, options, "bfloat16")
 
         report(LoadProgress("loading weights"))
-        return cls(await Loaded[VideoEvent].start(model.name, work), options)
+        return cls(await Loaded["VideoEvent | _Generated"].start(model.name, work), options)
 
     async def unload(self) -> None:
         """See `Adapter.unload`."""
@@ -98,9 +100,21 @@ class DiffusersVideo(VideoAdapter):
     async def generate(self, request: VideoRequest) -> AsyncGenerator[VideoEvent]:
         """See `VideoAdapter.generate`."""
         self._check(request)
-        async with aclosing(self._loaded.stream(lambda emit: self._work(request, emit))) as events:
-            async for event in events:
-                yield event
+        generated: _Generated | None = None
+        encoders: list[VideoEncoder] = []
+        try:
+            async with aclosing(self._loaded.stream(lambda emit: self._work(request, encoders, emit))) as events:
+                async for event in events:
+                    if isinstance(event, _Generated):
+                        generated = event
+                    else:
+                        yield event
+            assert generated is not None, "the last event"
+            # The model's thread goes on with the next request.
+            yield await asyncio.to_thread(generated.encode)
+        finally:
+            for encoder in encoders:
+                await asyncio.to_thread(encoder.abort)
 
     def _check(self, request: VideoRequest) -> None:
         options = self._options
@@ -125,8 +139,8 @@ class DiffusersVideo(VideoAdapter):
             check_range("keyframes.strength", keyframe.strength, 0, 1)
             check_range("keyframes.frame_index", keyframe.frame_index, -request.num_frames, request.num_frames - 1)
 
-    def _work(self, request: VideoRequest, emit: Emit[VideoEvent]) -> None:
-        """Generates the video, in the model's thread."""
+    def _work(self, request: VideoRequest, encoders: list[VideoEncoder], emit: "Emit[VideoEvent | _Generated]") -> None:
+        """Generates the video, in the model's thread; the encoder that it starts and adds to `encoders` goes on."""
         started = time.monotonic()
         width, height = nearest(request.width, self._can.side_step), nearest(request.height, self._can.side_step)
         num_frames = nearest(request.num_frames, self._can.frame_step, 1)
@@ -140,14 +154,14 @@ class DiffusersVideo(VideoAdapter):
             return tensors
 
         encoder = VideoEncoder(request.fps, num_frames)
+        encoders.append(encoder)
 
         def encode(tile: Any) -> None:
             emit(Step(pipeline.num_timesteps, pipeline.num_timesteps))  # raises once the request is cancelled
-            frames = pipeline.video_processor.postprocess_video(tile, output_type="np")
-            encoder.add(to_bytes(frames[0]))
+            frames = pipeline.video_processor.postprocess_video(tile, output_type="pt")
+            encoder.add(images_to_bytes(frames[0]))
 
         with ExitStack() as stack:
-            stack.callback(encoder.abort)
             stack.enter_context(translated())
             stack.enter_context(self._tiles(pipeline, encode))
             wanted = {
@@ -165,20 +179,16 @@ class DiffusersVideo(VideoAdapter):
                 "decode_timestep": self._options.decode_timestep,
                 "image_cond_noise_scale": self._options.image_cond_noise_scale,
                 "max_sequence_length": self._prompt_length(pipeline, request),
-                "output_type": "np",
+                "output_type": "pt",
                 "callback_on_step_end": on_step,
                 **(guidance(pipeline, request.guidance_scale) if generates_audio(pipeline) else {}),
             }
             parameters = inspect.signature(type(pipeline).__call__).parameters
             output: Any = pipeline(**{name: value for name, value in wanted.items() if name in parameters})
             if not encoder.started:
-                encoder.add(to_bytes(output.frames[0]))
-            data, first = encoder.close()
-            thumbnail = encode_image(Image.fromarray(first), "image/png")
+                encoder.add(images_to_bytes(output.frames[0]))
             soundtrack = encode_soundtrack(pipeline, output.audio) if generates_audio(pipeline) else None
-        spent_ms = (time.monotonic() - started) * 1000
-        video = Media("video/mp4", data)
-        emit(GeneratedVideo(video, thumbnail, seed, width, height, num_frames, request.fps, spent_ms, soundtrack))
+            emit(_Generated(encoder, request, seed, (width, height, num_frames), soundtrack, started))
 
     def _tiles(self, pipeline: Any, encode: Callable[[Any], None]) -> AbstractContextManager[None]:
         if not supports_tiles(pipeline.vae):
@@ -207,3 +217,25 @@ class DiffusersVideo(VideoAdapter):
             if count > maximum:
                 raise UnsupportedOption(f"{param} has {count} tokens; at most {maximum} are allowed.", param=param)
         return length
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """A video of which all frames were generated, and some are encoded."""
+
+    encoder: VideoEncoder
+    request: VideoRequest
+    seed: int
+    shape: tuple[int, int, int]
+    """Width, height and number of frames."""
+    soundtrack: Media | None
+    started: float
+
+    def encode(self) -> GeneratedVideo:
+        """Encodes the rest. Blocks."""
+        with translated():
+            data, first = self.encoder.close()
+            thumbnail = encode_image(Image.fromarray(first), "image/png")
+        spent_ms = (time.monotonic() - self.started) * 1000
+        video, fps = Media("video/mp4", data), self.request.fps
+        return GeneratedVideo(video, thumbnail, self.seed, *self.shape, fps, spent_ms, self.soundtrack)

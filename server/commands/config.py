@@ -104,7 +104,9 @@ def run_check(arguments: argparse.Namespace) -> int:
                 console.print(f"recommended: {name}: {value}")
             if not result["errors"]:
                 needed = result["estimated_memory_bytes"]
-                console.print(f"ok: {result['path']} ({result['what']}{f', {needed / 1e9:.1f} GB' if needed else ''})")
+                console.print(
+                    f"ok: {result['path']} ({result['what']}{f', {needed / 2**30:.1f} GiB' if needed else ''})"
+                )
     return 2 if any(result["errors"] for result in results) else 0
 
 

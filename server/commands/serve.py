@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until a signal stops it."""
     import uvloop
 
+    from adapters.process import compile_caches
     from adapters.process.memory_usage import keep_one_heap
     from server.http.metrics import configure_logs
 
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments)
     os.environ["PYTHONSAFEPATH"] = "1"  # vLLM starts `python -m`, which would look into the current directory first
     os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # the models' processes use the same level
+    os.environ.update(compile_caches.variables(settings.cache_dir))
     configure_logs(settings.log_level, settings.log_format)
     uvloop.run(serve(settings))
     return 0

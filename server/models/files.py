@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapters.base import Report
 from adapters.loader import cache, verification
-from adapters.loader.fetch import fetch, locate
+from adapters.loader.fetch import fetch_entry, locate
 from adapters.pool.pool import Pool
 from adapters.pool.slot import Slot
 from adapters.video.inputs import VideoInputs, inputs_of
@@ -25,9 +25,7 @@ class ModelFilesService:
 
     async def fetch(self, slot: Slot, report: Report) -> Path:
         """Downloads a model's files. Raises as `adapters.loader.fetch.fetch`."""
-        return await fetch(
-            slot.name, slot.entry.sources, self._models_dir, report, backend=slot.entry.backend, to_load=False
-        )
+        return await fetch_entry(slot.name, slot.entry, self._models_dir, report, to_load=False)
 
     def require_sources(self, slot: Slot) -> None:
         """Requires that a model has files.

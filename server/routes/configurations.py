@@ -51,4 +51,5 @@ def _config(fields: dict[str, Any]) -> ModelConfig:
 
 
 def _validated(services: Services, config: ModelConfig) -> ConfigurationValidation:
-    return validate_config(config, load_catalog(services.settings.catalog), hardware.find())
+    catalog = load_catalog(services.settings.catalog)
+    return validate_config(config, catalog, hardware.find(), services.pool.admission.budgets)

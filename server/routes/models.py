@@ -3,12 +3,17 @@
 Model names may contain slashes. The last segment of a path is an action only if the whole path is not a served name.
 """
 
+import asyncio
 from typing import Any
 
 from litestar import Response, delete, get, post
 
+from adapters.catalog.catalog import ModelEntry
+from adapters.catalog.model_config import with_options
+from adapters.catalog.yaml_lines import ConfigurationError
 from adapters.pool.slot import Slot
-from compat.model_files import DownloadRequest, action_of, parse_download, parse_nothing
+from compat.errors import RequestError
+from compat.model_files import DownloadRequest, LoadRequest, action_of, parse_download, parse_load, parse_nothing
 from compat.models import Model, ModelList, ModelMemory, render
 from server.http import replies
 from server.http.auth import require_admin
@@ -49,12 +54,31 @@ async def act(request: AnyRequest, services: Services, path: str) -> Response[An
     body = await services.bodies.optional_json(request)
     if action == "download":
         return await _download(request, services, slot, parse_download(body))
+    if action == "load":
+        entry = await asyncio.to_thread(_entry, services, slot, parse_load(body))
+        await until_disconnect(request, services.pool.load(slot.name, entry))
+        return replies.json(_model(services, slot))
     parse_nothing(body)
     if action == "verify":
         return replies.json(await until_disconnect(request, services.model_files.verify(slot)))
-    work = services.pool.load if action == "load" else services.pool.unload
-    await until_disconnect(request, work(slot.name))
+    await until_disconnect(request, services.pool.unload(slot.name))
     return replies.json(_model(services, slot))
+
+
+def _entry(services: Services, slot: Slot, wanted: LoadRequest) -> ModelEntry | None:
+    """The catalog entry with the device and compute type that are asked for; None: neither is.
+
+    Raises:
+        RequestError: 400, the model's backend does not support one of them.
+    """
+    if wanted.device is None and wanted.compute_type is None:
+        return None
+    try:
+        return with_options(
+            services.pool.models[slot.name], device=wanted.device or "auto", compute_type=wanted.compute_type or "auto"
+        )
+    except ConfigurationError as error:
+        raise RequestError(f"Invalid {error}.", param=str(error).partition(":")[0], code="unsupported_option") from None
 
 
 async def _download(request: AnyRequest, services: Services, slot: Slot, options: DownloadRequest) -> Response[Any]:

@@ -1,6 +1,7 @@
 """Catalogs, located errors, models' configurations and their validation."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,14 +26,15 @@ from adapters.memory.validation import ConfigurationValidation, validate_config
 from adapters.registry import implementation
 
 CPU = Device("cpu", "EPYC", 32 * 10**9, 30 * 10**9)
-RTX_3060 = Device("cuda", "RTX 3060", 12 * 2**30, 11 * 2**30)
-RTX_4090 = Device("cuda", "RTX 4090", 24 * 2**30, 20 * 10**9)
-A100 = Device("cuda", "A100", 80 * 2**30, 79 * 2**30)
+RTX_3060 = Device("cuda", "RTX 3060", 12 * 2**30, 11 * 2**30, 0)
+RTX_4090 = Device("cuda", "RTX 4090", 24 * 2**30, 23 * 2**30, 0)
+A100 = Device("cuda", "A100", 80 * 2**30, 79 * 2**30, 0)
 
 
-def validated(device: Device = A100, /, **fields: Any) -> ConfigurationValidation:
+def validated(device: Device = A100, /, budget: int | None = None, **fields: Any) -> ConfigurationValidation:
     machine = Hardware((device, CPU) if device is not CPU else (CPU,), 8, CPU.total_bytes)
-    return validate_config(ModelConfig.model_validate(fields), load_catalog(), machine)
+    budgets = None if budget is None else {0: budget, None: CPU.free_bytes}
+    return validate_config(ModelConfig.model_validate(fields), load_catalog(), machine, budgets)
 
 
 def refusal(path: Path, text: str) -> str:
@@ -55,7 +57,7 @@ def test_the_catalog_serves_what_the_seed_recommends() -> None:
         "llava-hf/llava-onevision-qwen2-7b-ov-hf",
         "microsoft/Phi-3.5-vision-instruct",
         "stabilityai/stable-diffusion-xl-base-1.0",
-        "Lightricks/LTX-Video",
+        "Lightricks/LTX-Video-0.9.5",
     ):
         assert f"hf://{repo}" in repos
     assert {"starter", "small", "studio", "fake"} <= catalog.profiles.keys()
@@ -227,8 +229,7 @@ def test_the_seeds_own_example() -> None:
 def test_what_does_not_fit_says_so_with_numbers_and_advice() -> None:
     found = validated(RTX_3060, kind="text", model="qwen2.5-14b-instruct")
     assert not found.is_valid
-    assert "needs 34.6 GB" in found.errors[0]
-    assert "RTX 3060 has 12.9 GB" in found.errors[0]
+    assert "needs about 32.21 GiB; the memory budget is 9.90 GiB on GPU 0" in found.errors[0]
     assert found.recommendations == {"model": "qwen2.5-7b-instruct-awq"}
     batch = validated(RTX_4090, kind="image", model="sdxl", batch_size=8)
     assert batch.recommendations["batch_size"] == "1"
@@ -236,9 +237,11 @@ def test_what_does_not_fit_says_so_with_numbers_and_advice() -> None:
 
 
 def test_what_fits_but_not_now_is_a_warning() -> None:
-    found = validated(RTX_4090, kind="video", model="ltx-video")
+    busy = replace(RTX_4090, free_bytes=5 * 2**30)  # a model of the running server is loaded
+    found = validated(busy, 21 * 2**30, kind="video", model="ltx-video")
     assert found.is_valid
-    assert "needs 23.4 GB, and only 20.0 GB of RTX 4090 are free now" in found.warnings[0]
+    assert "needs 20.1 GiB, and only 5.0 GiB of RTX 4090 are free now" in found.warnings[0]
+    assert not validated(busy, kind="video", model="ltx-video").is_valid, "without a server, others use that memory"
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from support.hub import COMMIT, REPOSITORY, Faults, Hub, hub_of, weights
+from support.nvml import Card, simulated
 
 from adapters.base import LoadProgress
-from adapters.catalog.catalog import CATALOG
+from adapters.catalog.catalog import CATALOG, load_catalog
 from adapters.errors import ModelLoadFailed
+from adapters.files import is_fp16
 from adapters.loader import http_download
 from adapters.loader.cache import list_cached
-from adapters.loader.fetch import MANIFEST, HubSource, fetch, is_ready
+from adapters.loader.fetch import MANIFEST, HubSource, fetch, is_ready, wants_half
 from adapters.loader.verification import verify
 
 TINY = HubSource(repo="org/tiny")
@@ -338,3 +340,48 @@ async def test_promise_17_a_pickle_is_refused_even_where_it_is_asked_for(name: s
     with hub_of({name: b"\x80\x04"}) as hub, pytest.raises(ModelLoadFailed):
         await pull(hub, tmp_path, source=HubSource(repo="org/tiny", file=name))
     assert hub.asked == []
+
+
+INDEX = {
+    "_class_name": "StableDiffusionXLPipeline",
+    "_diffusers_version": "0.19.0",
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "scheduler": ["diffusers", "EulerDiscreteScheduler"],
+    "safety_checker": [None, None],
+}
+"""As SDXL's repository has it, which also has folders for other programs."""
+
+
+@pytest.mark.parametrize("half", [True, False])
+async def test_only_the_pipelines_folders_are_taken_and_one_precision(half: bool, tmp_path: Path) -> None:
+    both = {"unet/model.safetensors", "unet/model.fp16.safetensors"}
+    sharded = {
+        "vae/model.safetensors.index.json": b'{"weight_map": {"w": "model-00001-of-00001.safetensors"}}',
+        "vae/model-00001-of-00001.safetensors": weights(64),
+        "vae/model.safetensors.index.fp16.json": b'{"weight_map": {"w": "model.fp16-00001-of-00001.safetensors"}}',
+        "vae/model.fp16-00001-of-00001.safetensors": weights(64),
+    }
+    files = dict.fromkeys(both, weights(64)) | sharded
+    files |= {"model_index.json": json.dumps(INDEX).encode(), "scheduler/scheduler_config.json": b"{}"}
+    for folder in ("vae_1_0", "safety_checker", "onnx", "image_encoder"):
+        files |= {f"{folder}/model.safetensors": weights(64), f"{folder}/config.json": b"{}"}
+    with hub_of(files) as hub:
+        directory = await fetch(
+            "tiny", [TINY], tmp_path, ignore, backend="diffusers-image", hub_endpoint=hub.url, half=half
+        )
+    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*.*")} - {MANIFEST}
+    assert found == {"model_index.json", "scheduler/scheduler_config.json"} | {
+        name for name in (*both, *sharded) if is_fp16(name) == half
+    }
+
+
+def test_half_precision_is_fetched_for_gpus_only() -> None:
+    models = load_catalog().models
+    assert not wants_half(models["sdxl"]), "this machine has no GPU"
+    with simulated(Card(24)):
+        wanted = {name for name, entry in models.items() if wants_half(entry)}
+        assert {"sdxl", "sdxl-refined", "sdxl-768"} <= wanted
+        assert wanted.isdisjoint({"ltx-video", "whisper-large-v3", "qwen2.5-14b-instruct"})
+        for options in ({"device": "cpu"}, {"dtype": "float32"}):
+            assert not wants_half(models["sdxl"].model_copy(update={"options": options}))

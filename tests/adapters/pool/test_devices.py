@@ -165,7 +165,8 @@ async def test_promise_12_only_idle_models_beside_it_go_when_memory_runs_out(mon
 
 async def test_a_sleeper_wakes_where_it_is_and_moves_only_when_it_never_could() -> None:
     wide = {"memory_bytes": 20, "options": {"can_sleep": True}}
-    pool = machine("abc", a={**wide, "devices": [0, 1]}, b={**wide, "devices": [0]}, c={**wide, "devices": [0]})
+    ram = {**TWO, None: 100}  # for the weights of those that sleep
+    pool = machine("abc", ram, a={**wide, "devices": [0, 1]}, b={**wide, "devices": [0]}, c={**wide, "devices": [0]})
     sleeper, pinned = pool.slots[0], pool.slots[2]
     assert await use(pool, "a")
     assert await use(pool, "b")

@@ -479,3 +479,18 @@ async def test_an_unload_that_fails_blocks_nobody(fetches: Fetches, monkeypatch:
     monkeypatch.setattr(FakeText, "unload", broken)
     assert await use(pool, "b")
     assert pool.slots[0].state == "unloaded"
+
+
+async def test_a_load_with_other_options_replaces_the_loaded_model(pool: Pool) -> None:
+    await pool.load("words")
+    slot = pool.slots[0]
+    first = slot.adapter
+    await pool.load("words", slot.entry)
+    assert slot.adapter is first, "nothing has changed"
+    changed = slot.entry.model_copy(update={"options": {"supports_images": False}})
+    await pool.load("words", changed)
+    assert slot.adapter is not first
+    assert isinstance(slot.adapter, FakeText)
+    assert (slot.state, slot.adapter.supports_images) == ("ready", False)
+    await pool.load("words")
+    assert slot.entry is changed, "a load without options keeps them"

@@ -221,3 +221,18 @@ def test_a_served_name_wins_over_an_action(tmp_path: Path) -> None:
         assert (reply.json()["id"], reply.json()["state"]) == ("org/tiny/download", "ready")
         with pytest.raises(openai.NotFoundError):
             sdk.models.delete("mine")
+
+
+def test_a_load_takes_a_device_and_a_compute_type(http: httpx.Client) -> None:
+    assert http.post("/gpt-4o/load", json={"device": "auto", "compute_type": "auto"}).json()["state"] == "ready"
+    for fields, param in (
+        ({"device": "tpu"}, "device"),
+        ({"device": "cpu"}, "device"),  # the fakes have no such option
+        ({"compute_type": "float16"}, "compute_type"),
+        ({"compute_type": 16}, "compute_type"),
+    ):
+        refused = http.post("/gpt-4o/load", json=fields)
+        assert refused.status_code == 400, fields
+        assert refused.json()["error"]["param"] == param, fields
+    assert http.get("/gpt-4o").json()["state"] == "ready", "a refused load changes nothing"
+    assert http.post("/gpt-4o/unload", json={"device": "cpu"}).status_code == 400

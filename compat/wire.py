@@ -21,6 +21,8 @@ from compat.validation import explain
 M = TypeVar("M", bound="WireRequest")
 ignored: ContextVar[list[str] | None] = ContextVar("ignored", default=None)
 """Set to a list for a request whose unknown fields are ignored: their names are added to it."""
+reply_headers: ContextVar[dict[str, str] | None] = ContextVar("reply_headers", default=None)
+"""Set to a dictionary for a request: what it contains when the reply starts is sent as headers."""
 MAX_IGNORED = 32
 """How many ignored parts of one request are named."""
 
@@ -72,6 +74,12 @@ class Timings(WireReply):
 
     generation_ms: float
     tokens_per_second: float | None = None
+
+
+def add_reply_header(name: str, value: str) -> None:
+    """Adds a header to the reply, if that has not started."""
+    if (headers := reply_headers.get()) is not None:
+        headers[name] = value
 
 
 def validate(model: type[M], body: Mapping[str, Any]) -> M:

@@ -64,7 +64,7 @@ from adapters.base.text import (
     TokenLogprob,
 )
 from adapters.base.video import GeneratedVideo, Keyframe, VideoAdapter, VideoEvent, VideoRequest
-from adapters.base.voice import AudioChunk, SynthesisDone, SynthesisRequest, VoiceAdapter, VoiceEvent
+from adapters.base.voice import AudioChunk, SynthesisDone, SynthesisRequest, SynthesisStarted, VoiceAdapter, VoiceEvent
 
 __all__ = [
     "IMAGE_TEXT",
@@ -113,6 +113,7 @@ __all__ = [
     "Step",
     "SynthesisDone",
     "SynthesisRequest",
+    "SynthesisStarted",
     "TextAdapter",
     "TextDelta",
     "TextDone",

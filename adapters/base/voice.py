@@ -23,6 +23,14 @@ class SynthesisRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SynthesisStarted:
+    """The first event of `VoiceAdapter.speak`, if the voice leaves out some of the text."""
+
+    skipped: str
+    """The letters that it cannot read, each once."""
+
+
+@dataclass(frozen=True, slots=True)
 class AudioChunk:
     """The next bytes of the audio; all chunks together are one file of the requested media type."""
 
@@ -40,7 +48,7 @@ class SynthesisDone:
     """Units of text that the model read and units of audio that it generated; their size depends on the model."""
 
 
-VoiceEvent = AudioChunk | SynthesisDone
+VoiceEvent = SynthesisStarted | AudioChunk | SynthesisDone
 
 
 class VoiceAdapter(Adapter):
@@ -51,6 +59,8 @@ class VoiceAdapter(Adapter):
     @abstractmethod
     def speak(self, request: SynthesisRequest) -> AsyncGenerator[VoiceEvent]:
         """Chunks of the audio as they are generated, then one `SynthesisDone`. Closing the generator stops the work.
+
+        A `SynthesisStarted` comes first if letters of the text are left out.
 
         Raises:
             UnsupportedOption: The model does not have the voice.

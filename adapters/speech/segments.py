@@ -48,6 +48,12 @@ def shifted(segment: Segment, seconds: float) -> Segment:
     return replace(segment, start=round(segment.start + seconds, 3), end=round(segment.end + seconds, 3), words=words)
 
 
+def within(segment: Segment, length_s: float) -> Segment:
+    """The segment with times inside the audio: Whisper rounds them up to a window, or to 20 ms."""
+    end = min(segment.end, length_s)
+    return replace(segment, start=min(segment.start, max(0.0, end - 0.001)), end=end)
+
+
 def converted(segment: Any) -> Segment:
     """A segment of faster-whisper (with numpy scalars) as `Segment`, with id 0."""
     return Segment(

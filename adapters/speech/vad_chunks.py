@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from adapters.base import VoiceDetection
+from adapters.speech.presence import amplified
 
 RATE = 16_000
 MAX_CHUNK_S = 30.0
@@ -13,8 +12,6 @@ SILENCE_MS, PAD_MS = 2000, 400
 """faster-whisper's defaults: silence that ends speech, and padding before and after speech."""
 CHUNK_SILENCE_MS = 160
 """Chunks may end at any short pause; neighbouring stretches of speech are joined as long as they fit."""
-LOUD = 0.5
-MAX_GAIN = 20.0
 
 
 def options(voice: VoiceDetection, **defaults: Any) -> Any:
@@ -49,7 +46,7 @@ def spans(audio: Any, voice: VoiceDetection) -> list[tuple[int, int]]:
         VoiceDetection(voice.threshold, voice.min_silence_ms, 0), min_silence_duration_ms=CHUNK_SILENCE_MS
     )
     detector.max_speech_duration_s = (longest - before - after) / RATE
-    found = get_speech_timestamps(_amplified(audio) if voice.threshold is None else audio, detector)
+    found = get_speech_timestamps(amplified(audio) if voice.threshold is None else audio, detector)
     return joined(
         [(one["start"], one["end"]) for one in found], len(audio), before=before, after=after, longest=longest
     )
@@ -79,9 +76,3 @@ def joined(
         else:
             padded.append((first, min(last, first + longest)))
     return padded
-
-
-def _amplified(audio: Any) -> Any:
-    """The audio for the detector, amplified if it is quiet."""
-    peak = float(np.quantile(np.abs(audio[:: max(1, len(audio) // 1_000_000)]), 0.999))
-    return audio * min(LOUD / peak, MAX_GAIN) if 0 < peak < LOUD else audio

@@ -37,8 +37,9 @@ from adapters.speech.audio_budget import AudioBudget
 from adapters.speech.batching import Batcher
 from adapters.speech.cuda_libraries import preload_cublas
 from adapters.speech.options import check, options
-from adapters.speech.segments import converted, numbered, shifted, transcribe_spans
-from adapters.speech.word_alignment import Envelope, refined
+from adapters.speech.presence import Speech, find_speech
+from adapters.speech.segments import converted, numbered, shifted, transcribe_spans, within
+from adapters.speech.word_alignment import refined
 
 if TYPE_CHECKING:
     from adapters.speech.batched_whisper import Session, Whisper
@@ -52,6 +53,8 @@ CPU_CHECK_S = 2.0
 """Seconds of silence that a CPU encodes at load."""
 DETECTION_S = 30.0
 """Whisper's window; the first one is enough to detect the language."""
+LATE_S = 5.0
+"""If speech starts later than this, the language is detected from there."""
 
 
 class WhisperSpeech(SpeechAdapter):
@@ -143,23 +146,38 @@ class WhisperSpeech(SpeechAdapter):
         with self._open():
             check(request, self._whisper)
             with self._budget.reserve(partial(self._decode, request.audio)) as audio, translated("The speech model"):
-                work = self._chunked if request.chunked else self._sequential
-                work(request, audio, stop, emit)
+                speech = find_speech(audio) if _asks_detector(request) else None
+                if speech is None and _asks_detector(request):
+                    language, probability, _ = self._unknown_language(request)
+                    emit(TranscriptionInfo(language, probability, len(audio) / SAMPLE_RATE))
+                elif request.chunked:
+                    self._chunked(request, audio, stop, emit)
+                else:
+                    self._sequential(request, audio, speech, stop, emit)
         emit(TranscriptionDone((time.perf_counter() - started) * 1000))
 
-    def _sequential(self, request: TranscriptionRequest, audio: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
+    def _sequential(
+        self, request: TranscriptionRequest, audio: Any, speech: Speech | None, stop: Event, emit: Emit[SpeechEvent]
+    ) -> None:
         """Transcribes window by window, each with the previous text as context."""
         with self._batcher.active_request():
             session = self._session(stop, request.languages)
+            detected: float | None = None
+            if request.language is None and speech is not None and speech.start_s > LATE_S:
+                head = audio[round(speech.start_s * SAMPLE_RATE) :][: round(DETECTION_S * SAMPLE_RATE)]
+                language, detected, _ = self._languages(head, session)
+                request = replace(request, language=language)
             found, info = self._whisper.with_session(session).transcribe(
                 audio,
                 **options(request),
-                vad_filter=request.vad_filter,
+                vad_filter=bool(request.vad_filter),
                 vad_parameters=vad_chunks.options(request.voice) if request.vad_filter else None,
             )
-            emit(TranscriptionInfo(info.language, float(info.language_probability), len(audio) / SAMPLE_RATE))
-            envelope = Envelope(audio) if request.word_timestamps else None
-            for segment in numbered(self._segments(request, session, found, envelope)):
+            probability = float(info.language_probability) if detected is None else detected
+            emit(TranscriptionInfo(info.language, probability, len(audio) / SAMPLE_RATE))
+            segments = self._segments(request, session, found, audio)
+            # Whisper invents text for windows without speech.
+            for segment in numbered(one for one in segments if speech is None or speech.overlaps(one.start, one.end)):
                 emit(segment)
 
     def _chunked(self, request: TranscriptionRequest, audio: Any, stop: Event, emit: Emit[SpeechEvent]) -> None:
@@ -179,17 +197,16 @@ class WhisperSpeech(SpeechAdapter):
                 found, _ = self._whisper.with_session(session).transcribe(
                     chunk, **options(request), condition_on_previous_text=False
                 )
-                envelope = Envelope(chunk) if request.word_timestamps else None
                 return [
                     shifted(segment, span[0] / SAMPLE_RATE)
-                    for segment in self._segments(request, session, found, envelope)
+                    for segment in self._segments(request, session, found, chunk)
                 ]
 
         for segment in numbered(transcribe_spans(self._chunks, one, spans, stop)):
             emit(segment)
 
     def _segments(
-        self, request: TranscriptionRequest, session: "Session", found: Iterable[Any], envelope: Envelope | None
+        self, request: TranscriptionRequest, session: "Session", found: Iterable[Any], audio: Any
     ) -> Iterator[Segment]:
         """faster-whisper's segments, converted, with the words and log probabilities that the request asks for."""
         from adapters.speech.batched_whisper import token_logprobs
@@ -207,11 +224,11 @@ class WhisperSpeech(SpeechAdapter):
                     token += 1
                 segment = replace(segment, logprobs=token_logprobs(self._whisper, aligned, token, len(text)))
                 token += len(text)
-            if envelope is not None and segment.words:
-                words = refined(segment.words, envelope, after=ended)
+            if request.word_timestamps and segment.words:
+                words = refined(segment.words, audio, after=ended)
                 ended = words[-1].end
                 segment = replace(segment, words=words, start=words[0].start, end=ended)
-            yield segment if request.word_timestamps else replace(segment, words=())
+            yield within(segment if request.word_timestamps else replace(segment, words=()), len(audio) / SAMPLE_RATE)
 
     def _session(self, stop: Event, languages: Iterable[str]) -> "Session":
         from adapters.speech.batched_whisper import Session
@@ -222,7 +239,10 @@ class WhisperSpeech(SpeechAdapter):
     def _detect(self, audio: Media) -> LanguageDetection:
         with self._open(), translated("The speech model"), self._batcher.active_request():
             samples = self._decode(audio, first_s=DETECTION_S)
-            language, probability, candidates = self._languages(samples, self._session(Event(), ()))
+            if find_speech(samples) is None:
+                language, probability, candidates = self._unknown_language(TranscriptionRequest(audio))
+            else:
+                language, probability, candidates = self._languages(samples, self._session(Event(), ()))
         ranked = sorted(((code, float(p)) for code, p in candidates), key=lambda candidate: -candidate[1])
         return LanguageDetection(language, probability, tuple(ranked))
 
@@ -232,6 +252,14 @@ class WhisperSpeech(SpeechAdapter):
             return "en", 1.0, [("en", 1.0)]
         language, probability, candidates = self._whisper.with_session(session).detect_language(samples)
         return language, float(probability), candidates
+
+    def _unknown_language(self, request: TranscriptionRequest) -> tuple[str, float, list[tuple[str, float]]]:
+        """What `_languages` returns without speech: all languages are equally likely, and the first is named."""
+        if request.language is not None:
+            return request.language, 1.0, [(request.language, 1.0)]
+        known = request.languages or self._whisper.supported_languages
+        codes = sorted(known, key=lambda code: (code != "en", code))
+        return codes[0], 1 / len(codes), [(code, 1 / len(codes)) for code in codes]
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -260,6 +288,11 @@ class WhisperSpeech(SpeechAdapter):
         self._batcher.close()
         self._chunks.shutdown(cancel_futures=True)
         self._whisper.model.unload_model()
+
+
+def _asks_detector(request: TranscriptionRequest) -> bool:
+    """Whether a request leaves it to the detector if there is speech; a threshold of its own is applied to chunks."""
+    return request.vad_filter is not False and request.voice.threshold is None
 
 
 def _missing(directory: Path) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from adapters.base import (
     Report,
     SynthesisDone,
     SynthesisRequest,
+    SynthesisStarted,
     Usage,
     VoiceAdapter,
     VoiceEvent,
@@ -157,7 +158,10 @@ class KokoroVoice(VoiceAdapter):
         name, style = self._voice(request.voice)
         if not 0.25 <= request.speed <= 4:
             raise UnsupportedOption("speed must be between 0.25 and 4.", param="speed")
-        chunks = list(self._token_chunks(request.text, "gb" if name.startswith("b") else "us"))
+        sentences, skipped = text_normalization.read(request.text)
+        chunks = list(self._token_chunks(sentences, "gb" if name.startswith("b") else "us"))
+        if skipped:
+            emit(SynthesisStarted(skipped))
         recording: Recording | None = None
         frames = 0
         for chunk in chunks:
@@ -180,12 +184,12 @@ class KokoroVoice(VoiceAdapter):
             raise UnsupportedOption(f"There is no voice {wanted!r:.64}. Available: {known}.", param="voice")
         return name, self._styles[name]
 
-    def _token_chunks(self, text: str, accent: Accent) -> Iterator[list[int]]:
+    def _token_chunks(self, sentences: Sequence[str], accent: Accent) -> Iterator[list[int]]:
         """The model's tokens in chunks that it speaks in one call; at least one chunk."""
         if accent not in self._lexicons:
             self._lexicons[accent] = Lexicon(self._directory, accent)
         found = False
-        for sentence in text_normalization.sentences(text):
+        for sentence in sentences:
             for phonemes in split_phonemes(self._lexicons[accent].phonemes(sentence), MAX_PHONEMES):
                 if tokens := [self._token_ids[one] for one in phonemes if one in self._token_ids]:
                     found = True

@@ -59,6 +59,8 @@ def digits(text: str) -> str:
 def spoken_number(text: str) -> str:
     """The words of a number as it is written, such as "1,234.50"."""
     whole, point, decimals = text.replace(",", "").partition(".")
+    if not whole:
+        return f"point {digits(decimals)}"
     as_digits = len(whole) > MAX_DIGITS or (len(whole) > 1 and whole.startswith("0"))
     words = digits(whole) if as_digits else cardinal(int(whole or "0"))
     return f"{words} point {digits(decimals)}" if point and decimals else words

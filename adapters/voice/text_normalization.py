@@ -5,10 +5,14 @@ Independent of phonemes and models. Every pattern takes time linear in the lengt
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from adapters.errors import UnsupportedOption
-from adapters.voice import number_words
+from adapters.voice import number_rules
+from adapters.voice.markup import without_markup
+from adapters.voice.number_rules import Rule
+from adapters.voice.units import MONEY
 
 _ABBREVIATIONS = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "st": "saint", "jr": "junior",
@@ -16,107 +20,120 @@ _ABBREVIATIONS = {
     "gov": "governor", "gen": "general", "sgt": "sergeant", "capt": "captain", "lt": "lieutenant",
     "col": "colonel", "rev": "reverend", "hon": "honorable", "fig": "figure", "vol": "volume",
     "inc": "incorporated", "ltd": "limited", "co": "company",
-    "corp": "corporation", "ave": "avenue", "blvd": "boulevard", "mt": "mount", "ft": "fort",
+    "corp": "corporation", "ave": "avenue", "blvd": "boulevard", "mt": "mount", "ft": "fort", "al": "others",
+    "ca": "circa", "cf": "compare", "dist": "district", "est": "established", "ext": "extension",
+    "incl": "including", "max": "maximum", "misc": "miscellaneous", "pres": "president", "rep": "representative",
+    "sen": "senator", "tel": "telephone", "univ": "university", "viz": "namely", "rd": "road", "bros": "brothers",
 }  # fmt: skip
 """Abbreviations whose full stop does not end a sentence."""
-_CLOSING = frozenset({"etc", "jr", "sr", "inc", "ltd", "co", "corp", "ave", "blvd"})
+_CLOSING = frozenset({"etc", "jr", "sr", "inc", "ltd", "co", "corp", "ave", "blvd", "al", "rd", "bros", "max", "misc"})
 """Abbreviations that may end a sentence, if a capital letter follows."""
-_UNITS = {
-    "km": "kilometer", "m": "meter", "cm": "centimeter", "mm": "millimeter", "kg": "kilogram", "g": "gram",
-    "mg": "milligram", "lb": "pound", "lbs": "pound", "oz": "ounce", "mi": "mile", "ml": "milliliter", "s": "second",
-    "ms": "millisecond", "h": "hour", "min": "minute", "kb": "kilobyte", "mb": "megabyte", "gb": "gigabyte",
-    "tb": "terabyte", "hz": "hertz", "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz", "w": "watt",
-    "kw": "kilowatt", "mph": "mile per hour", "fps": "frame per second", "px": "pixel",
-    "km/h": "kilometer per hour", "m/s": "meter per second",
-}  # fmt: skip
-_MONEY = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen")}
 _SYMBOLS = {
-    "&": "and", "%": "percent", "@": "at", "+": "plus", "=": "equals", "×": "times", "÷": "divided by", "°": "degrees",
-    "<": "less than", ">": "greater than", "#": "number", "±": "plus or minus", "≈": "about", "≤": "at most",
-    "≥": "at least", "≠": "is not", "√": "root", "∞": "infinity", "§": "section", "©": "copyright", "$": "dollar",
-    "£": "pound", "€": "euro", "¥": "yen", "¢": "cent", "µ": "micro", "→": "to", "/": "slash", "\\": "backslash",
+    "&": "and", "%": "percent", "‰": "per mille", "@": "at", "+": "plus", "=": "equals", "×": "times", "÷": "divided by",
+    "°": "degrees", "<": "less than", ">": "greater than", "#": "number", "±": "plus or minus", "≈": "about", "≤": "at most",
+    "≥": "at least", "≠": "is not", "√": "root", "∞": "infinity", "§": "section", "©": "copyright", "®": "registered",
+    "™": "trademark", "¢": "cent", "→": "to", "←": "from", "/": "slash", "\\": "backslash", "∑": "sum", "∫": "integral",
+    "∆": "delta", "²": "squared", "³": "cubed", "|": ",", "~": "tilde", "^": "caret",
+} | {symbol: major for symbol, (major, _) in MONEY.items()}  # fmt: skip
+_LETTERS = dict(zip(
+    "αβγδεζηθικλμνξοπρσςτυφχψω",
+    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"],
+    strict=True,
+))  # fmt: skip
+"""Greek letters are spelled: texts in English use them one by one."""
+_URL_MARKS = {
+    ".": "dot", "/": "slash", "?": "question mark", "=": "equals", "&": "and", "-": "dash", "_": "underscore", "#": "hash",
+    ":": "colon", "%": "percent", "~": "tilde", "+": "plus", "@": "at", ",": "comma", ";": "semicolon", "!": "", "*": "star",
 }  # fmt: skip
 _FOLDED = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "th", "þ": "th", "ł": "l", "ı": "i", "ŋ": "ng"}
 _QUOTES = str.maketrans(
-    {**dict.fromkeys("‘’ʼ`´′", "'"), **dict.fromkeys('"“”„«»″', " "), "–": "—", "―": "—", "−": "-", "⁄": "/"}
+    {
+        **dict.fromkeys("‘’ʼ`´′", "'"),
+        **dict.fromkeys('"“”„«»″', " "),
+        "–": "—",
+        "―": "—",
+        "−": "-",
+        "⁄": "/",
+        "。": ".",
+        "、": ",",
+    }
 )
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+_GROUPED = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")
+"""Thin spaces between the digits of one number."""
+_KEPT = "²³µΩ°" + "".join(_SYMBOLS)
 
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
+class Reading(NamedTuple):
+    """What is read aloud."""
+
+    sentences: list[str]
+    """Each as words with `,.;:!?—…` between them; none is empty."""
+    skipped: str
+    """Letters of scripts that cannot be read in English, each once, in order."""
 
 
-def sentences(text: str, *, param: str = "input") -> list[str]:
-    """The sentences of a text, each as words with `,.;:!?—…` between them; none is empty.
+def read(text: str, *, param: str = "input") -> Reading:
+    """How a text is read aloud.
 
     Args:
-        text: Any text. Emoji and control characters are ignored.
+        text: Any text, with or without Markdown. Emoji and control characters are ignored.
         param: The request's field that an error names.
 
     Raises:
-        UnsupportedOption: The text has letters of a script other than Latin, or nothing that can be spoken.
+        UnsupportedOption: There is nothing that can be spoken.
     """
-    found = [sentence for line in _plain(text, param).split("\n") for sentence in _split(_apply_rules(line))]
+    plain, skipped = _plain(text)
+    found = [sentence for line in plain.split("\n") for sentence in _split(_apply_rules(line))]
+    if not found and skipped:
+        name = unicodedata.name(skipped[0], "a letter without a name").lower()
+        raise UnsupportedOption(
+            f"This voice reads English text in Latin letters only; {param} contains {name}, and nothing else that can be "
+            "spoken.",
+            param=param,
+        )
     if not found:
         raise UnsupportedOption(f"{param} contains nothing that can be spoken. Send words or numbers.", param=param)
-    return found
+    return Reading(found, skipped)
 
 
-def _plain(text: str, param: str) -> str:
-    """The text reduced to Latin letters without diacritics, digits, known symbols and line breaks."""
+def _plain(text: str) -> tuple[str, str]:
+    """The text reduced to Latin letters without diacritics, digits, known symbols and line breaks; and the letters left out."""
     kept: list[str] = []
-    for character in unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES):
-        if character.isascii():
-            kept.append(character if character.isprintable() or character == "\n" else " ")
-        elif (low := character.lower()) in _FOLDED:
-            kept.append(_FOLDED[low] if character == low else _FOLDED[low].capitalize())
-        elif character in "—…\u2028\u2029\x85":
-            kept.append(character if character in "—…" else "\n")
-        elif character in _SYMBOLS:
-            kept.append(character)
-        elif unicodedata.category(character)[0] in "LN":
-            base = unicodedata.normalize("NFKD", character)[0]
-            if unicodedata.category(character)[0] == "N" and (digit := unicodedata.digit(character, None)) is not None:
-                base = str(digit)
-            if not base.isascii():
-                name = unicodedata.name(character, "a letter without a name").lower()
-                raise UnsupportedOption(
-                    f"This voice reads English text in Latin letters only; {param} contains {name}.", param=param
-                )
-            kept.append(base)
-        elif unicodedata.category(character) != "Mn":
-            kept.append(" ")
-    return "".join(kept)
+    skipped: dict[str, None] = {}
+    text = without_markup(_GROUPED.sub("", re.sub(r"[\r\u2028\u2029\x85]\n?", "\n", text)))
+    for character in _VULGAR.sub(" ", text).translate(_QUOTES):
+        if character.isascii() or character in _KEPT:
+            kept.append(character if character in "\n" or character.isprintable() else " ")
+        else:
+            kept.extend(_folded(character, skipped))
+    return "".join(kept), "".join(skipped)
 
 
-def _units(match: re.Match[str]) -> str:
-    unit = _UNITS[match[2].lower()]
-    first, *rest = unit.split(" ")
-    one = match[1] == "1"
-    named = unit if one or unit.endswith("hertz") else " ".join([first + "s", *rest])
-    return f"{number_words.spoken_number(match[1])} {named}"
-
-
-def _money(match: re.Match[str]) -> str:
-    (major, minor), amount, scale = _MONEY[match[1]], match[2], match[3]
-    whole, _, cents = amount.replace(",", "").partition(".")
-    if scale or len(cents) not in (0, 2) or len(whole) > number_words.MAX_DIGITS:
-        return f"{number_words.spoken_number(amount)} {scale or ''} {_plural_unit(major, 2)}"
-    units = f"{number_words.cardinal(int(whole))} {_plural_unit(major, int(whole))}"
-    if not int(cents or 0):
-        return units
-    subunits = f"{number_words.cardinal(int(cents))} {_plural_unit(minor, int(cents))}"
-    return f"{units} and {subunits}" if int(whole) else subunits
-
-
-def _plural_unit(name: str, count: int) -> str:
-    return name if count == 1 or name in ("yen", "sen") else "pence" if name == "penny" else name + "s"
-
-
-def _time(match: re.Match[str]) -> str:
-    hours, minutes, half = int(match[1]), int(match[2]), (match[3] or "").lower()
-    infix = "" if not minutes and half else "o'clock" if not minutes else ("oh " if minutes < 10 else "")
-    words = f"{number_words.cardinal(hours)} {infix}{number_words.cardinal(minutes) if minutes else ''}".strip()
-    return f"{words} {'ay' if half == 'a' else 'pea'} em" if half else words
+def _folded(character: str, skipped: dict[str, None]) -> Iterator[str]:
+    """A character in known ones; letters without an English reading are added to `skipped`."""
+    for part in unicodedata.normalize("NFKC", character).translate(_QUOTES):
+        category, low = unicodedata.category(part), part.lower()
+        if part.isascii() or part in _KEPT:
+            yield part if part.isprintable() else " "
+        elif low in _FOLDED:
+            yield _FOLDED[low] if part == low else _FOLDED[low].capitalize()
+        elif part in "—…":
+            yield part
+        elif low in _LETTERS:
+            yield "µ" if part == "μ" else f" {_LETTERS[low]} "
+        elif (digit := unicodedata.digit(part, None)) is not None:
+            yield str(digit)
+        elif category[0] in "LN":
+            if (base := unicodedata.normalize("NFKD", part)[0]).isascii():
+                yield base
+            elif category[0] == "N" and (number := unicodedata.numeric(part, None)) is not None and number.is_integer():
+                yield f" {int(number)} "
+            else:
+                skipped.setdefault(part)
+                yield " "
+        elif category not in ("Mn", "Me", "Cf"):
+            yield " "
 
 
 def _abbreviation(match: re.Match[str]) -> str:
@@ -125,49 +142,76 @@ def _abbreviation(match: re.Match[str]) -> str:
     return _ABBREVIATIONS[short] + ("." if ends else "") + after
 
 
+def _address(match: re.Match[str]) -> str:
+    """A URL or an e-mail address, sign by sign; a full stop after it ends the sentence."""
+    address = re.sub(r"^(?:https?://|ftp://)?(?:www\.)?", "", match[0], flags=re.I).rstrip("/")
+    end = address[len(address.rstrip(".,;:!?'")) :]
+    address = address[: len(address) - len(end)].rstrip("/")
+    words = (f" {_URL_MARKS[one]} " if one in _URL_MARKS else one for one in address)
+    return f" {''.join(words)}{end[-1:]} "
+
+
 def _initials(match: re.Match[str]) -> str:
     return re.sub(r"[.\s]", "", match[0]).upper() + ("." if match[1] is not None else "")
 
 
-_RULES: tuple[Rule, ...] = (
+_WORDS: tuple[Rule, ...] = (
     (re.compile(r"\s+"), lambda m: " "),  # first, so that no later pattern meets a long run of spaces
-    (re.compile(r"https?://(?:www\.)?|\bwww\.(?=\w)", re.I), lambda m: " "),
+    (re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.(?=\w))[^\s()<>\"]{1,2000}", re.I), _address),
+    (re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"), _address),
+    (
+        re.compile(
+            r"(?<![\w.@/-])(?:[A-Za-z][\w-]{0,62}\.){1,4}(?:com|org|net|edu|gov|io|ai|dev|app|co|uk|de|fr|eu)(?:/[^\s()<>]{0,500})?(?![\w@])"
+        ),
+        _address,
+    ),
     (re.compile(r"\be\.g\.,?", re.I), lambda m: "for example,"),
     (re.compile(r"\bi\.e\.,?", re.I), lambda m: "that is,"),
-    (re.compile(r"(?<=\d)\s*([ap])\.?m\b\.?", re.I), lambda m: f"{m[1]}m"),
-    (re.compile(r"\bNo\. ?(?=\d)"), lambda m: "number "),
+    (re.compile(r"\bet al\.?(?=\W|$)"), lambda m: "and others"),
+    (re.compile(r"\bPh\.? ?D\b\.?"), lambda m: "PHD"),
+    (re.compile(r"(?<![\w/])w/o(?=\s)", re.I), lambda m: "without"),
+    (re.compile(r"(?<![\w/])w/ ?(?=\w)", re.I), lambda m: "with "),
+    (re.compile(r"(?<![\w/])b/c(?=\s)", re.I), lambda m: "because"),
+    (re.compile(r"(?<![\w/])[nN]/[aA](?![\w/])"), lambda m: "not applicable"),
+    (re.compile(r"\b(?:and/or)\b", re.I), lambda m: "and or"),
+    (re.compile(r"\bC\+\+(?!\w)"), lambda m: "C plus plus"),
+    (re.compile(r"\b([CF])#(?!\w)"), lambda m: f"{m[1]} sharp"),
+    (re.compile(r"(?<![\w&])#(?=[A-Za-z])"), lambda m: "hashtag "),
+    (re.compile(r"(?<=\d)\s*([ap])\.?m\b\.?(?=\W|$)", re.I), lambda m: f"{m[1]}m"),
+    (re.compile(r"\b(?:No|Nr|no)\. ?(?=\d)|№ ?"), lambda m: "number "),
+    (re.compile(r"\bNos\. ?(?=\d)"), lambda m: "numbers "),
+    (re.compile(r"(?:(?<=\s)|^|(?<=\())pp\. ?(?=\d)"), lambda m: "pages "),
+    (re.compile(r"(?:(?<=\s)|^|(?<=\())p\. ?(?=\d)"), lambda m: "page "),
+    (
+        re.compile(r"\b([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (St|Dr)\.(?=( [a-z]|,|;|\s*$|\.))"),
+        lambda m: f"{m[1]} {'Street' if m[2] == 'St' else 'Drive'}",
+    ),
     (
         re.compile(rf"\b({'|'.join(_ABBREVIATIONS)})\.(\s{{0,2}}\S?)", re.I),
         _abbreviation,
     ),
     (re.compile(r"\b(?:[A-Za-z]\.){2,}(\s*$)?"), _initials),
     (re.compile(r"\b([A-Z])\.(?= ?[A-Z])"), lambda m: f"{m[1]} "),
-    (re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)(?::[0-5]\d)?(?:\s?([ap])m\b)?", re.I), _time),
-    (re.compile(r"\b(\d{1,2})([ap])m\b", re.I), lambda m: f"{m[1]} {'ay' if m[2] in 'aA' else 'pea'} em"),
-    (re.compile(rf"([$£€¥])\s?({_NUMBER})(?:\s(hundred|thousand|million|billion|trillion)\b)?"), _money),
-    (re.compile(r"\b(\d{1,15})(?:st|nd|rd|th)\b", re.I), lambda m: number_words.ordinal(int(m[1]))),
-    (re.compile(r"\b(1[1-9]\d\d|20\d\d)s\b"), lambda m: number_words.plural(number_words.year(int(m[1])))),
-    (re.compile(r"\b([2-9]0)s\b"), lambda m: number_words.plural(number_words.cardinal(int(m[1])))),
-    (re.compile(rf"\b({_NUMBER}) ?({'|'.join(sorted(_UNITS, key=len, reverse=True))})\b"), _units),
-    (
-        re.compile(r"(?<![\d.,$£€¥-])(1[1-9]\d\d|20\d\d)(?![\d%°]|[.,]\d)"),
-        lambda m: f" {number_words.year(int(m[1]))} ",
-    ),
-    (re.compile(r"(?<=\d)\s?[-—]\s?(?=\d)"), lambda m: " to "),
-    (re.compile(r"(?:(?<=\s)|^)-(?=\d)"), lambda m: " minus "),
-    (re.compile(rf"({_NUMBER})"), lambda m: f" {number_words.spoken_number(m[1])} "),
-    (re.compile(r"(?<=\w)\.(?=\w)"), lambda m: " dot "),
+)
+_SIGNS: tuple[Rule, ...] = (
+    (re.compile(r"(?<=\w) ?\.(?=\w)"), lambda m: " dot "),
     (re.compile(r"(?<=[A-Za-z])/(?=[A-Za-z])"), lambda m: " slash "),
+    (re.compile(r"(?<=\w) {0,3}\*{1,3} {0,3}(?=\w)"), lambda m: " times " if "**" not in m[0] else " "),
     (re.compile(r"\.{3,}|(?:\. ){2,}\."), lambda m: "…"),
     (re.compile(r"(?<=\s)-{1,3}(?=\s)|--+"), lambda m: "—"),
     (re.compile(r"[()\[\]{}]"), lambda m: ", "),
-    (re.compile("[" + re.escape("".join(_SYMBOLS)) + "]"), lambda m: f" {_SYMBOLS[m[0]]} "),
+    (
+        re.compile("[" + re.escape("".join(_SYMBOLS)) + "µΩ]"),
+        lambda m: f" {_SYMBOLS.get(m[0]) or {'µ': 'mu', 'Ω': 'omega'}[m[0]]} ",
+    ),
     (re.compile(r"[^A-Za-z0-9'\-,.;:!?—… ]"), lambda m: " "),
     (re.compile(r"\s*([,;:])(?:\s*[,;:])+"), lambda m: m[1]),
     (re.compile(r" ?[,;:](?= ?[.!?…])|^[ ,;:.]+"), lambda m: ""),
     (re.compile(r"\s+([,;:.!?…])"), lambda m: m[1]),
+    (re.compile(r"(?<=[.!?…])[,;:]"), lambda m: ""),
     (re.compile(r"\s+"), lambda m: " "),
 )
+_RULES = (*_WORDS, *number_rules.RULES, *_SIGNS)
 """Applied in order."""
 
 

@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field
 
-from adapters.base import AudioChunk, SynthesisDone, SynthesisRequest, VoiceEvent
+from adapters.base import AudioChunk, SynthesisDone, SynthesisRequest, SynthesisStarted, VoiceEvent
 from compat import sse
 from compat.errors import invalid
-from compat.wire import WireReply, WireRequest, validate
+from compat.wire import WireReply, WireRequest, add_reply_header, validate
 
 ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 MEDIA_TYPES: Mapping[
@@ -26,6 +27,9 @@ MEDIA_TYPES: Mapping[
 }
 MAX_CHARACTERS = 4096
 """Of `input`, as in OpenAI's API."""
+
+MAX_SKIPPED_SHOWN = 32
+"""How many letters that a voice cannot read are named."""
 
 VoiceName = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -101,6 +105,8 @@ async def audio_bytes(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[byte
         async for event in events:
             if isinstance(event, AudioChunk):
                 yield event.data
+            elif isinstance(event, SynthesisStarted):
+                _tell_skipped(event)
 
 
 async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
@@ -109,8 +115,15 @@ async def stream(events: AsyncGenerator[VoiceEvent]) -> AsyncGenerator[bytes]:
         async for event in events:
             if isinstance(event, AudioChunk):
                 yield sse.frame(SpeechAudioDelta(base64.b64encode(event.data).decode()))
+            elif isinstance(event, SynthesisStarted):
+                _tell_skipped(event)
             else:
                 yield sse.frame(SpeechAudioDone(_usage(event)))
+
+
+def _tell_skipped(event: SynthesisStarted) -> None:
+    """Names the letters that are left out in a header; it is sent with the first audio, which comes later."""
+    add_reply_header("x-muybridge-skipped", quote(event.skipped[:MAX_SKIPPED_SHOWN], safe=""))
 
 
 def _usage(done: SynthesisDone) -> SpeechUsage:

@@ -67,7 +67,8 @@ class TranslationCreateRequest(FormRequest):
     beam_size: Annotated[int, Field(ge=1, le=MAX_BEAMS)] = 5
     """An extension."""
     vad_filter: bool | None = None
-    """An extension: skip audio without speech, by voice activity detection."""
+    """An extension: skip audio without speech, by voice activity detection. By default, only audio without any speech
+    is skipped; false transcribes that, too."""
     max_words_per_line: Annotated[int, Field(ge=1, le=MAX_WORDS_PER_LINE)] | None = None
     """An extension: of subtitles."""
 
@@ -133,7 +134,7 @@ def parse(fields: Mapping[str, Sequence[str]], file: Media) -> TranscriptionCall
         languages=() if wire.language or alone else wire.languages,
         hotwords=wire.keywords,
         word_timestamps=wire.response_format in TIMED_FORMATS or "word" in wire.timestamp_granularities,
-        vad_filter=bool(wire.vad_filter) or strategy is not None,
+        vad_filter=wire.vad_filter if strategy is None else True,
         chunked=strategy is not None,
         logprobs="logprobs" in wire.include,
     )
@@ -168,9 +169,7 @@ def parse_translation(fields: Mapping[str, Sequence[str]], file: Media) -> Trans
 
 def _request(wire: TranslationCreateRequest, file: Media) -> TranscriptionRequest:
     """The fields of both routes."""
-    request = TranscriptionRequest(
-        audio=file, prompt=wire.prompt, beam_size=wire.beam_size, vad_filter=bool(wire.vad_filter)
-    )
+    request = TranscriptionRequest(audio=file, prompt=wire.prompt, beam_size=wire.beam_size, vad_filter=wire.vad_filter)
     if isinstance(wire.temperature, tuple):
         return replace(request, temperature=wire.temperature)
     return replace(request, temperature=(wire.temperature,)) if wire.temperature > 0 else request

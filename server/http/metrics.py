@@ -15,7 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from compat.validation import MAX_SHOWN
-from compat.wire import ignored
+from compat.wire import ignored, reply_headers
 from server.http.errors import send_error, to_wire_error
 
 log = structlog.get_logger()
@@ -137,6 +137,8 @@ class RequestMiddleware:
         )  # each request has its own task, so this affects no other one
         ignored_fields: list[str] = []
         ignored.set(None if self._refuse_unknown_fields else ignored_fields)
+        added_headers: dict[str, str] = {}
+        reply_headers.set(added_headers)
         started = time.perf_counter()
         reply: dict[str, Any] = {"status": 0, "first": None}
 
@@ -150,6 +152,7 @@ class RequestMiddleware:
                     (b"openai-processing-ms", f"{elapsed_ms:.0f}".encode()),
                     (b"openai-version", b"2020-10-01"),
                 ]
+                message["headers"].extend((name.encode(), value.encode()) for name, value in added_headers.items())
                 if ignored_fields:
                     shown = ",".join(quote(name[:MAX_SHOWN], safe="") for name in ignored_fields)
                     message["headers"].append((b"x-muybridge-ignored", shown.encode()))

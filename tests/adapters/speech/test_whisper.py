@@ -133,6 +133,49 @@ async def test_silence_is_no_error(whisper: WhisperSpeech, tmp_path: Path) -> No
     assert spoken(events) == ""
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("name", ["silence", "noise", "a tune"])
+async def test_audio_without_speech_has_no_words(whisper: WhisperSpeech, name: str, chunked: bool) -> None:
+    seconds = np.arange(3 * 16_000) / 16_000
+    noise = np.random.default_rng(1).standard_normal(len(seconds))
+    tune = np.sin(2 * np.pi * 220 * 2 ** (np.floor(seconds * 3) % 5 / 12) * seconds) * np.exp(-3 * (seconds % 0.33))
+    samples = {"silence": np.zeros(len(seconds)), "noise": 0.1 * noise, "a tune": 0.3 * tune}[name]
+    request = TranscriptionRequest(Media("audio/wav", data=wav(samples.astype(np.float32))), chunked=chunked)
+    all_events = await asyncio.gather(*(events_of(whisper, one) for one in (request, request)))  # in one batch
+    for events in all_events:
+        assert [type(event) for event in events] == [TranscriptionInfo, TranscriptionDone]
+        assert isinstance(events[0], TranscriptionInfo)
+        assert events[0].language == "en"
+        assert events[0].language_probability < 0.05
+        assert events[0].duration_s == 3.0
+
+
+async def test_without_the_detector_whisper_decides_about_silence(whisper: WhisperSpeech) -> None:
+    """So what the detector keeps out of a transcript would be there otherwise."""
+    request = TranscriptionRequest(Media("audio/wav", data=_silence(4)), vad_filter=False, language="en")
+    events = await events_of(whisper, request)
+    assert isinstance(events[-1], TranscriptionDone)
+    assert spoken(events) != ""
+
+
+async def test_words_before_a_long_silence_are_all_there_is(whisper: WhisperSpeech, narration: Media) -> None:
+    samples = decode_audio(narration, max_seconds=60, deadline_s=60)
+    silence = np.zeros(35 * 16_000, np.float32)
+    long = Media("audio/wav", data=wav(np.concatenate([silence[: 8 * 16_000], samples, silence])))
+    events = await events_of(whisper, TranscriptionRequest(long, word_timestamps=True))
+    assert isinstance(events[0], TranscriptionInfo)
+    assert events[0].language == "en"
+    assert spoken(events).startswith(SENTENCES)
+    assert all(segment.end < 8 + len(samples) / 16_000 + 2 for segment in events if isinstance(segment, Segment))
+
+
+async def test_silence_has_no_language(whisper: WhisperSpeech) -> None:
+    detection = await whisper.detect_language(Media("audio/wav", data=_silence(2)))
+    assert detection.language == "en"
+    assert len({p for _, p in detection.candidates}) == 1
+    assert detection.probability == pytest.approx(1 / len(detection.candidates))
+
+
 @pytest.mark.parametrize("samples", [1, 160])
 async def test_the_shortest_sounds_are_no_error(whisper: WhisperSpeech, samples: int) -> None:
     click = Media("audio/wav", data=_silence(samples / 16_000))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adapters import hardware
 from adapters.base import ModelFiles
-from adapters.engines import python_allocator
+from adapters.engines import python_allocator, vllm_watchdog
 from adapters.engines.vllm_settings import EngineOptions, common_arguments, cpu_environment, environment
 from adapters.errors import ModelLoadFailed, OutOfMemory
 from adapters.process import start_failure
@@ -55,6 +55,7 @@ class Engine:
     """As `ModelFiles.devices`."""
     thread: ThreadPoolExecutor
     """The thread that started the engine. Its processes end when it ends (`PR_SET_PDEATHSIG`), so it must stay."""
+    watchdog: "asyncio.Task[None]"
 
     @classmethod
     async def start(cls, model: ModelFiles, options: EngineOptions, arguments: Arguments) -> Self:
@@ -72,7 +73,9 @@ class Engine:
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"vllm-{model.name}")
         starting = asyncio.get_running_loop().run_in_executor(thread, _start, model, options, arguments)
         try:
-            return cls(await asyncio.shield(starting), model.devices, thread)
+            llm = await asyncio.shield(starting)
+            watchdog = asyncio.create_task(vllm_watchdog.watch(llm, _processes(llm)))
+            return cls(llm, model.devices, thread, watchdog)
         except BaseException:
             starting.add_done_callback(partial(_abandon, thread))
             raise
@@ -81,6 +84,7 @@ class Engine:
         """Stops the engine and its processes, after some seconds. Requests in progress end in `EngineDeadError`."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        self.watchdog.cancel()
         self.llm.output_processor.propagate_error(EngineDeadError())  # INTERNAL vllm==0.32: it ends all requests
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self.thread, _stop, self.llm)

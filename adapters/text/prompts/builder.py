@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vllm.inputs import EngineInput
     from vllm.v1.engine.async_llm import AsyncLLM
 
+LIKELY_CHARACTERS = 8
+"""Characters of a token, at most, in nearly all texts. Longer prompts are counted before all of them is tokenized."""
+PIECE_CHARACTERS = 16 * 1024
 SHORT_MESSAGES = 8
 SHORT_CHARACTERS = 2000
 
@@ -54,6 +57,30 @@ class PromptBuilder:
     def close(self) -> None:
         """Ends the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def check_length(self, texts: Sequence[str], *, param: str) -> None:
+        """Refuses texts that are far beyond the model's context before they are rendered and tokenized as a whole.
+
+        Their first pieces are tokenized, each in its turn with those of other requests, until they are too many.
+
+        Args:
+            texts: What the prompt will contain.
+            param: The request field that an error names.
+
+        Raises:
+            ContextLengthExceeded: The texts have more tokens than the context.
+        """
+        context: int = self._model.max_model_len
+        if sum(map(len, texts)) <= context * LIKELY_CHARACTERS:
+            return
+        tokens, loop = 0, asyncio.get_running_loop()
+        for text in texts:
+            for start in range(0, len(text), PIECE_CHARACTERS):
+                piece = text[start : start + PIECE_CHARACTERS]
+                ids = await loop.run_in_executor(self._thread, self._token_cache.encode_once, piece)
+                tokens += max(0, len(ids) - 1)  # the cut may have made one more
+                if tokens > context:
+                    raise sampling.too_long(context, f"more than {tokens}", param)
 
     async def images(self, parts: Iterable[object], *, param: str = "messages", already: int = 0) -> PromptImages:
         """The images among the parts, decoded outside the event loop; without earlier ones that cannot be shown.

@@ -57,6 +57,11 @@ class TokenCache:
                 self._keep(fresh)
         return [token for segment in segments for token in known[segment]]
 
+    def encode_once(self, text: str) -> list[int]:
+        """The ids of a text that is not cached."""
+        (ids,) = self._tokenize([text])
+        return ids
+
     def _keep(self, fresh: dict[str, tuple[int, ...]]) -> None:
         for segment, ids in fresh.items():
             if segment in self._cache:  # another thread has added it

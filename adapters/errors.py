@@ -69,7 +69,7 @@ class ContextLengthExceeded(AdapterError):
     """Prompt and requested answer do not fit in the model's context."""
 
 
-def context_exceeded(context: int, tokens: int, param: str) -> str:
+def context_exceeded(context: int, tokens: int | str, param: str) -> str:
     """The message of `ContextLengthExceeded` for a text. Clients look for its first words, which are OpenAI's."""
     return (
         f"This model's maximum context length is {context} tokens. However, your {param} resulted in {tokens} tokens. "

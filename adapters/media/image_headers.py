@@ -44,6 +44,13 @@ def check_image(media: Media, *, param: str = "image") -> None:
         read_header(read_bytes(media, MAX_BYTES), MAX_PIXELS)
 
 
+def pixels_of(media: Media, *, param: str = "image") -> int:
+    """The number of pixels that an image's header claims. Raises as `check_image`."""
+    with decode_errors(param):
+        header = read_header(read_bytes(media, MAX_BYTES), MAX_PIXELS)
+    return header.width * header.height
+
+
 @contextmanager
 def decode_errors(param: str) -> Iterator[None]:
     """Turns everything that decoders raise for damaged files into `InvalidMedia`."""

@@ -235,8 +235,11 @@ class VllmText(TextAdapter):
 
     async def _prompt(self, request: TextRequest) -> Any:
         if request.prompt is not None:
+            if isinstance(request.prompt, str):
+                await self._prompts.check_length((request.prompt, request.suffix), param="prompt")
             return await self._prompts.plain(request.prompt, request.suffix)
         parts = [part for message in request.messages for part in message.content]
+        await self._prompts.check_length([part.text for part in parts if isinstance(part, TextPart)], param="messages")
         images = await self._prompts.images(parts)
         arguments = parsers.template_arguments(request)
         return await self._prompts.chat(request.messages, images, parsers.offered(request), arguments)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from adapters.base import ImagePart, Judgement, JudgeRequest, JudgeResult, Question, Usage
+from adapters.base import ImagePart, Judgement, JudgeRequest, JudgeResult, Question, TextPart, Usage
 from adapters.errors import ContextLengthExceeded
 from adapters.text.judge import first_token, sequences
 from adapters.text.prompts.builder import PromptBuilder
@@ -54,6 +54,9 @@ class Judge:
             run: Runs a prompt on the engine, with vLLM's sampling parameters.
         """
         begin = time.perf_counter()
+        parts = [*request.content, *(part for question in request.questions for part in question.content)]
+        texts = [part.text for part in parts if isinstance(part, TextPart)]
+        await self._prompts.check_length(texts, param=PARAM, prompts=len(request.questions))
         images = await self._prompts.images(request.content, param=PARAM)
         prompts = await self._derived(request, images)
         work = (self._one(request, one, images, run, prompts.get(at)) for at, one in enumerate(request.questions))

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import ImagePart, Message
-from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption
+from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption, context_exceeded
 from adapters.text.prompts import images
 from adapters.text.prompts.control_tokens import ControlTokenEscaper
 from adapters.text.prompts.conversation import openai_message, simpler, with_images_of_users
@@ -58,7 +58,7 @@ class PromptBuilder:
         """Ends the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def check_length(self, texts: Sequence[str], *, param: str) -> None:
+    async def check_length(self, texts: Sequence[str], *, param: str, prompts: int = 1) -> None:
         """Refuses texts that are far beyond the model's context before they are rendered and tokenized as a whole.
 
         Their first pieces are tokenized, each in its turn with those of other requests, until they are too many.
@@ -66,12 +66,13 @@ class PromptBuilder:
         Args:
             texts: What the prompt will contain.
             param: The request field that an error names.
+            prompts: How many prompts share the texts: each may have as many tokens as the context.
 
         Raises:
             ContextLengthExceeded: The texts have more tokens than the context.
         """
         context: int = self._model.max_model_len
-        if sum(map(len, texts)) <= context * LIKELY_CHARACTERS:
+        if sum(map(len, texts)) <= context * prompts * LIKELY_CHARACTERS:
             return
         tokens, loop = 0, asyncio.get_running_loop()
         for text in texts:
@@ -79,8 +80,8 @@ class PromptBuilder:
                 piece = text[start : start + PIECE_CHARACTERS]
                 ids = await loop.run_in_executor(self._thread, self._token_cache.encode_once, piece)
                 tokens += max(0, len(ids) - 1)  # the cut may have made one more
-                if tokens > context:
-                    raise sampling.too_long(context, f"more than {tokens}", param)
+                if tokens > context * prompts:
+                    raise ContextLengthExceeded(context_exceeded(context, f"at least {tokens}", param), param=param)
 
     async def images(self, parts: Iterable[object], *, param: str = "messages", already: int = 0) -> PromptImages:
         """The images among the parts, decoded outside the event loop; without earlier ones that cannot be shown.
@@ -110,6 +111,7 @@ class PromptBuilder:
         room = self._max_images - already - required if self.supports_images else 0
         earlier = [part for part in found if part.earlier]
         kept = earlier[max(0, len(earlier) - room) :]
+        await asyncio.to_thread(images.check_total, [part.image for part in found if not part.earlier], param)
         decoded: dict[int, PromptImage] = {}
         for part in (*kept, *(part for part in found if not part.earlier)):
             try:

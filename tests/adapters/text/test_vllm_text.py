@@ -31,6 +31,7 @@ from adapters.base import (
     Tool,
     ToolCall,
 )
+from adapters.engines import vllm_watchdog
 from adapters.errors import ContextLengthExceeded, Interrupted, ModelLoadFailed, UnsupportedOption
 from adapters.registry import implementation
 from adapters.text import sampling
@@ -449,26 +450,42 @@ def test_promise_2_an_engine_dies_with_a_killed_server(qwen_path: Path, tmp_path
     script.write_text(textwrap.dedent(SERVER))
     server = subprocess.Popen([sys.executable, str(script), str(qwen_path)], stdout=subprocess.DEVNULL)
     engines: list[psutil.Process] = []
-    deadline = time.monotonic() + 60
-    while not engines and time.monotonic() < deadline:
-        time.sleep(0.2)
-        children = psutil.Process(server.pid).children()
-        engines = [child for child in children if "--multiprocessing-fork" in child.cmdline()]
-    assert engines
-    time.sleep(1)  # For its interpreter to start.
-    server.kill()
-    server.wait()
+    deadline = time.monotonic() + 180
+    try:
+        while not engines and time.monotonic() < deadline:
+            time.sleep(0.2)
+            children = psutil.Process(server.pid).children()
+            engines = [child for child in children if "--multiprocessing-fork" in child.cmdline()]
+        assert engines
+        time.sleep(1)  # For its interpreter to start.
+    finally:
+        server.kill()
+        server.wait()
     _, alive = psutil.wait_procs(engines, 2)
     assert not alive
 
 
-async def test_promise_1_a_killed_engine_interrupts_its_requests_and_can_be_unloaded(model: VllmText):
+async def test_promise_42_a_text_far_beyond_the_context_is_refused_before_it_is_tokenized(model: VllmText):
+    text = "The fox crossed the river. " * 1_000_000
+    begun = time.perf_counter()
+    with pytest.raises(ContextLengthExceeded, match="maximum context length"):
+        async for _ in model.generate(chat(text)):
+            pass
+    with pytest.raises(ContextLengthExceeded):
+        await model.judge(JudgeRequest((TextPart(text),), (Question("Is it long?"),)))
+    assert time.perf_counter() - begun < 3, "not in proportion to its length"
+
+
+async def test_promise_43_an_engine_that_hangs_is_killed_and_interrupts_its_requests(
+    model: VllmText, monkeypatch: pytest.MonkeyPatch
+):
     # Last of this file, because it ends the engine.
+    monkeypatch.setattr(vllm_watchdog, "HANG_S", 2.0)
     engine = engine_process()
     with pytest.raises(Interrupted):  # noqa: PT012
         async with aclosing(model.generate(chat("Count from 1 to 1000.", max_tokens=800))) as stream:
             await anext(stream)
-            engine.send_signal(signal.SIGKILL)
+            engine.send_signal(signal.SIGSTOP)
             async for _ in stream:
                 pass
     assert not model.alive

@@ -121,7 +121,7 @@ async def test_probabilities_are_those_of_transformers_on_the_same_weights(model
         pixels = dict(processor([Image.open(io.BytesIO(image.data)).convert("RGB")], return_tensors="pt"))
         for question, found in zip(KINDS, result.judgements, strict=True):
             message = first_token.message(request, question)
-            prompt = await model._prompts.chat((message,), await model._prompts.pictures(message.content))
+            prompt = await model._prompts.chat((message,), await model._prompts.images(message.content))
 
             def logprobs(
                 said: list[int], before: list[int] = prompt["prompt_token_ids"], pixels: dict[str, Any] = pixels
@@ -211,7 +211,7 @@ async def test_promise_18_a_refused_request_takes_no_image_from_the_next(model: 
 async def test_promise_18_an_image_that_the_engine_lost_is_sent_again(model: VllmText):
     image = ImagePart(drawn(13))
     message = Message("user", (image, TextPart("What is this?")))
-    await model._prompts.chat((message,), await model._prompts.pictures(message.content))  # and never sent
+    await model._prompts.chat((message,), await model._prompts.images(message.content))  # and never sent
     questions = tuple(Question(f"Is it number {number}?") for number in range(5))
     assert len((await model.judge(JudgeRequest((image,), questions))).judgements) == 5
 

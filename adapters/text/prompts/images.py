@@ -58,7 +58,7 @@ def check_total(media: Sequence[Media], param: str) -> None:
     total = sum(pixels_of(one, param=param) for one in media)
     if total > MAX_TOTAL_PIXELS:
         raise InvalidMedia(
-            f"The images have {total:,} pixels; one request may have at most {MAX_TOTAL_PIXELS:,}. Send fewer or smaller "
+            f"The images have {total:,} pixels; a request may have at most {MAX_TOTAL_PIXELS:,}. Send fewer or smaller "
             "images.",
             param=param,
         )

@@ -131,7 +131,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
         catalog.models,
         catalog.profile(settings.profile),
         fetch,
-        fallback=settings.model_fallback == "kind",
+        fallback=settings.model_fallback,
         budgets=budgets,
         estimate=estimate_entry,
         grace_s=settings.swap_patience_s,

@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     """The profile of the catalog to serve."""
     catalog: Path | None = None
     """A YAML file of your own models and profiles, added to the built-in catalog."""
-    model_fallback: Literal["off", "kind"] = "off"
-    """What to do with unknown model names: `off` answers 404, `kind` takes the default of the kind."""
+    model_fallback: Literal["off", "vendor", "kind"] = "vendor"
+    """Which unknown model names get the default of the kind: names of other vendors' models (`vendor`, such as `gpt-5`
+    or `claude-opus`), all (`kind`), or none (`off`). The others are a 404."""
     cache_dir: Path = Path("~/.cache/muybridge")
     """Folder of downloaded models."""
     data_dir: Path = Path("~/.local/share/muybridge")

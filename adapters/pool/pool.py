@@ -33,7 +33,7 @@ from adapters.pool.components import components_bytes, fetch_components
 from adapters.pool.eviction import DeviceIndex
 from adapters.pool.lease import Lease
 from adapters.pool.load_log import log_progress
-from adapters.pool.resolve import Names
+from adapters.pool.resolve import Fallback, Names
 from adapters.pool.slot import Slot
 from adapters.process.memory_usage import MemoryTrimmer
 from adapters.process.remote import PROXIES
@@ -60,7 +60,7 @@ class Pool:
         profile: Profile,
         fetch: Fetch,
         *,
-        fallback: bool = False,
+        fallback: Fallback = "off",
         budgets: Mapping[DeviceIndex, int] | None = None,
         estimate: Estimate | None = None,
         grace_s: float = 5.0,
@@ -72,7 +72,7 @@ class Pool:
             models: Catalog entries by name; those of the profile are served.
             profile: The served models, their order and their aliases.
             fetch: Fetches the files of a model.
-            fallback: Whether an unknown name refers to the first model of the requested kind.
+            fallback: Which unknown names refer to the first model of the requested kind.
             budgets: Memory of the models on each GPU and in RAM; None: no limit.
             estimate: The memory that a model will need; None: every model is assumed to fit.
             grace_s: How long a model in use is kept while another waits for its memory.

@@ -16,6 +16,7 @@ models          GET /v1/models: OpenAI's schema with extensions
 responses       /v1/responses: requests, replies and stream events
 scenes          POST /v1/scenes/validations and /consistency, extensions: schemas, parse and render
 sse             Server-sent events as OpenAI sends them: `data:` frames and the closing `[DONE]`
+tools           Tools of chat and responses: server-side tools, which this server lacks, custom tools, and the ...
 usage           `usage` and `timings` of chat and text completions
 validation      From pydantic's validation errors to one `RequestError`: which field is wrong, why, and what to ...
 videos          /v1/videos: requests and replies

@@ -21,6 +21,13 @@ MAX_CHARACTERS = 2_000_000
 MAX_ID = 2**31
 
 Input = str | tuple[int, ...]
+_TRUNCATE: dict[bool | str, Literal["start", "end", "none"]] = {
+    True: "end",
+    False: "none",
+    "START": "start",
+    "END": "end",
+    "NONE": "none",
+}
 
 
 class EmbeddingCreateRequest(WireRequest):
@@ -31,7 +38,10 @@ class EmbeddingCreateRequest(WireRequest):
     """A text, a list of texts, token ids, or a list of lists of token ids."""
     dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = None
     encoding_format: Literal["float", "base64"] | None = None
-    user: str | None = None
+    truncate: bool | Literal["START", "END", "NONE"] | None = None
+    """What becomes of longer inputs than the model reads: true and "END" drop their end, "START" their start; false and
+    "NONE" refuse them. Named as in other embedding servers."""
+    user: Any = None
     """The caller's label; has no effect."""
 
 
@@ -84,7 +94,8 @@ def parse(body: Mapping[str, Any]) -> EmbeddingCall:
         raise invalid("input", f"has {characters:,} characters in total; the maximum is {MAX_CHARACTERS:,}")
     if tokens > MAX_TOKENS:
         raise invalid("input", f"has {tokens:,} tokens in total; the maximum is {MAX_TOKENS:,}")
-    return EmbeddingCall(wire.model, EmbeddingRequest(inputs, wire.dimensions), wire.encoding_format == "base64")
+    request = EmbeddingRequest(inputs, wire.dimensions, None if wire.truncate is None else _TRUNCATE[wire.truncate])
+    return EmbeddingCall(wire.model, request, wire.encoding_format == "base64")
 
 
 def _inputs(value: Any) -> tuple[Input, ...]:

@@ -52,11 +52,16 @@ class WireRequest(BaseModel):
         return body
 
 
-def ignore(name: str) -> None:
-    """Records that a part of the request has no effect, so that a header of the reply names it."""
+def ignore(name: str) -> bool:
+    """Records that a part of the request has no effect, so that a header of the reply names it.
+
+    Returns:
+        Whether unknown fields of this request are ignored at all.
+    """
     names = ignored.get()
     if names is not None and name not in names and len(names) < MAX_IGNORED:
         names.append(name)
+    return names is not None
 
 
 class FormRequest(WireRequest):

@@ -130,7 +130,7 @@ def create_pool(settings: Settings, catalog: Catalog) -> Pool:
         catalog.models,
         catalog.profile(settings.profile),
         fetch,
-        fallback=settings.model_fallback == "kind",
+        fallback=settings.model_fallback,
         budgets=budgets,
         estimate=estimate_entry,
         cache_limit=cache_limit,

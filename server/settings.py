@@ -56,8 +56,9 @@ class Settings(BaseSettings):
     """The profile of the catalog to serve."""
     catalog: Path | None = None
     """A YAML file of your own models and profiles, added to the built-in catalog."""
-    model_fallback: Literal["off", "kind"] = "off"
-    """What to do with unknown model names: `off` answers 404, `kind` takes the default of the kind."""
+    model_fallback: Literal["off", "vendor", "kind"] = "vendor"
+    """Unknown model names that get the default of the kind: `off`, other vendors' (`vendor`), all (`kind`). Such names
+    are `gpt-5` and `claude-opus`. All others are a 404."""
     cache_dir: Path = Path("~/.cache/muybridge")
     """Folder of downloaded models."""
     data_dir: Path = Path("~/.local/share/muybridge")
@@ -73,8 +74,8 @@ class Settings(BaseSettings):
     """Seconds without a request after which a model is unloaded. None: only when others need the memory."""
 
     unknown_fields: Literal["accept", "refuse"] = "accept"
-    """Unknown fields of a request: `accept` ignores them and lists them in the response header `x-muybridge-ignored`,
-    `refuse` answers 400."""
+    """Unknown fields of a request: `accept` lists them in a response header, `refuse` answers 400. The header is
+    `x-muybridge-ignored`."""
     max_json_bytes: PositiveInt = 32 * 2**20
     """Largest JSON body; a larger one is a 413. Images in base64 count."""
     max_upload_bytes: PositiveInt = 2**30

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from adapters.base.adapter import Adapter, Kind
 from adapters.base.content import Usage
@@ -16,6 +16,9 @@ class EmbeddingRequest:
     """Each a text, or its token ids."""
     dimensions: int | None = None
     """Keep this many of each vector's first numbers and normalise again, for models trained for that; None: all."""
+    truncate: Literal["start", "end", "none"] | None = None
+    """What to do with an input that is longer than the model reads: drop its start or its end, or refuse it. None: cut
+    it into windows, and average their vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class EmbeddingAdapter(Adapter):
         """The vectors of all inputs.
 
         Raises:
-            ContextLengthExceeded: An input is longer than the model reads.
+            ContextLengthExceeded: An input is longer than the model reads, and `truncate` is "none".
             UnsupportedOption: The model does not support these `dimensions`, or an id is not a token.
             GenerationFailed: The backend failed.
             Interrupted: The model's process died.

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from adapters.base import EmbeddingRequest
 from adapters.embedding.recipe import Recipe
+from adapters.embedding.windows import Ids, Truncate, averaged, truncated, windows
 from adapters.errors import ContextLengthExceeded, ModelLoadFailed, UnsupportedOption
 
 MAX_REQUEST_TOKENS = 300_000
@@ -21,8 +22,6 @@ INLINE_CHARACTERS = 4_000
 """Longer texts are tokenized in a thread. Shorter ones take under half a millisecond, as much as the thread costs."""
 CHUNK_CHARACTERS = 100_000
 """Tokenized at once; the limit on a request's tokens is checked in between."""
-
-Ids = Sequence[int]
 
 
 class Tokenizer:
@@ -48,21 +47,25 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True  # "[SEP]" in a user's text is text.
+        mask: list[int] = self._tokenizer.encode("a").special_tokens_mask
+        self._special = (_leading_ones(mask), _leading_ones(mask[::-1]))
+        """How many special tokens a text begins and ends with."""
 
-    async def encode(self, request: EmbeddingRequest) -> list[Ids]:
-        """The token ids of each input; texts get the special tokens of their model, token ids are used as they are.
+    async def encode(self, request: EmbeddingRequest) -> list[list[Ids]]:
+        """The windows of each input; texts get the special tokens of their model, token ids are used as they are.
 
         Raises:
-            ContextLengthExceeded: An input has more tokens than the model accepts, or all together have too many.
+            ContextLengthExceeded: An input has more tokens than the model accepts, and must not be cut; or all together
+                have too many.
             UnsupportedOption: Token ids outside the vocabulary; `dimensions` that the model does not have.
         """
         self._check_size(request.dimensions)
         characters = sum(len(one) for one in request.inputs if isinstance(one, str))
         if characters < INLINE_CHARACTERS:
-            return self._encode(request.inputs)
-        return await asyncio.to_thread(self._encode, request.inputs)
+            return self._encode(request.inputs, request.truncate)
+        return await asyncio.to_thread(self._encode, request.inputs, request.truncate)
 
-    def _encode(self, inputs: Sequence[str | Ids]) -> list[Ids]:
+    def _encode(self, inputs: Sequence[str | Ids], truncate: Truncate | Literal["none"] | None) -> list[list[Ids]]:
         texts = {index: one for index, one in enumerate(inputs) if isinstance(one, str)}
         found: list[Ids] = [() if isinstance(one, str) else one for one in inputs]
         total = sum(len(ids) for ids in found)
@@ -79,9 +82,23 @@ class Tokenizer:
                 f"{total:,} or more. Send fewer inputs in each request.",
                 param="input",
             )
-        for index, ids in enumerate(found):
-            self._check(index, ids)
-        return found
+        return [self._windows(index, ids, index in texts, truncate) for index, ids in enumerate(found)]
+
+    def _windows(self, index: int, ids: Ids, is_text: bool, truncate: Truncate | Literal["none"] | None) -> list[Ids]:
+        self._check(index, ids)
+        limit = self._recipe.max_tokens
+        head, tail = self._special if is_text and limit > sum(self._special) else (0, 0)
+        if truncate is None:
+            return windows(ids, limit, head, tail)
+        if truncate != "none":
+            return [truncated(ids, limit, head, tail, truncate)]
+        if len(ids) > limit:
+            raise ContextLengthExceeded(
+                f"This model's maximum context length is {limit} tokens per input; input {index} (counted from 0) has "
+                f"{len(ids)}. Split it, or leave truncate out.",
+                param="input",
+            )
+        return [ids]
 
     def _prepared(self, text: str) -> str:
         text = self._recipe.prompt + text
@@ -90,12 +107,6 @@ class Tokenizer:
     def _check(self, index: int, ids: Ids) -> None:
         if not ids:
             raise UnsupportedOption(f"Input {index} (counted from 0) has no tokens. Leave it out.", param="input")
-        if len(ids) > self._recipe.max_tokens:
-            raise ContextLengthExceeded(
-                f"This model accepts at most {self._recipe.max_tokens} tokens per input; input {index} (counted from "
-                f"0) has {len(ids)}. Split it.",
-                param="input",
-            )
         if max(ids) >= self._recipe.vocabulary or min(ids) < 0:
             wrong = next(one for one in ids if not 0 <= one < self._recipe.vocabulary)
             raise UnsupportedOption(
@@ -114,6 +125,20 @@ class Tokenizer:
                 f"This model has no vectors of {dimensions} dimensions. Send one of: {can}{width}.",
                 param="dimensions",
             )
+
+
+def _leading_ones(mask: Sequence[int]) -> int:
+    return next((at for at, one in enumerate(mask) if not one), len(mask))
+
+
+def of_inputs(inputs: Sequence[Sequence[Ids]], vectors: Sequence[bytes], dimensions: int | None) -> tuple[bytes, ...]:
+    """One vector per input, of the requested size, from those of all windows in order."""
+    found, at = list[bytes](), 0
+    for parts in inputs:
+        mean = averaged(vectors[at : at + len(parts)], [len(part) for part in parts])
+        found.append(shortened(mean, dimensions))
+        at += len(parts)
+    return tuple(found)
 
 
 def _chunks(texts: dict[int, str]) -> Iterator[list[int]]:

@@ -11,7 +11,8 @@ from pydantic import Field
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
 from adapters.embedding.batching import UNLOADED, Batcher
 from adapters.embedding.recipe import EmbeddingOptions, Pooling, Recipe, read_recipe
-from adapters.embedding.tokens import Ids, Tokenizer, check_width, shortened
+from adapters.embedding.tokens import Tokenizer, check_width, of_inputs
+from adapters.embedding.windows import Ids
 from adapters.engines.errors import INVALID_NUMBERS, release_memory, translated
 from adapters.engines.threads import ModelThread
 from adapters.errors import GenerationFailed, Interrupted, ModelLoadFailed
@@ -72,10 +73,11 @@ class TransformersEmbedding(EmbeddingAdapter):
         begin = time.perf_counter()
         if self._encoder is None:
             raise Interrupted(UNLOADED)
-        sequences = await self._tokenizer.encode(request)
+        inputs = await self._tokenizer.encode(request)
+        sequences = [window for parts in inputs for window in parts]
         vectors = await self._batcher.embed(sequences)
         return EmbeddingResult(
-            tuple(shortened(vector, request.dimensions) for vector in vectors),
+            of_inputs(inputs, vectors, request.dimensions),
             Usage(sum(map(len, sequences))),
             (time.perf_counter() - begin) * 1000,
         )

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult, LoadProgress, ModelFiles, Report, Usage
 from adapters.embedding.recipe import EmbeddingOptions, Recipe, read_recipe
-from adapters.embedding.tokens import Ids, Tokenizer, check_width, shortened
+from adapters.embedding.tokens import Tokenizer, check_width, of_inputs
+from adapters.embedding.windows import Ids
 from adapters.engines.errors import ENGINE_DEAD, INVALID_NUMBERS, VllmErrors
 from adapters.engines.vllm import Engine, preload
 from adapters.engines.vllm_settings import EngineOptions
@@ -68,10 +69,11 @@ class VllmEmbedding(EmbeddingAdapter):
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """As `EmbeddingAdapter.embed`."""
         begin = time.perf_counter()
-        sequences = await self._tokenizer.encode(request)
+        inputs = await self._tokenizer.encode(request)
+        sequences = [window for parts in inputs for window in parts]
         vectors = await self._vectors(sequences)
         return EmbeddingResult(
-            tuple(shortened(vector, request.dimensions) for vector in vectors),
+            of_inputs(inputs, vectors, request.dimensions),
             Usage(sum(map(len, sequences))),
             (time.perf_counter() - begin) * 1000,
         )

@@ -176,7 +176,7 @@ class FakeEmbedding(_Fake, EmbeddingAdapter):
             raise UnsupportedOption(f"dimensions must be between 1 and {WIDTH}.", param="dimensions")
         read = [one.split() if isinstance(one, str) else one for one in request.inputs]
         for index, words in enumerate(read):
-            if len(words) > CONTEXT:
+            if len(words) > CONTEXT and request.truncate == "none":
                 raise ContextLengthExceeded(
                     f"This model reads at most {CONTEXT} tokens at once; input {index} has {len(words)}.",
                     param="input",

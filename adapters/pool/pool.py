@@ -35,7 +35,7 @@ from adapters.pool.admission import Admission
 from adapters.pool.components import components_bytes, fetch_components
 from adapters.pool.lease import Lease
 from adapters.pool.load_log import log_progress
-from adapters.pool.resolve import Names
+from adapters.pool.resolve import Fallback, Names
 from adapters.pool.slot import Slot
 from adapters.pool.start import start_adapter
 from adapters.process.memory_usage import MemoryTrimmer
@@ -66,7 +66,7 @@ class Pool:
         profile: Profile,
         fetch: Fetch,
         *,
-        fallback: bool = False,
+        fallback: Fallback = "off",
         budgets: Budgets | None = None,
         estimate: Estimate | None = None,
         cache_limit: CacheLimit | None = None,
@@ -79,7 +79,7 @@ class Pool:
             models: Catalog entries by name; those of the profile are served.
             profile: The served models, their order and their aliases.
             fetch: Fetches the files of a model.
-            fallback: Whether an unknown name refers to the first model of the requested kind.
+            fallback: Which unknown names refer to the first model of the requested kind.
             budgets: Memory of the models on each GPU and in RAM; None: no limit.
             estimate: The memory that a model will need; None: every model is assumed to fit.
             cache_limit: How far caches may grow; None: they keep their least size.

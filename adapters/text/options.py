@@ -2,16 +2,24 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adapters.engines.vllm_settings import EngineOptions
 from adapters.errors import ModelLoadFailed
 
-TemplateVariable = Annotated[
-    str,
-    Field(pattern=r"^(?!(?:messages|conversation|tools|documents|tokenize|chat_template|add_generation_prompt)$)\w+$"),
-]
-"""A variable that does not replace the conversation, the tools or the template itself."""
+RESERVED = frozenset({
+    "messages", "conversation", "tools", "documents", "tokenize", "chat_template", "add_generation_prompt",
+})  # fmt: skip
+"""Variables of chat templates that no request may set: the conversation, the tools and the template itself."""
+
+
+def _is_free(name: str) -> str:
+    if name in RESERVED or not name.isidentifier():
+        raise ValueError(f"{name!r} is not a variable that requests may set")
+    return name
+
+
+TemplateVariable = Annotated[str, AfterValidator(_is_free)]
 
 
 class TextOptions(EngineOptions):

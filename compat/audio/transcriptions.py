@@ -27,7 +27,7 @@ from compat.audio.replies import (
     words_of,
 )
 from compat.errors import invalid, unknown
-from compat.wire import FormRequest, Timings, WireRequest, validate
+from compat.wire import FormRequest, Timings, WireRequest, ignore, validate
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 Granularity = Literal["word", "segment"]
@@ -213,7 +213,9 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
             strategy[inner[:-1]] = values[0]
             continue
         if name not in form.model_fields:
-            raise unknown(key[:64])
+            if not ignore(key[:64]):
+                raise unknown(key[:64])
+            continue
         if name in LISTS and (name != "temperature" or key.endswith("[]") or len(values) > 1):
             gathered[name] = [*gathered.get(name, ()), *values]
         elif len(values) > 1 or name in gathered:

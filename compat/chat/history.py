@@ -11,7 +11,7 @@ from typing import Any, cast
 
 MAX_MESSAGES = 4096
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-REASONING = frozenset({"reasoning", "thinking", "redacted_thinking"})
+REASONING = ("reasoning", "thinking", "redacted_thinking")
 """Types of content parts that repeat an assistant's reasoning."""
 _TEXT_TYPES = (None, "text", "input_text", "output_text")
 
@@ -116,9 +116,9 @@ def earlier_part(part: Any) -> dict[str, Any]:
         return _text(text)
     if kind == "refusal":
         return _text(str(given.get("refusal") or ""))
-    if kind in ("image_url", "input_image", "image", "file", "input_file"):
+    if isinstance(kind, str) and kind in ("image_url", "input_image", "image", "file", "input_file"):
         return _image(given) or _text("[image]" if "image" in kind else "[file]")
-    return _text("" if kind in REASONING or kind in _TEXT_TYPES else f"[{str(kind)[:64]}]")
+    return _text(f"[{kind[:64]}]" if isinstance(kind, str) and kind not in (*REASONING, *_TEXT_TYPES) else "")
 
 
 def _image(part: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -27,6 +27,7 @@ class ImageEditRequest(ImageFields):
     prompt: Prompt
     input_fidelity: Literal["high", "low"] | None = None
     """How close to stay to the image; `strength` is its numeric form."""
+    markup: None = None
     strength: Strength | None = None
 
 

@@ -57,8 +57,13 @@ class ImageFields(WireRequest):
     size: str | None = None
     """"auto" or "WIDTHxHEIGHT"; "auto" is the model's default, or the uploaded image's size."""
     response_format: Literal["b64_json", "url"] | None = None
-    user: str | None = None
-    """The caller's label; has no effect."""
+    complexity: Any = None
+    safety_identifier: Any = None
+    user: Any = None
+    """Three wishes without effect."""
+    frame_count: None = None
+    frame_duration_ms: None = None
+    svg: None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
     """The quality of JPEG and WebP; 100 is the best."""
@@ -86,8 +91,9 @@ class ImageGenerateRequest(ImageFields):
     """The body of POST /v1/images/generations, as far as this server supports it."""
 
     prompt: Prompt
-    moderation: Literal["auto", "low"] | None = None
-    """Has no effect: this server does not moderate."""
+    moderation: Any = None
+    style: Any = None
+    """Two wishes: this server does not moderate, and the prompt says the style."""
     refiner: Refinement | None = None
 
 

@@ -52,10 +52,10 @@ def _readable(item: Any, at: int, *, earlier: bool) -> Any:
         return _output({**given, "call_id": given.get("tool_call_id"), "output": given.get("content")}, at)
     if kind in (None, "message") and "role" in given:
         return _message(given) if earlier and role in ("user", "assistant", "system", "developer") else given
-    if kind in _READERS:
-        return _READERS[kind](given, at)
     if kind in (None, "item_reference") or not isinstance(kind, str):
         return given
+    if kind in _READERS:
+        return _READERS[kind](given, at)
     unread = earlier or kind in _UNREAD or kind.endswith(("_call", "_output"))
     return IGNORED if unread else given
 

@@ -1,7 +1,7 @@
 """The other routes of stored responses: query parameters, pages of items, deletions, token counts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -55,7 +55,7 @@ def render_page(found: Sequence[dict[str, Any]], *, has_more: bool, include: fro
     if IMAGE_URLS not in include:
         for item in found:
             parts = item.get("content" if item["type"] == "message" else "output")
-            for part in parts if isinstance(parts, list) else ():
+            for part in cast(list[dict[str, Any]], parts) if isinstance(parts, list) else ():
                 if part["type"] == "input_image":
                     part["image_url"] = None
     first, last = (found[0]["id"], found[-1]["id"]) if found else (None, None)

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from adapters.base import ImageAdapter, ImageRequest, LoadProgress, Report, SpeechAdapter, TextAdapter, TextRequest
+from adapters.base import (
+    Adapter,
+    ImageAdapter,
+    ImageRequest,
+    LoadProgress,
+    Report,
+    SpeechAdapter,
+    TextAdapter,
+    TextRequest,
+)
 from adapters.catalog.catalog import ModelEntry, Profile
 from adapters.errors import (
     GenerationFailed,
@@ -90,10 +99,43 @@ async def test_what_needs_eyes_finds_none_but_vision_models(pool: Pool, fetches:
 
 async def test_with_fallback_an_unknown_name_reaches_the_kinds_first_model(fetches: Fetches) -> None:
     models = {"a": ModelEntry(kind="vision", backend="fake-text"), "b": ModelEntry(kind="text", backend="fake-text")}
-    pool = Pool(models, Profile(models=("a", "b")), fetches, fallback=True)
+    pool = Pool(models, Profile(models=("a", "b")), fetches, fallback="kind")
     assert pool.find("unknown", TextAdapter).name == "b"
     with pytest.raises(ModelNotFound):
         pool.find("unknown", ImageAdapter)
+
+
+@pytest.mark.parametrize(
+    ("name", "adapter"),
+    [
+        ("gpt-5.2", TextAdapter),
+        ("o3-mini", TextAdapter),
+        ("chatgpt-4o-latest", TextAdapter),
+        ("claude-opus-4-5", TextAdapter),
+        ("openai/gpt-4o", TextAdapter),
+        ("ft:gpt-4o:org:name:id", TextAdapter),
+        ("models/gemini-3-pro", TextAdapter),
+        ("gpt-image-2", ImageAdapter),
+        ("dall-e-3", ImageAdapter),
+    ],
+)
+async def test_names_of_other_vendors_reach_the_default(fetches: Fetches, name: str, adapter: type[Adapter]) -> None:
+    models = {"a": ModelEntry(kind="text", backend="fake-text"), "b": ModelEntry(kind="image", backend="fake-image")}
+    pool = Pool(models, Profile(models=("a", "b")), fetches, fallback="vendor")
+    assert pool.find(name, adapter).name == ("a" if adapter is TextAdapter else "b")
+    with pytest.raises(ModelNotFound):
+        pool.find(name, ImageAdapter if adapter is TextAdapter else TextAdapter)
+    with pytest.raises(ModelNotFound):
+        Pool(models, Profile(models=("a", "b")), fetches).find(name, adapter)
+
+
+async def test_other_unknown_names_are_told_the_nearest(fetches: Fetches) -> None:
+    models = {"qwen2.5-0.5b": ModelEntry(kind="text", backend="fake-text")}
+    pool = Pool(models, Profile(models=("qwen2.5-0.5b",)), fetches, fallback="vendor")
+    with pytest.raises(ModelNotFound, match=r"Names like it: qwen2\.5-0\.5b"):
+        pool.find("qwen2.5-05b", TextAdapter)
+    with pytest.raises(ModelNotFound):
+        pool.find("opt-125m", TextAdapter)
 
 
 @pytest.mark.parametrize("error", [GenerationFailed("The model failed."), ValueError("of some library")])

@@ -196,7 +196,6 @@ async def test_promise_28_a_schema_that_cannot_be_enforced_is_refused(model: Vll
     [
         ({"tools": (Tool("f", parameters={"type": "strange"}),), "tool_choice": "required"}, "tools"),
         ({"tools": (Tool("f", parameters={"$ref": "#/nowhere"}, strict=True),)}, "tools"),
-        ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"temperature": 2.5}, "temperature"),
         ({"top_p": 0.0}, "top_p"),
         ({"logit_bias": {10**6: 1.0}}, "logit_bias"),

@@ -6,12 +6,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
-from support.servers import Running
+from support.servers import Running, serving
 
 
 def dot(a: list[float], b: list[float]) -> float:
@@ -215,3 +216,19 @@ def test_the_fake_places_like_beside_like(fake_server: Running) -> None:
     same, again, other = (one["embedding"] for one in data)
     assert same == again
     assert dot(same, other) < 0.9
+
+
+def test_ids_of_another_tokenizer_are_never_read_as_ids_of_the_model(tmp_path: Path) -> None:
+    with serving(tmp_path, TIKTOKEN_CACHE_DIR=str(tmp_path)) as running:
+        for model, status in (
+            ("text-embedding-3-large", 400),
+            ("text-embedding-3-small", 400),
+            ("fake-embedding", 200),
+        ):
+            body = {"model": model, "input": [[5, 6], [7]]}
+            reply = httpx.post(f"{running.url}/v1/embeddings", json=body)
+            assert reply.status_code == status, reply.text
+        for truncate, status in ((None, 200), (True, 200), ("START", 200), ("NONE", 400), (False, 400)):
+            body = {"model": "text-embedding-3-small", "input": "word " * 5000, "truncate": truncate}
+            reply = httpx.post(f"{running.url}/v1/embeddings", json=body)
+            assert reply.status_code == status, reply.text

@@ -89,10 +89,12 @@ def sdxl(found: Mapping[str, dict[str, Any]]) -> Any:
     }
     vae = found["vae/config.json"] | {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1}
     cls = StableDiffusionXLPipeline if base else StableDiffusionXLImg2ImgPipeline
-    first = {"text_encoder": text(CLIPTextModel, found["text_encoder/config.json"]), "tokenizer": tokenizer}
+    first: dict[str, Any] = {"text_encoder": None, "tokenizer": None, "requires_aesthetics_score": True}
+    if base:
+        first = {"text_encoder": text(CLIPTextModel, found["text_encoder/config.json"]), "tokenizer": tokenizer}
     return cls(
         vae=AutoencoderKL.from_config(vae),
-        **(first if base else {"text_encoder": None, "tokenizer": None, "requires_aesthetics_score": True}),
+        **first,
         text_encoder_2=text(CLIPTextModelWithProjection, found["text_encoder_2/config.json"]),
         tokenizer_2=tokenizer,
         unet=UNet2DConditionModel.from_config(unet),

@@ -206,7 +206,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         bodies=bodies,
         artifacts=artifacts,
         jobs=jobs,
-        video_creator=VideoCreator(pool, bodies, jobs, model_files),
+        video_creator=VideoCreator(pool, bodies, jobs, model_files, references),
         responses=ResponseService(
             pool, stored, ResponseItems(database), references, metrics, max_background=settings.max_background_responses
         ),

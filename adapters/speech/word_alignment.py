@@ -105,8 +105,8 @@ def refined(words: Sequence[Word], audio: Any, *, after: float = 0.0) -> tuple[W
         after: The end of the previous word in seconds; no word starts earlier.
 
     Returns:
-        The words in order, each number as one word: none is empty, overlaps another, or ends after the audio. Only if there are more words
-        than milliseconds after `after` do they start earlier.
+        The words in order, each number as one word: none is empty, overlaps another, or ends after the audio. Only if
+        there are more words than milliseconds after `after` do they start earlier.
     """
     if not words:
         return ()

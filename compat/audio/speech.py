@@ -47,6 +47,7 @@ class SpeechCreateRequest(WireRequest):
     input: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
     voice: VoiceName | VoiceID
     instructions: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None
+    """A wish about the tone, which the voices of this server do not follow."""
     response_format: ResponseFormat = "mp3"
     speed: Annotated[float, Field(ge=0.25, le=4, allow_inf_nan=False)] = 1.0
     stream_format: Literal["audio", "sse"] = "audio"
@@ -89,9 +90,6 @@ def parse(body: Mapping[str, Any]) -> SpeechCall:
         RequestError: A field is unknown, missing, malformed, or not supported here.
     """
     wire = validate(SpeechCreateRequest, body)
-    if wire.instructions:
-        reason = "the voices of this server do not follow instructions; omit the field"
-        raise invalid("instructions", reason, code="unsupported_value")
     if not wire.input.strip():
         raise invalid("input", "must not be blank")
     voice = wire.voice if isinstance(wire.voice, str) else wire.voice.id

@@ -55,6 +55,7 @@ class Form:
     """A multipart body, or a JSON object on routes that accept both."""
 
     fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Text fields that are not empty."""
     files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
     json: dict[str, Any] | None = None
     """The object, if the body was JSON. Then `fields` and `files` are empty."""
@@ -131,6 +132,8 @@ class Segments:
             size = os.fstat(self._descriptor).st_size
             self.close()
             media_type = segment.content_type or "application/octet-stream"
+            if not size and not segment.filename:  # what browsers send for a file field without a file
+                return
             self._form.files.setdefault(segment.name, []).append(
                 Upload(segment.name, media_type, self._path, size, segment.filename or "")
             )
@@ -140,4 +143,5 @@ class Segments:
                 raise RequestError(
                     f"Invalid '{segment.name}': it contains a NUL character. Remove it.", param=segment.name
                 )
-            self._form.fields.setdefault(segment.name, []).append(text)
+            if text or "[][" in segment.name:  # an empty field means an absent one; columns need their place
+                self._form.fields.setdefault(segment.name, []).append(text)

@@ -53,7 +53,7 @@ def test_sentences_end_where_they_end() -> None:
 @pytest.mark.parametrize("text", ["", "   \n\t", "😀🎉", "...!?", "\u200b\ufeff", "—", '"', "\x00\x07"])
 def test_where_nothing_can_be_said_it_says_so(text: str) -> None:
     with pytest.raises(UnsupportedOption) as error:
-        read(text).sentences
+        read(text)
     assert error.value.param == "input"
 
 
@@ -92,7 +92,21 @@ def test_the_table_is_long() -> None:
     assert len(TABLE) >= 200
 
 
-DIGIT_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+DIGIT_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 NUMBER_WORDS = re.compile(
     r"zero|oh\b|one|two|three|four|five|six|seven|eigh|nine|nint|ten|eleven|twel|thir|fif|fort|twent|hundred|thousand|illion|"
     r"first|second|half|halves|quarter|January|February|March|April|May|June|July|August|September|October|November|December",

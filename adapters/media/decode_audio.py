@@ -31,8 +31,8 @@ DEMUXERS = ("aac", "aiff", "amr", "au", "caf", "flac", "matroska", "mov", "mp3",
 """FFmpeg's names of the supported containers; the audio track of a video file is read, too."""
 
 DECODERS = (
-    "aac,aac_fixed,aac_latm,ac3,alac,amrnb,amrwb,eac3,flac,libopus,libvorbis,mp1float,mp2float,mp3,mp3float,opus,vorbis,adpcm_ima_qt,adpcm_ima_wav,"
-    "adpcm_ms,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
+    "aac,aac_fixed,aac_latm,ac3,alac,amrnb,amrwb,eac3,flac,libopus,libvorbis,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
+    "opus,vorbis,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8"
 )
 """FFmpeg's names of the supported codecs: audio only, so that no video decoder runs on an upload here."""

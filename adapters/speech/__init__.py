@@ -5,8 +5,9 @@ batched_whisper  faster-whisper's model for one of several requests that share a
 batching         Batches calls to one Whisper network from several requests
 features         Log-mel spectrograms, computed in blocks to save memory
 options          Checks a request, and translates it into faster-whisper's options
+presence         Where audio contains speech, by Silero's voice activity detector
 segments         Converts and orders segments of faster-whisper and of chunks
 vad_chunks       Cuts long audio in the pauses that voice activity detection finds
 whisper          The adapter: transcription and language detection on faster-whisper
-word_alignment   Refines words' times by the level of the audio
+word_alignment   Moves the times of words to where the audio shows that the words start
 """

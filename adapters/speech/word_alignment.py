@@ -41,7 +41,7 @@ DIGIT_LETTERS = 5
 MAX_DIGITS_S = 0.8
 """By how much the word after a number may start later. Numbers have few tokens for their length, so their end is
 missed more often; it is then where the number and the word after it are spoken equally fast."""
-NEAR_S, REACH_S, LATE_S = 0.03, 0.1, 0.015
+NEAR_S, REACH_S, LATE_S = 0.03, 0.1, 0.005
 """The standard deviation and the most by which a start is moved to a change of the sound, and how much later than the
 strongest change a word starts."""
 

@@ -96,7 +96,7 @@ def read(text: str, *, param: str = "input") -> Reading:
         name = unicodedata.name(skipped[0], "a letter without a name").lower()
         raise UnsupportedOption(
             f"This voice reads English text in Latin letters only; {param} contains {name}, and nothing else that can "
-            "spoken.",
+            "be spoken.",
             param=param,
         )
     if not found:

@@ -328,7 +328,6 @@ REQUESTS: dict[str, tuple[Callable[[Any], object], list[Body]]] = {
             SPEECH | {"voice": 5},
             SPEECH | {"voice": {}},
             SPEECH | {"voice": {"id": ""}},
-            SPEECH | {"instructions": "x"},
             SPEECH | {"response_format": "au"},
             SPEECH | {"speed": 9},
         ],

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field
 
@@ -21,7 +22,23 @@ DETAILS: tuple[str, ...] = ("auto", "low", "high", "original")
 FileId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 _HEAD = re.compile(
-    r"data:((?:image|audio|video)/[a-z0-9][a-z0-9.+-]{0,62})(?:;[a-z0-9-]{1,32}=[a-z0-9._-]{0,64}){0,4};base64", re.I
+    r"data:\s?((?:image|audio|video)/[a-z0-9][a-z0-9.+-]{0,62}|application/octet-stream)?"
+    r"(?:;\s?[a-z0-9-]{1,32}=\"?[a-z0-9._-]{0,64}\"?){0,4};?\s?base64",
+    re.I,
+)
+UNTYPED = ("", "application/octet-stream")
+"""Media types that say nothing."""
+MIN_BARE_CHARACTERS = 64
+"""Shorter text without "data:" is no file in base64, but a mistake."""
+_BARE = re.compile(r"[A-Za-z0-9+/_-]{60}")
+_URL_SAFE = str.maketrans("-_", "+/")
+_MAGIC = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"ID3", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
 )
 _EXAMPLES = {
     "image": "data:image/png;base64,<data>",
@@ -79,10 +96,10 @@ def remote_urls_off(param: str, kind: str = "image") -> RequestError:
 def parse_data_url(
     url: str, *, param: str, max_bytes: int = MAX_IMAGE_BYTES, kinds: Sequence[str] = ("image",)
 ) -> Media:
-    """The image of a data URL; or audio or a video, if `kinds` allows it.
+    """The image of a data URL, or of its base64 alone; or audio or a video, if `kinds` allows it.
 
     Args:
-        url: "data:image/png;base64,..."; strict base64 with padding.
+        url: "data:image/png;base64,..."; see `decode_base64`. The media type may be missing.
         param: The request's field, for errors.
         max_bytes: The maximum decoded size.
         kinds: The allowed first parts of its media type: "image", "audio", "video". Errors name the first.
@@ -91,23 +108,46 @@ def parse_data_url(
         RequestError: Another URL (none is fetched), another media type, invalid base64, empty, or too large (413).
     """
     kind = kinds[0]
-    if url[:5].lower() != "data:":
+    url = url.strip()
+    if url[:5].lower() == "data:":
+        head, comma, payload = url.partition(",")
+        match = _HEAD.fullmatch(head) if len(head) <= 512 else None
+        media_type = "" if match is None else (match[1] or "").lower()
+        if match is None or not comma or (media_type not in UNTYPED and media_type.partition("/")[0] not in kinds):
+            raise invalid(param, f"must be a base64 data URL of {_NOUNS[kind]}, such as {_EXAMPLES[kind]}")
+    elif len(url) >= MIN_BARE_CHARACTERS and _BARE.match(url):
+        media_type, payload = "", url
+    else:
         raise remote_urls_off(param, kind)
-    head, comma, payload = url.partition(",")
-    match = _HEAD.fullmatch(head) if len(head) <= 512 else None
-    if match is None or not comma or match[1].lower().partition("/")[0] not in kinds:
-        raise invalid(param, f"must be a base64 data URL of {_NOUNS[kind]}, such as {_EXAMPLES[kind]}")
-    if len(payload) * 3 // 4 > max_bytes + 2:
+    if len(payload) * 3 // 4 > max_bytes + 2 and len("".join(payload.split())) * 3 // 4 > max_bytes + 2:
         raise RequestError(
             f"Invalid '{param}': the {kind} is larger than the maximum of {max_bytes:,} bytes.",
             param=param,
             code=f"{kind}_too_large",
             status=413,
         )
-    try:
-        data = b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):  # ValueError: not ASCII.
-        raise invalid(param, "the data URL is not valid base64") from None
+    data = decode_base64(payload, param=param)
     if not data:
         raise invalid(param, f"the {kind} is empty")
-    return Media(match[1].lower(), data)
+    return Media(media_type if media_type not in UNTYPED else _sniffed(data, kind), data)
+
+
+def decode_base64(text: str, *, param: str) -> bytes:
+    """The bytes behind base64 in any of its spellings.
+
+    Line breaks and spaces are ignored, the alphabet may be the URL-safe one, padding may be missing, and all of it may
+    be percent-encoded, as in URLs.
+
+    Raises:
+        RequestError: It is not base64.
+    """
+    compact = "".join((unquote(text) if "%" in text else text).split()).rstrip("=")
+    try:
+        return b64decode(compact.translate(_URL_SAFE) + "=" * (-len(compact) % 4), validate=True)
+    except (binascii.Error, ValueError):  # ValueError: not ASCII.
+        raise invalid(param, "the data URL is not valid base64") from None
+
+
+def _sniffed(data: bytes, kind: str) -> str:
+    """The media type of bytes that came without one. Decoders do not trust it: they look at the bytes themselves."""
+    return next((media_type for magic, media_type in _MAGIC if data.startswith(magic)), f"{kind}/unknown")

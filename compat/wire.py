@@ -15,7 +15,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from compat.errors import invalid
+from compat.errors import invalid, unknown
 from compat.validation import explain
 
 M = TypeVar("M", bound="WireRequest")
@@ -87,6 +87,16 @@ def add_reply_header(name: str, value: str) -> None:
         headers[name] = value
 
 
+def refuse_or_ignore(name: str) -> None:
+    """An unknown file of a form: refused or ignored, as unknown fields are.
+
+    Raises:
+        RequestError: Unknown fields are refused.
+    """
+    if not ignore(name):
+        raise unknown(name[:64])
+
+
 def validate(model: type[M], body: Mapping[str, Any]) -> M:
     """The body as a request model.
 
@@ -108,6 +118,7 @@ def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """A form's fields as the equivalent JSON body.
 
     The SDK flattens objects into names like `input_reference[image_url]`; these become objects again, one level deep.
+    Several values of `name[]` become a list.
 
     Raises:
         RequestError: A field comes twice, or as a value and as an object.
@@ -115,6 +126,9 @@ def flatten(fields: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     body: dict[str, Any] = {}
     for name, values in fields.items():
         outer, bracket, inner = name.partition("[")
+        if inner == "]" and outer not in fields and len(values) > 1:
+            body[outer] = list(values)
+            continue
         if len(values) > 1 or (bracket and not isinstance(body.setdefault(outer, {}), dict)) or name in body:
             raise invalid(name, "was sent more than once")
         if bracket:
@@ -203,6 +217,9 @@ def gather_columns(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     for name, parts in columns.items():
         if len({len(values) for values in parts.values()}) > 1 or name in gathered:
             raise invalid(name, "its items have different fields, which a form cannot express; send a JSON string")
-        rows = [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
+        rows = [
+            {part: value for part, value in zip(parts, row, strict=True) if value != ""}
+            for row in zip(*parts.values(), strict=True)
+        ]
         gathered[name] = [json.dumps(rows)]
     return gathered

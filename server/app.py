@@ -210,7 +210,7 @@ def create_app(settings: Settings, pool: Pool, lifecycle: Lifecycle) -> ASGIApp:
         bodies=bodies,
         artifacts=artifacts,
         jobs=jobs,
-        video_creator=VideoCreator(pool, bodies, jobs, model_files),
+        video_creator=VideoCreator(pool, bodies, jobs, model_files, references),
         responses=response_service,
         database=database,
         metrics=metrics,

@@ -39,8 +39,8 @@ class TranscriptionRequest:
     beam_size: int = 5
     word_timestamps: bool = True
     vad_filter: bool | None = None
-    """Skip audio in which the detector finds no speech. None: transcribe all of it if it contains speech, and nothing if
-    it does not. False: ask no detector."""
+    """Skip audio in which the detector finds no speech. None: transcribe all of it if it contains speech, and nothing
+    if it does not. False: ask no detector."""
     chunked: bool = False
     """Split the audio at silence, and transcribe the chunks independently and in parallel."""
     voice: VoiceDetection = VoiceDetection()

@@ -8,6 +8,7 @@ encode_audio   Samples to audio files, written incrementally while the samples a
 encode_video   Encoding a video in a thread of its own, while further frames are generated
 image_headers  Format and size of an image from its header, checked before anything is decoded
 join_video     Encoding frames as MP4, joining MP4 clips, and reading frames back
+mpeg_frames    Finds the first frame of MPEG audio behind padding and other bytes that are no audio
 mp4_writer     Writing MP4: H.264 and AAC, with the index at the start so that it plays while it downloads
 soundtrack     Audio to soundtracks: AAC in an MP4 file of its own, copied into videos packet by packet
 time_stretch   Audio made faster or slower at the same pitch

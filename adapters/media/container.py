@@ -49,10 +49,12 @@ class Deadline:
 class Source:
     """The file that FFmpeg reads from. Every access checks the deadline, so no demuxer can loop past it."""
 
-    def __init__(self, file: IO[bytes], deadline: Deadline) -> None:
-        """Wraps an open file."""
+    def __init__(self, file: IO[bytes], deadline: Deadline, start: int = 0) -> None:
+        """Wraps an open file, from an offset on."""
         self._file = file
         self._deadline = deadline
+        self._start = start
+        file.seek(start)
 
     def read(self, size: int) -> bytes:
         """See `io.RawIOBase.read`."""
@@ -62,11 +64,11 @@ class Source:
     def seek(self, offset: int, whence: int = 0) -> int:
         """See `io.IOBase.seek`."""
         self._deadline.check()
-        return self._file.seek(offset, whence)
+        return self._file.seek(offset + (0 if whence else self._start), whence) - self._start
 
     def tell(self) -> int:
         """See `io.IOBase.tell`."""
-        return self._file.tell()
+        return self._file.tell() - self._start
 
 
 def open_container(

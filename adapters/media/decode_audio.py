@@ -13,10 +13,12 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.stream import Disposition
 
 from adapters.base import Media
 from adapters.errors import InvalidMedia
 from adapters.media.container import Deadline, Source, decode_errors, decode_stream, open_container
+from adapters.media.mpeg_frames import first_frame
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -25,18 +27,35 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 16_000
 """Hz, of everything that `decode_audio` returns."""
 
-DEMUXERS = ("aac", "flac", "matroska", "mov", "mp3", "ogg", "wav")
+DEMUXERS = ("aac", "aiff", "amr", "au", "caf", "flac", "matroska", "mov", "mp3", "ogg", "w64", "wav")
 """FFmpeg's names of the supported containers; the audio track of a video file is read, too."""
 
 DECODERS = (
-    "aac,aac_fixed,aac_latm,ac3,alac,eac3,flac,libopus,libvorbis,mp1float,mp2float,mp3,mp3float,opus,vorbis,adpcm_ima_wav,"
-    "adpcm_ms,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
+    "aac,aac_fixed,aac_latm,ac3,alac,amrnb,amrwb,eac3,flac,libopus,libvorbis,mp1,mp1float,mp2,mp2float,mp3,mp3float,"
+    "opus,vorbis,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,pcm_alaw,pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
     "pcm_s32le,pcm_s8,pcm_u8"
 )
 """FFmpeg's names of the supported codecs: audio only, so that no video decoder runs on an upload here."""
 
 SAMPLE_RATES = range(4_000, 768_001)
 """Supported input rates in Hz. Resampling lower ones would amplify the size: one sample at 1 Hz becomes 16,000."""
+
+MAX_JUNK_BYTES = 64 * 1024
+"""Padding or other bytes before the first frame of MPEG audio."""
+_MAGIC = (
+    *((0, magic, b"WAVE", "wav") for magic in (b"RIFF", b"RF64", b"BW64", b"RIFX")),
+    (0, b"riff\x2e\x91\xcf\x11", b"", "w64"),
+    (0, b"fLaC", b"", "flac"),
+    (0, b"OggS", b"", "ogg"),
+    (0, b"\x1a\x45\xdf\xa3", b"", "matroska"),
+    *((4, box, b"", "mov") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"styp")),
+    (0, b"FORM", b"AIFF", "aiff"),
+    (0, b"FORM", b"AIFC", "aiff"),
+    (0, b".snd", b"", "au"),
+    (0, b"caff", b"", "caf"),
+    (0, b"#!AMR", b"", "amr"),
+)
+"""(offset, bytes there, bytes at 8, FFmpeg's name of the container)."""
 
 _ADVICE = "Send flac, m4a, mp3, mp4, ogg, wav or webm."
 
@@ -91,7 +110,8 @@ def decode_audio_chunks(
     deadline = Deadline(deadline_s, "audio")
     with decode_errors(param, "audio", _ADVICE), ExitStack() as stack:
         file = io.BytesIO(media.data) if not media.path else stack.enter_context(open(media.path, "rb"))
-        container = stack.enter_context(_open(Source(file, deadline), _detect_container(file)))
+        demuxer, start = _detect_container(file)
+        container = stack.enter_context(_open(Source(file, deadline, start), demuxer))
         empty = True
         for chunk in _decode(container, deadline, layout, rate):
             empty = empty and not chunk
@@ -106,8 +126,8 @@ def clean_samples(samples: "NDArray[np.float32]") -> "NDArray[np.float32]":
     return np.clip(samples, -1.0, 1.0, out=samples)
 
 
-def _detect_container(file: IO[bytes]) -> str:
-    """FFmpeg's name of the container, from its first bytes; rewinds the file."""
+def _detect_container(file: IO[bytes]) -> tuple[str, int]:
+    """FFmpeg's name of the container, from its first bytes; and where MPEG audio starts behind tags and padding."""
     head = file.read(16)
     if not head:
         raise InvalidMedia(f"The file is empty. {_ADVICE}")
@@ -117,19 +137,14 @@ def _detect_container(file: IO[bytes]) -> str:
             break
         file.seek(sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True)) - 6, 1)
         head = file.read(16)
-    file.seek(0)
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return "wav"
-    if head[:4] == b"fLaC":
-        return "flac"
-    if head[:4] == b"OggS":
-        return "ogg"
-    if head[:4] == b"\x1a\x45\xdf\xa3":
-        return "matroska"
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
-        return "mov"
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:  # The sync word of MPEG audio.
-        return "aac" if head[1] & 0xF6 == 0xF0 else "mp3"  # Layer bits 00 mark AAC in ADTS frames.
+    tags_bytes = file.tell() - len(head)
+    after_tags = head + file.read(MAX_JUNK_BYTES)
+    for start, magic, second, demuxer in _MAGIC:
+        if head[start : start + len(magic)] == magic and head[8 : 8 + len(second)] == second:
+            return demuxer, 0
+    if (found := first_frame(after_tags)) is not None:
+        demuxer, start = found
+        return demuxer, tags_bytes + start
     raise InvalidMedia(f"The file is not audio in a supported format. {_ADVICE}")
 
 
@@ -139,10 +154,11 @@ def _open(source: Source, demuxer: str) -> "InputContainer":
 
 
 def _decode(container: "InputContainer", deadline: Deadline, layout: str, rate: int) -> Iterator[bytes]:
-    """Native float32 samples of the first audio track."""
+    """Native float32 samples of the default audio track, or else the first."""
     if not container.streams.audio:
         raise InvalidMedia("The file has no audio track. Send one that has.")
-    stream = container.streams.audio[0]
+    tracks = container.streams.audio
+    stream = next((track for track in tracks if track.disposition & Disposition.default), tracks[0])
     if stream.codec_context is None or stream.codec_context.codec.name not in DECODERS.split(","):
         raise InvalidMedia(f"The codec of the audio track is not supported. {_ADVICE}")
     resampler: AudioResampler | None = None

@@ -34,7 +34,7 @@ def open_image(
     """The image, decoded and upright.
 
     Args:
-        media: PNG, JPEG or WebP. Its claimed media type is not trusted.
+        media: PNG, JPEG, WebP, GIF or BMP. Its claimed media type is not trusted.
         max_pixels: Maximum number of pixels; checked before decoding.
         max_bytes: Maximum encoded size.
         param: The request's field that `InvalidMedia` names.

@@ -22,13 +22,13 @@ MAX_SCANS = 100
 MAX_SEGMENTS = 65_536
 """Of a JPEG; chunks of a PNG. Cameras write dozens, but a file could contain millions of empty ones."""
 
-ADVICE = "Send a PNG, JPEG or WebP image."
+ADVICE = "Send a PNG, JPEG, WebP, GIF or BMP image."
 
 
 class Header(NamedTuple):
     """What an image's header claims."""
 
-    format: Literal["PNG", "JPEG", "WEBP"]
+    format: Literal["PNG", "JPEG", "WEBP", "GIF", "BMP"]
     width: int
     height: int
     animated: bool = False
@@ -100,11 +100,15 @@ def _header(data: bytes) -> Header:
         return _jpeg_header(data)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _webp_header(data)
-    raise InvalidMedia(f"The file is not a PNG, JPEG or WebP image. {ADVICE}")
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return _gif_header(data)
+    if data[:2] == b"BM":
+        return _bmp_header(data)
+    raise InvalidMedia(f"The file is not an image in a supported format. {ADVICE}")
 
 
 def _png_header(data: bytes) -> Header:
-    """PNG, third edition: IHDR comes first; a chunk acTL marks an APNG."""
+    """PNG, third edition: IHDR comes first; a chunk acTL marks an APNG and tells its frames."""
     if data[12:16] != b"IHDR":
         raise InvalidMedia("The image is damaged: the PNG does not start with an IHDR chunk.")
     width, height = struct.unpack_from(">II", data, 16)
@@ -112,7 +116,7 @@ def _png_header(data: bytes) -> Header:
     for _ in range(MAX_SEGMENTS):
         if at + 8 > len(data) or (name := data[at + 4 : at + 8]) == b"IEND":
             return Header("PNG", width, height, animated)
-        animated |= name == b"acTL"
+        animated |= name == b"acTL" and data[at + 8 : at + 12] != b"\0\0\0\1"
         at += 12 + struct.unpack_from(">I", data, at)[0]
     raise InvalidMedia(f"The image has more than {MAX_SEGMENTS:,} PNG chunks. Save it again without them.")
 
@@ -152,3 +156,43 @@ def _webp_header(data: bytes) -> Header:
         width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
         return Header("WEBP", width, height, animated=bool(data[20] & 0x02))
     raise InvalidMedia("The image is damaged: the WebP does not start with a VP8, VP8L or VP8X chunk.")
+
+
+def _gif_header(data: bytes) -> Header:
+    """GIF89a: blocks of extensions and images after the global colour table; more than one image is an animation."""
+    width, height = struct.unpack_from("<HH", data, 6)
+    at, images = 13 + _colours(data[10]), 0
+    for _ in range(MAX_SEGMENTS):
+        kind = data[at : at + 1]
+        if kind == b",":
+            images += 1
+            left, top, wide, high = struct.unpack_from("<HHHH", data, at + 1)
+            width, height = max(width, left + wide), max(height, top + high)
+            at = _after_blocks(data, at + 11 + _colours(data[at + 9]))
+        elif kind == b"!":
+            at = _after_blocks(data, at + 2)
+        else:  # the trailer, or the end of a file that was cut off
+            return Header("GIF", width, height, animated=images > 1)
+        if images > 1:
+            return Header("GIF", width, height, animated=True)
+    raise InvalidMedia(f"The image has more than {MAX_SEGMENTS:,} GIF blocks. Save it again without them.")
+
+
+def _colours(flags: int) -> int:
+    """Bytes of the colour table that flags announce."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_blocks(data: bytes, at: int) -> int:
+    """Where a sequence of sub-blocks ends. Each has at least two bytes, so the loop ends with the data."""
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1
+
+
+def _bmp_header(data: bytes) -> Header:
+    """BITMAPINFOHEADER and its successors; a negative height means that rows run from top to bottom."""
+    if struct.unpack_from("<I", data, 14)[0] < 40:
+        raise InvalidMedia(f"The image is a BMP of an old version. {ADVICE}")
+    width, height = struct.unpack_from("<ii", data, 18)
+    return Header("BMP", width, abs(height))

@@ -41,7 +41,7 @@ DIGIT_LETTERS = 5
 MAX_DIGITS_S = 0.8
 """By how much the word after a number may start later. Numbers have few tokens for their length, so their end is
 missed more often; it is then where the number and the word after it are spoken equally fast."""
-NEAR_S, REACH_S, LATE_S = 0.03, 0.1, 0.015
+NEAR_S, REACH_S, LATE_S = 0.03, 0.1, 0.005
 """The standard deviation and the most by which a start is moved to a change of the sound, and how much later than the
 strongest change a word starts."""
 
@@ -105,8 +105,8 @@ def refined(words: Sequence[Word], audio: Any, *, after: float = 0.0) -> tuple[W
         after: The end of the previous word in seconds; no word starts earlier.
 
     Returns:
-        The words in order, each number as one word: none is empty, overlaps another, or ends after the audio. Only if there are more words
-        than milliseconds after `after` do they start earlier.
+        The words in order, each number as one word: none is empty, overlaps another, or ends after the audio. Only if
+        there are more words than milliseconds after `after` do they start earlier.
     """
     if not words:
         return ()

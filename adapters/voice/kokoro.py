@@ -178,7 +178,8 @@ class KokoroVoice(VoiceAdapter):
         emit(SynthesisDone(recording.duration_s, (time.perf_counter() - started) * 1000, usage))
 
     def _voice(self, wanted: str | None) -> tuple[str, "NDArray[Any]"]:
-        name = next(iter(self._styles)) if wanted is None else OPENAI_VOICES.get(wanted, wanted)
+        named = "" if wanted is None else wanted.strip().lower()
+        name = next(iter(self._styles)) if not named else OPENAI_VOICES.get(named, named)
         if name not in self._styles:
             known = ", ".join([*OPENAI_VOICES, *self._styles])
             raise UnsupportedOption(f"There is no voice {wanted!r:.64}. Available: {known}.", param="voice")

@@ -111,7 +111,7 @@ def _amount(match: re.Match[str]) -> str:
 
 
 def _amount_range(match: re.Match[str]) -> str:
-    """ "5-10 km": the unit belongs to both."""
+    """The unit of "5-10 km" belongs to both numbers."""
     return f"{spoken_number(match[1])} to {match[2]}"
 
 
@@ -146,7 +146,7 @@ def _roman(text: str) -> int:
 
 
 def _screen(match: re.Match[str]) -> str:
-    """ "1920x1080" is a size, "3 × 4" a product."""
+    """A size such as "1920x1080", or a product such as "3 × 4"."""
     product = "×" in match[0] and min(len(match[1]), len(match[2])) < 3
     return (" times " if product else " by ").join(spoken_number(part) for part in match.groups() if part)
 

@@ -29,21 +29,28 @@ _ABBREVIATIONS = {
 _CLOSING = frozenset({"etc", "jr", "sr", "inc", "ltd", "co", "corp", "ave", "blvd", "al", "rd", "bros", "max", "misc"})
 """Abbreviations that may end a sentence, if a capital letter follows."""
 _SYMBOLS = {
-    "&": "and", "%": "percent", "‰": "per mille", "@": "at", "+": "plus", "=": "equals", "×": "times", "÷": "divided by",
-    "°": "degrees", "<": "less than", ">": "greater than", "#": "number", "±": "plus or minus", "≈": "about", "≤": "at most",
+    "&": "and", "%": "percent", "‰": "per mille", "@": "at", "+": "plus", "=": "equals", "×": "times",
+    "÷": "divided by",
+    "°": "degrees", "<": "less than", ">": "greater than", "#": "number", "±": "plus or minus", "≈": "about",
+    "≤": "at most",
     "≥": "at least", "≠": "is not", "√": "root", "∞": "infinity", "§": "section", "©": "copyright", "®": "registered",
     "™": "trademark", "¢": "cent", "→": "to", "←": "from", "/": "slash", "\\": "backslash", "∑": "sum", "∫": "integral",
     "∆": "delta", "²": "squared", "³": "cubed", "|": ",", "~": "tilde", "^": "caret",
 } | {symbol: major for symbol, (major, _) in MONEY.items()}  # fmt: skip
 _LETTERS = dict(zip(
     "αβγδεζηθικλμνξοπρσςτυφχψω",
-    ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"],
+    (
+        "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
+        "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+    ),
     strict=True,
 ))  # fmt: skip
 """Greek letters are spelled: texts in English use them one by one."""
 _URL_MARKS = {
-    ".": "dot", "/": "slash", "?": "question mark", "=": "equals", "&": "and", "-": "dash", "_": "underscore", "#": "hash",
-    ":": "colon", "%": "percent", "~": "tilde", "+": "plus", "@": "at", ",": "comma", ";": "semicolon", "!": "", "*": "star",
+    ".": "dot", "/": "slash", "?": "question mark", "=": "equals", "&": "and", "-": "dash", "_": "underscore",
+    "#": "hash",
+    ":": "colon", "%": "percent", "~": "tilde", "+": "plus", "@": "at", ",": "comma", ";": "semicolon", "!": "",
+    "*": "star",
 }  # fmt: skip
 _FOLDED = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "th", "þ": "th", "ł": "l", "ı": "i", "ŋ": "ng"}
 _QUOTES = str.maketrans(
@@ -88,8 +95,8 @@ def read(text: str, *, param: str = "input") -> Reading:
     if not found and skipped:
         name = unicodedata.name(skipped[0], "a letter without a name").lower()
         raise UnsupportedOption(
-            f"This voice reads English text in Latin letters only; {param} contains {name}, and nothing else that can be "
-            "spoken.",
+            f"This voice reads English text in Latin letters only; {param} contains {name}, and nothing else that can "
+            "be spoken.",
             param=param,
         )
     if not found:
@@ -98,7 +105,7 @@ def read(text: str, *, param: str = "input") -> Reading:
 
 
 def _plain(text: str) -> tuple[str, str]:
-    """The text reduced to Latin letters without diacritics, digits, known symbols and line breaks; and the letters left out."""
+    """The text in Latin letters without diacritics, digits, known symbols and line breaks; and the letters left out."""
     kept: list[str] = []
     skipped: dict[str, None] = {}
     text = without_markup(_GROUPED.sub("", re.sub(r"[\r\u2028\u2029\x85]\n?", "\n", text)))

@@ -19,10 +19,12 @@ UNITS = {
     "mhz": "megahertz", "MHz": "megahertz", "ghz": "gigahertz", "GHz": "gigahertz", "w": "watt", "W": "watt",
     "mW": "milliwatt", "kw": "kilowatt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt", "Wh": "watt hour",
     "kWh": "kilowatt hour", "MWh": "megawatt hour", "mAh": "milliampere hour", "mA": "milliampere", "V": "volt",
-    "mV": "millivolt", "kV": "kilovolt", "Ω": "ohm", "kΩ": "kiloohm", "MΩ": "megaohm", "Pa": "pascal", "hPa": "hectopascal",
+    "mV": "millivolt", "kV": "kilovolt", "Ω": "ohm", "kΩ": "kiloohm", "MΩ": "megaohm", "Pa": "pascal",
+    "hPa": "hectopascal",
     "kPa": "kilopascal", "psi": "pound per square inch", "dB": "decibel", "kcal": "kilocalorie", "cal": "calorie",
     "kJ": "kilojoule", "hp": "horsepower", "mph": "mile per hour", "kph": "kilometer per hour",
-    "kmh": "kilometer per hour", "rpm": "revolution per minute", "fps": "frame per second", "px": "pixel", "dpi": "dot per inch",
+    "kmh": "kilometer per hour", "rpm": "revolution per minute", "fps": "frame per second", "px": "pixel",
+    "dpi": "dot per inch",
     "MP": "megapixel", "°C": "degree Celsius", "°F": "degree Fahrenheit", "°K": "degree Kelvin", "°": "degree",
 }  # fmt: skip
 """Abbreviations to singular names. A spelling with other capitals has the meaning of the one in small letters."""
@@ -30,12 +32,14 @@ _LOWER = {short.lower(): name for short, name in UNITS.items() if short.lower() 
 _PLURALS = {"foot": "feet", "inch": "inches", "horsepower": "horsepower", "degree": "degrees", "penny": "pence"}
 _UNCHANGED = ("hertz", "kilohertz", "megahertz", "gigahertz", "yen", "sen", "won", "yuan", "baht")
 PER = {
-    "h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "day": "day", "week": "week",
+    "h": "hour", "hr": "hour", "s": "second", "sec": "second", "min": "minute", "d": "day", "day": "day",
+    "week": "week",
     "wk": "week", "mo": "month", "month": "month", "yr": "year", "year": "year", "y": "year", "person": "person",
     "user": "user", "hour": "hour", "minute": "minute", "second": "second", "night": "night", "kWh": "kilowatt hour",
     "token": "token", "m²": "square meter", "m³": "cubic meter", "km²": "square kilometer", "s²": "second squared",
     "inch": "inch", "unit": "unit", "item": "item", "piece": "piece", "page": "page", "word": "word", "image": "image",
-} | {short: name for short, name in UNITS.items() if short in ("kg", "g", "l", "L", "ml", "dl", "m", "km", "GB", "MB", "lb")}  # fmt: skip
+}  # fmt: skip
+PER |= {short: UNITS[short] for short in ("kg", "g", "l", "L", "ml", "dl", "m", "km", "GB", "MB", "lb")}
 """What may follow a slash after a unit or a price."""
 UNIT_PATTERN = "|".join(
     map(re.escape, sorted({*UNITS, *_LOWER, *(one.upper() for one in ("km", "kg", "cm", "mm"))}, key=len, reverse=True))
@@ -43,17 +47,20 @@ UNIT_PATTERN = "|".join(
 PER_PATTERN = "|".join(map(re.escape, sorted(PER, key=len, reverse=True)))
 
 MONEY = {
-    "$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen"), "₹": ("rupee", "paisa"),
+    "$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent"), "¥": ("yen", "sen"), "₹": ("rupee",
+    "paisa"),
     "₩": ("won", "jeon"), "₽": ("ruble", "kopeck"), "₿": ("bitcoin", ""), "₺": ("lira", "kurus"), "₫": ("dong", ""),
     "₪": ("shekel", "agora"), "₴": ("hryvnia", "kopeck"), "฿": ("baht", "satang"),
 }  # fmt: skip
 CODES = {
-    "USD": "dollar", "EUR": "euro", "GBP": "pound", "JPY": "yen", "CHF": "franc", "INR": "rupee", "CAD": "Canadian dollar",
+    "USD": "dollar", "EUR": "euro", "GBP": "pound", "JPY": "yen", "CHF": "franc", "INR": "rupee",
+    "CAD": "Canadian dollar",
     "AUD": "Australian dollar", "CNY": "yuan",
 }  # fmt: skip
 SCALES = {
     "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million", "mm": "million", "MM": "million",
-    "mio": "million", "b": "billion", "B": "billion", "bn": "billion", "Bn": "billion", "BN": "billion", "t": "trillion",
+    "mio": "million", "b": "billion", "B": "billion", "bn": "billion", "Bn": "billion", "BN": "billion",
+    "t": "trillion",
     "T": "trillion", "tn": "trillion", "hundred": "hundred", "thousand": "thousand", "million": "million",
     "billion": "billion", "trillion": "trillion",
 }  # fmt: skip

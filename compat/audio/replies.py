@@ -71,7 +71,7 @@ class TranscriptionVerbose(WireReply, omit_defaults=True, kw_only=True):
 
     task: str
     language: str
-    """ISO 639-1 code of the spoken language; "english" for a translation."""
+    """The English name of the spoken language, in small letters, as in OpenAI's API; "english" for a translation."""
     source_language: str | None = None
     """An extension: for a translation, the code of the spoken language."""
     language_probability: float

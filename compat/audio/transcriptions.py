@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adapters.base import (
     Media,
@@ -17,6 +17,7 @@ from adapters.base import (
     VoiceDetection,
 )
 from compat.audio import subtitles
+from compat.audio.languages import language_code, language_name
 from compat.audio.replies import (
     Transcription,
     TranscriptionLanguage,
@@ -26,8 +27,8 @@ from compat.audio.replies import (
     segment_of,
     words_of,
 )
-from compat.errors import invalid, unknown
-from compat.wire import FormRequest, Timings, WireRequest, ignore, validate
+from compat.errors import invalid
+from compat.wire import FormRequest, Timings, WireRequest, validate
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 Granularity = Literal["word", "segment"]
@@ -38,12 +39,15 @@ MAX_LANGUAGES = 16
 TIMED_FORMATS = ("srt", "vtt")
 STREAMED_FORMATS = ("json", "text")
 
+AUTOMATIC = ("auto", "detect")
+"""What some clients send as a language to have it detected."""
+
 SPEAKER_FIELDS = ("known_speaker_names", "known_speaker_references")
 """OpenAI's fields for speaker diarization, which this server does not have."""
 
 Temperature = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Keyword = Annotated[str, Field(min_length=1, max_length=200)]
-Language = Annotated[str, Field(min_length=1, max_length=32)]
+LanguageField = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(language_code)]
 
 
 class ChunkingStrategyVadConfig(FormRequest):
@@ -76,8 +80,9 @@ class TranslationCreateRequest(FormRequest):
 class TranscriptionCreateRequest(TranslationCreateRequest):
     """The form of POST /v1/audio/transcriptions, as far as this server supports it, without `file`."""
 
-    language: Language | None = None
-    languages: Annotated[tuple[Language, ...], Field(max_length=MAX_LANGUAGES)] = ()
+    language: LanguageField | None = None
+    """A code, a name or a locale: "en", "English", "en-US"."""
+    languages: Annotated[tuple[LanguageField, ...], Field(max_length=MAX_LANGUAGES)] = ()
     """The possible languages; one of them is spoken."""
     keywords: Annotated[tuple[Keyword, ...], Field(max_length=256)] = ()
     timestamp_granularities: tuple[Granularity, ...] = ()
@@ -126,12 +131,13 @@ def parse(fields: Mapping[str, Sequence[str]], file: Media) -> TranscriptionCall
     """
     wire = validate(TranscriptionCreateRequest, _gathered(fields, TranscriptionCreateRequest))
     _check(wire)
+    wished = None if wire.language in AUTOMATIC else wire.language
     alone = wire.languages[0] if len(set(wire.languages)) == 1 else None
     strategy = wire.chunking_strategy
     request = replace(
         _request(wire, file),
-        language=wire.language or alone,
-        languages=() if wire.language or alone else wire.languages,
+        language=wished or alone,
+        languages=() if wished or alone else wire.languages,
         hotwords=wire.keywords,
         word_timestamps=wire.response_format in TIMED_FORMATS or "word" in wire.timestamp_granularities,
         vad_filter=wire.vad_filter if strategy is None else True,
@@ -184,7 +190,7 @@ def _check(wire: TranscriptionCreateRequest) -> None:
     if wire.include and wire.response_format != "json":
         raise invalid("include", "requires 'response_format' to be 'json'")
     _check_lines(wire)
-    if wire.language and wire.languages and wire.language not in wire.languages:
+    if wire.language and wire.languages and wire.language not in (*wire.languages, *AUTOMATIC):
         raise invalid("languages", "must contain the value of 'language'")
     if wire.chunking_strategy is not None and wire.vad_filter is False:
         raise invalid("vad_filter", "must not be false with 'chunking_strategy', which uses voice activity detection")
@@ -213,10 +219,8 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
             strategy[inner[:-1]] = values[0]
             continue
         if name not in form.model_fields:
-            if not ignore(key[:64]):
-                raise unknown(key[:64])
-            continue
-        if name in LISTS and (name != "temperature" or key.endswith("[]") or len(values) > 1):
+            gathered[key] = values  # refused or ignored with the other unknown fields
+        elif name in LISTS and (name != "temperature" or key.endswith("[]") or len(values) > 1):
             gathered[name] = [*gathered.get(name, ()), *values]
         elif len(values) > 1 or name in gathered:
             raise invalid(name, "was sent more than once")
@@ -271,7 +275,7 @@ def _json(
     translated = call.request.task == "translate"
     return TranscriptionVerbose(
         task=call.request.task,
-        language="english" if translated else info.language,
+        language="english" if translated else language_name(info.language),
         source_language=info.language if translated else None,
         language_probability=round(info.language_probability, 4),
         duration=duration,

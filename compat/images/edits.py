@@ -8,8 +8,8 @@ from pydantic import ConfigDict, Field
 from adapters.base import ImageRequest, Media
 from compat.errors import invalid, unknown
 from compat.images.generations import ImageCall, ImageFields, Prompt, call_of, common, single_image, sizes
-from compat.media import parse_data_url
-from compat.wire import validate
+from compat.media import Reference, parse_data_url
+from compat.wire import refuse_or_ignore, validate
 
 FIDELITY = {"low": 0.8, "high": 0.5}
 """The strength of each `input_fidelity`: how much of the image is replaced."""
@@ -45,7 +45,8 @@ def take_images(body: dict[str, Any], files: Mapping[str, list[Media]]) -> dict[
     """The images of a request by field: files of a form, or data URLs, which are removed from the body.
 
     Args:
-        body: The fields; `image` and `mask` may contain data URLs, or `{"image_url": ...}` as in OpenAI's JSON.
+        body: The fields; `image` and `mask` may contain data URLs, or `{"image_url": ...}` or `{"file_id": ...}` as in
+            OpenAI's JSON.
         files: Uploads by field; `image[]` means `image`.
 
     Raises:
@@ -54,14 +55,18 @@ def take_images(body: dict[str, Any], files: Mapping[str, list[Media]]) -> dict[
     found: dict[str, list[Media]] = {"image": [], "mask": []}
     for name, uploads in files.items():
         field = name.removesuffix("[]")
-        if field not in found:
-            raise unknown(name[:64])
-        found[field] += uploads
+        if field in found:
+            found[field] += uploads
+        else:
+            refuse_or_ignore(name)
     for name, field in (("image", "image"), ("images", "image"), ("mask", "mask")):
         value = body.pop(name, None)
         given: list[Any] = value if isinstance(value, list) else [] if value is None else [value]  # pyright: ignore[reportUnknownVariableType] - JSON
         for index, one in enumerate(given[:17]):
             param = f"{name}[{index}]" if given is value else name
+            if isinstance(one, dict) and isinstance(one.get("file_id"), str):  # pyright: ignore[reportUnknownMemberType] - JSON
+                found[field].append(Reference("", file_id=str(one["file_id"])[:64], param=f"{param}.file_id"))  # pyright: ignore[reportUnknownArgumentType] - JSON
+                continue
             if isinstance(one, dict):
                 one, param = one.get("image_url"), f"{param}.image_url"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
             if not isinstance(one, str):

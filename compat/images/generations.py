@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from adapters.base import ImageRequest, Lora, Media
 from compat.errors import invalid, missing
@@ -33,7 +33,17 @@ Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
 Steps = Annotated[int, Field(ge=1, le=200)]
 Guidance = Annotated[float, Field(ge=0, le=50)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-Prompt = Annotated[str, Field(min_length=1, max_length=32_000)]
+
+
+def _not_blank(prompt: str) -> str:
+    if not prompt.strip():
+        raise ValueError("must not be blank")
+    return prompt
+
+
+Prompt = Annotated[str, Field(min_length=1, max_length=32_000), AfterValidator(_not_blank)]
+URL_MODELS = ("dall-e-2", "dall-e-3")
+"""OpenAI's older models reply with URLs by default, the others only with base64."""
 
 
 class LoraChoice(WireRequest):
@@ -214,9 +224,10 @@ def call_of(
 ) -> ImageCall:
     """The request with the options of its reply."""
     quality = wire.quality or "auto"
+    by_default = "url" if wire.model in URL_MODELS and not wire.stream else "b64_json"
     return ImageCall(
         request,
-        wire.response_format == "url",
+        (wire.response_format or by_default) == "url",
         wire.output_format or "png",
         SHOWN_QUALITIES.get(quality, quality),
         bool(wire.stream),

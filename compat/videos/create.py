@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from adapters.base import Keyframe, Media, VideoRequest
 from compat.errors import invalid, missing
-from compat.media import parse_data_url
+from compat.media import FileId, Reference, parse_data_url
 from compat.videos.fields import MAX_FRAMES, ShotFields, shot_of
 from compat.videos.plan import FieldNames
 from compat.wire import FormRequest, WireRequest, parse_json_field, validate
@@ -27,9 +27,10 @@ class KeyframeField(FormRequest):
 
 
 class ImageReference(WireRequest):
-    """A reference image in a JSON body."""
+    """A reference image in a JSON body: a data URL, or an uploaded file."""
 
-    image_url: str
+    image_url: str | None = None
+    file_id: FileId | None = None
 
 
 class VideoCreateRequest(ShotFields):
@@ -105,8 +106,7 @@ def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyfr
     references = [] if reference is None else [reference]
     for param, given in (("input_reference", wire.input_reference), ("image_reference", wire.image_reference)):
         if given is not None:
-            url, where = (given, param) if isinstance(given, str) else (given.image_url, f"{param}.image_url")
-            references.append(parse_data_url(url, param=where))
+            references.append(_reference(given, param))
         if len(references) > 1:
             raise invalid(param, "a reference image was already sent; send only one")
     first = tuple(map(Keyframe, references))
@@ -115,6 +115,16 @@ def _keyframes(wire: VideoCreateRequest, reference: Media | None) -> tuple[Keyfr
         for i, one in enumerate(wire.keyframes or ())
     )
     return first + others
+
+
+def _reference(given: str | ImageReference, param: str) -> Media:
+    if isinstance(given, str):
+        return parse_data_url(given, param=param)
+    if (given.image_url is None) == (given.file_id is None):
+        raise invalid(param, "must have exactly one of 'image_url' and 'file_id'")
+    if given.file_id is not None:
+        return Reference("", file_id=given.file_id, param=f"{param}.file_id")
+    return parse_data_url(given.image_url or "", param=f"{param}.image_url")
 
 
 def _check_frames(keyframes: Sequence[Keyframe], rows: int, num_frames: int) -> None:

@@ -57,6 +57,7 @@ class Form:
     """A multipart body, or a JSON object on routes that accept both."""
 
     fields: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Text fields that are not empty."""
     files: dict[str, list[Upload]] = field(default_factory=dict[str, list[Upload]])
     json: dict[str, Any] | None = None
     """The object, if the body was JSON. Then `fields` and `files` are empty."""
@@ -155,7 +156,7 @@ class Segments:
         self.close()
         if segment.filename is None:
             self._texts.append((segment.name, self._path if on_disk else bytes(self._text)))
-        else:
+        elif self._size or segment.filename:  # browsers send an empty name for a file field without a file
             media_type = segment.content_type or "application/octet-stream"
             upload = Upload(segment.name, media_type, self._path, self._size, segment.filename)
             self.form.files.setdefault(segment.name, []).append(upload)
@@ -175,4 +176,5 @@ class Segments:
                 ) from None
             if "\0" in text:
                 raise RequestError(f"Invalid '{name}': it contains a NUL character. Remove it.", param=name)
-            self.form.fields.setdefault(name, []).append(text)
+            if text or "[][" in name:  # an empty field means an absent one; columns need their place
+                self.form.fields.setdefault(name, []).append(text)

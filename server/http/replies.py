@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-from litestar import Response
+from litestar import HttpMethod, Response
 from litestar.types import Receive, Scope, Send
 
 from compat.errors import RequestError
 from server.http.streaming import AppResponse
 
 CHUNK_BYTES = 256 * 1024
+READ: list[HttpMethod] = [HttpMethod.GET, HttpMethod.HEAD]
+"""The methods of routes that send files."""
 
 
 def json(reply: Any, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -80,7 +82,7 @@ class _File:
             }
         )
         file.seek(first)
-        left = last - first + 1
+        left = last - first + 1 if scope["method"] != "HEAD" else 0
         while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
             left -= len(data)
             await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -7,6 +7,7 @@ from litestar import Response, post
 from adapters.base import LanguageDetection, Media, SpeechAdapter
 from compat.audio import languages, stream, transcriptions
 from compat.errors import RequestError
+from compat.wire import refuse_or_ignore
 from server.http import replies
 from server.http.multipart import Form
 from server.http.request import AnyRequest
@@ -51,13 +52,9 @@ async def _detect(services: Services, model: str, audio: Media) -> LanguageDetec
 
 
 def _audio(form: Form) -> Media:
-    unknown = next((name for name in form.files if name != "file"), None)
-    if unknown is not None:
-        raise RequestError(
-            f"Unknown parameter: '{unknown}'. Send the audio as the file 'file'.",
-            param=unknown,
-            code="unknown_parameter",
-        )
+    for name in form.files:
+        if name != "file":
+            refuse_or_ignore(name)
     files = form.files.get("file", [])
     if len(files) != 1:
         raise RequestError(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from litestar import Response, delete, get, post
+from litestar import Response, delete, get, post, route
 from litestar.params import Parameter
 
 from compat import files
@@ -11,6 +11,7 @@ from compat.media import MAX_IMAGE_BYTES
 from compat.wire import flatten
 from server.http import replies
 from server.http.multipart import Form, Upload
+from server.http.replies import READ
 from server.http.request import AnyRequest, owner_of
 from server.services import Services
 
@@ -54,7 +55,7 @@ async def remove(request: AnyRequest, services: Services, file_id: str) -> Respo
     return replies.json(files.FileDeleted(file_id))
 
 
-@get("/v1/files/{file_id:str}/content")
+@route("/v1/files/{file_id:str}/content", http_method=READ)
 async def content(request: AnyRequest, services: Services, file_id: str) -> Response[Any]:
     """A file's bytes."""
     file = await services.files.get(owner_of(request), file_id)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from litestar import Response, get, post
+from litestar import Response, post, route
 
 from adapters.base import ImageAdapter, Media
 from compat.errors import RequestError
@@ -12,6 +12,7 @@ from compat.images import replies as image_replies
 from compat.media import MAX_IMAGE_BYTES
 from compat.wire import flatten, gather_columns
 from server.http import replies
+from server.http.replies import READ
 from server.http.request import AnyRequest, owner_of
 from server.http.streaming import collect, event_stream
 from server.services import Services
@@ -41,7 +42,7 @@ async def vary(request: AnyRequest, services: Services) -> Response[Any]:
     return await _from_images(request, services, edits.parse_variation)
 
 
-@get("/v1/images/content/{name:str}")
+@route("/v1/images/content/{name:str}", http_method=READ)
 async def content(request: AnyRequest, name: str, services: Services) -> Response[Any]:
     """An image that was requested as a URL."""
     path = services.artifacts.path(owner_of(request), name)
@@ -57,7 +58,10 @@ async def _from_images(request: AnyRequest, services: Services, parse: ParseImag
     async with services.bodies.form(request, UPLOAD_LIMITS) as form:
         body = flatten(gather_columns(form.fields)) if form.json is None else dict(form.json)
         files = {name: [upload.media() for upload in uploads] for name, uploads in form.files.items()}
-        images = edits.take_images(body, files)
+        images = {
+            field: await services.references.resolve_media(owner_of(request), found)
+            for field, found in edits.take_images(body, files).items()
+        }
         slot = services.pool.find(generations.model_of(body), ImageAdapter)
         return await _reply(request, services, slot.name, parse(body, images, slot.entry.defaults))
 

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from litestar import Response, delete, get, post
+from litestar import Response, delete, get, post, route
 from litestar.params import Parameter
 
 from compat.errors import RequestError
 from compat.videos.replies import POLL_MS, VideoDeleteResponse, no_characters, render, render_list
 from server.http import replies
+from server.http.replies import READ
 from server.http.request import AnyRequest, owner_of
 from server.services import Services
 from server.storage.artifacts import MEDIA_TYPES
@@ -89,7 +90,7 @@ async def remove(request: AnyRequest, services: Services, video_id: str) -> Resp
     return replies.json(VideoDeleteResponse(id=video_id))
 
 
-@get("/v1/videos/{video_id:str}/content")
+@route("/v1/videos/{video_id:str}/content", http_method=READ)
 async def content(
     request: AnyRequest,
     services: Services,

@@ -18,6 +18,7 @@ from server.http.multipart import MAX_IMAGE_UPLOAD_BYTES, Form
 from server.http.request import AnyRequest, owner_of
 from server.http.streaming import until_disconnect
 from server.media.checks import check_images
+from server.media.references import ReferenceResolver
 from server.models.files import ModelFilesService
 from server.videos.capabilities import images_of, require_supported
 from server.videos.files import GENERATED_SOUNDTRACK, SOUNDTRACK, SOURCE, THUMBNAIL, VIDEO, clip, clip_audio
@@ -72,13 +73,21 @@ class VideoCreator:
     raises `RequestError` 400 or 404, `ModelNotFound` or `WrongModelKind`.
     """
 
-    def __init__(self, pool: Pool, bodies: BodyReader, jobs: VideoJobs, model_files: ModelFilesService) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        bodies: BodyReader,
+        jobs: VideoJobs,
+        model_files: ModelFilesService,
+        references: ReferenceResolver,
+    ) -> None:
         """Takes the parts of the server that a creation needs."""
         self._pool = pool
         self._bodies = bodies
         self._jobs = jobs
         self._model_files = model_files
         self._reading = FairSlots(MAX_FORMS, per_caller=MAX_CALLER_FORMS)
+        self._references = references
 
     async def shot(self, request: AnyRequest) -> VideoState:
         """One shot from a prompt, with or without images."""
@@ -132,6 +141,9 @@ class VideoCreator:
         parsed = await read_form(form, "input_reference")
         slot = self._pool.find(model_of(parsed.body), VideoAdapter)
         request = create.parse(parsed.body, parsed.images.get("input_reference"), slot.entry.defaults)
+        images = await self._references.resolve_media(owner, [keyframe.image for keyframe in request.keyframes])
+        keyframes = tuple(replace(one, image=image) for one, image in zip(request.keyframes, images, strict=True))
+        request = replace(request, keyframes=keyframes)
         return VideoCall(parsed, slot.name, single(request), request.prompt, create.fields(parsed.body, request))
 
     async def _read_sequence(self, owner: str, form: Form) -> VideoCall:

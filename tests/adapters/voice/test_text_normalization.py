@@ -53,7 +53,7 @@ def test_sentences_end_where_they_end() -> None:
 @pytest.mark.parametrize("text", ["", "   \n\t", "😀🎉", "...!?", "\u200b\ufeff", "—", '"', "\x00\x07"])
 def test_where_nothing_can_be_said_it_says_so(text: str) -> None:
     with pytest.raises(UnsupportedOption) as error:
-        read(text).sentences
+        read(text)
     assert error.value.param == "input"
 
 

@@ -384,7 +384,7 @@ def test_verbose_json_has_segments_by_default() -> None:
     assert reply == snapshot(
         {
             "task": "transcribe",
-            "language": "en",
+            "language": "english",
             "language_probability": 0.9877,
             "duration": 3.0,
             "text": "The horse ran & won.",

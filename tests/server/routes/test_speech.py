@@ -98,7 +98,6 @@ def test_it_is_sent_as_it_is_spoken(fake_server: Running, stream_format: str) ->
         ({"voice": {"id": "voice_1234"}}, "voice"),
         ({"voice": {"id": "alloy", "x": 1}}, "voice.x"),
         ({"voice": "a" * 65}, "voice"),
-        ({"instructions": "Whisper."}, "instructions"),
         ({"response_format": "ogg"}, "response_format"),
         ({"response_format": "MP3"}, "response_format"),
         ({"speed": 0.2499}, "speed"),
@@ -119,7 +118,13 @@ def test_promise_28_what_cannot_be_honoured_names_its_field(
 
 
 def test_the_limits_themselves_are_honoured(fake_server: Running) -> None:
-    for change in ({"input": "x" * 4096}, {"speed": 0.25}, {"speed": 4}, {"instructions": ""}, {"instructions": None}):
+    for change in (
+        {"input": "x" * 4096},
+        {"speed": 0.25},
+        {"speed": 4},
+        {"instructions": "Whisper."},
+        {"instructions": None},
+    ):
         assert post(fake_server, **change).status_code == 200, change
 
 

@@ -6,6 +6,7 @@ byte_stream   Files that are sent while they are generated, and cancelled when t
 drain         Rejecting new requests while the server shuts down
 errors        From an exception to a reply: the encoded error envelope, and a log line for server errors
 fast_routes   A shortcut around Litestar's routing for the busiest routes
+framing       HTTP/1 messages as clients really send them: upgrade offers, trailers, HTTP/1.0
 metrics       Request ids, timing headers, Prometheus metrics and request logs
 multipart     Parsing multipart bodies as they arrive: text fields into memory, files to disk
 origins       Host and Origin checks: protection against DNS rebinding and cross-site requests

@@ -139,8 +139,6 @@ def test_promise_28_ceilings_let_through_what_is_at_them(fake_server: Running) -
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "fake-embedding", "input": "\xed\xa0\x80"}',
-        b'{"model": "fake-embedding", "input": "\\u0000"}',
         b'{"model": "fake-embedding", "input": [NaN]}',
         b'{"model": "fake-embedding", "input": [Infinity]}',
         b'{"model": "fake-embedding", "input": [1e999]}',

@@ -72,7 +72,7 @@ def test_an_alias_reaches_the_model_and_other_kinds_are_refused(client: openai.O
         client.embeddings.create(model="fake-text", input="x")
     assert other.value.param == "model"
     with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model="text-embedding-9", input="x")
+        client.embeddings.create(model="embedding-9", input="x")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_alias_reaches_the_model_and_other_kinds_are_refused(client: openai.O
         ({"input": [[5]] * 10_000}, "input"),
         ({"input": [5] * 300_001}, "input"),
         ({"input": [[5] * 4000] * 76}, "input"),
-        ({"input": [5] * 4097}, "input"),
+        ({"input": [5] * 4097, "truncate": False}, "input"),
         ({"input": "x" * 10_000_000}, "input"),
         ({"input": ["x" * 1000] * 2001}, "input"),
         ({"dimensions": 0}, "dimensions"),
@@ -116,9 +116,7 @@ def test_an_alias_reaches_the_model_and_other_kinds_are_refused(client: openai.O
         ({"dimensions": 16.0}, "dimensions"),
         ({"encoding_format": "int8"}, "encoding_format"),
         ({"encoding_format": 1}, "encoding_format"),
-        ({"user": 1}, "user"),
         ({"model": 1}, "model"),
-        ({"input_type": "query"}, "input_type"),
     ],
 )
 def test_promise_28_a_wrong_parameter_is_named(fake_server: Running, change: dict[str, Any], param: str) -> None:
@@ -141,10 +139,6 @@ def test_promise_28_ceilings_let_through_what_is_at_them(fake_server: Running) -
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "fake-embedding", "input": "\\ud800"}',
-        b'{"model": "fake-embedding", "input": ["a", "\\udfff\\ud800"]}',
-        b'{"model": "fake-embedding", "input": "\xed\xa0\x80"}',
-        b'{"model": "fake-embedding", "input": "\\u0000"}',
         b'{"model": "fake-embedding", "input": [NaN]}',
         b'{"model": "fake-embedding", "input": [Infinity]}',
         b'{"model": "fake-embedding", "input": [1e999]}',
@@ -193,7 +187,7 @@ def test_failures_reach_the_client(client: openai.OpenAI) -> None:
         client.embeddings.create(model="fake-embedding", input="[fail_after=0]")
     assert failed.value.code == "generation_failed"
     with pytest.raises(openai.BadRequestError, match=r"4096.*5000") as long:
-        client.embeddings.create(model="fake-embedding", input=["x", "word " * 5000])
+        client.embeddings.create(model="fake-embedding", input=["x", "word " * 5000], extra_body={"truncate": "NONE"})
     assert (long.value.code, long.value.param) == ("context_length_exceeded", "input")
 
 

@@ -1,21 +1,17 @@
-"""Speech: what batching across requests brings (C6), and how exact words' times are (C7).
+"""Speech: what batching across requests brings (C6). Word times (C7): `word_times.py`.
 
-C6: clips through one loaded adapter, all at once, against faster-whisper called directly with the same options, one
-clip after the other behind a lock. Rounds are interleaved; seconds of wall clock, medians over rounds, with the lowest
-and highest; the word error rate of both sides against what was said.
-
-C7: sentences that are said word by word, put together with pauses, so that every word's start and end are known.
-A word counts as found where it is the same and starts within 200 ms; errors are of both ends of the words that are.
+Clips through one loaded adapter, all at once, against faster-whisper called directly with the same options, one clip
+after the other behind a lock. Rounds are interleaved; seconds of wall clock, medians over rounds, with the lowest and
+highest; the word error rate of both sides against what was said.
 
 Who says them: espeak-ng, a rule-based voice that Whisper mishears now and then, or with `--voices kokoro` those of
-`/v1/audio/speech`, in as many clips.
+`/v1/audio/speech`.
 
-`python benchmarks/speech.py` (needs espeak-ng or `--voices kokoro`; `--part throughput` or `--part words` for one part)
+`python benchmarks/speech.py` (needs espeak-ng or `--voices kokoro`)
 """
 
 import argparse
 import asyncio
-import difflib
 import io
 import os
 import random
@@ -25,7 +21,7 @@ import subprocess
 import tempfile
 import time
 import wave
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +36,6 @@ from adapters.base import (
     Segment,
     SynthesisRequest,
     TranscriptionRequest,
-    Word,
 )
 from adapters.catalog.catalog import CATALOG, load_catalog
 from adapters.loader.fetch import fetch
@@ -72,15 +67,6 @@ SENTENCES = (
     "every picture on this wall was taken by the same man in one week",
     "you should turn left after the market and then follow the main street",
 )
-WITHIN_S = 0.2
-
-
-@dataclass(frozen=True)
-class Clip:
-    """An audio file, and what is said in it when."""
-
-    wav: bytes
-    words: tuple[tuple[str, float, float], ...]
 
 
 class Speaker:
@@ -129,28 +115,6 @@ def encoded(audio: np.ndarray) -> bytes:
         file.setframerate(RATE)
         file.writeframes((np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
     return out.getvalue()
-
-
-async def word_by_word(speaker: Speaker, sentences: list[str], draw: random.Random) -> Clip:
-    """Each word said alone, with pauses of 40 to 250 ms between them and longer ones between sentences."""
-    voice, at = draw.choice(speaker.voices), 0
-    pieces, words = [], []
-
-    def rest(seconds: float) -> None:
-        nonlocal at
-        pieces.append((draw.random() * 1e-4) * np.random.default_rng(at).standard_normal(int(seconds * RATE)))
-        at += len(pieces[-1])
-
-    rest(draw.uniform(0.1, 1.5))
-    for sentence in sentences:
-        for word in sentence.split():
-            audio = await speaker.say(word, voice, 140)
-            words.append((word, at / RATE, (at + len(audio)) / RATE))
-            pieces.append(audio)
-            at += len(audio)
-            rest(draw.uniform(0.04, 0.25))
-        rest(draw.uniform(0.3, 1.5))
-    return Clip(encoded(np.concatenate(pieces)), tuple(words))
 
 
 def plain(text: str) -> list[str]:
@@ -218,60 +182,6 @@ async def throughput(adapter: WhisperSpeech, speaker: Speaker, clips: int, round
     print(f"batches by size: {dict(sorted(adapter._batcher.batches.items()))}")
 
 
-def matched(clip: Clip, words: list[Word]) -> tuple[list[float], int, int]:
-    """Errors of both ends in seconds of the words that were found, how many were found, and how many were written."""
-    written = [(text, word) for word in words for text in plain(word.text)]
-    blocks = difflib.SequenceMatcher(
-        a=[word for word, _, _ in clip.words], b=[text for text, _ in written], autojunk=False
-    ).get_matching_blocks()
-    off, found = [], 0
-    for a, b, size in blocks:
-        for (_, start, end), (_, word) in zip(clip.words[a : a + size], written[b : b + size], strict=True):
-            off += [abs(word.start - start), abs(word.end - end)]
-            found += abs(word.start - start) <= WITHIN_S
-    return off, found, len(written)
-
-
-async def word_times(adapter: WhisperSpeech, speaker: Speaker, clips: int, seed: int) -> None:
-    """C7."""
-    import adapters.speech.whisper as module
-
-    draw = random.Random(seed)
-    made = [await word_by_word(speaker, draw.sample(SENTENCES, 2), draw) for _ in range(clips)]
-    refine = module.refined
-    table = Table("words' times", "median error", "90th percentile", "F1 at 200 ms", "words written/said")
-    for detector in ("off", "on", "chunks"):
-        for name, how in (("Whisper's own", lambda words, _, after=0.0: tuple(words)), ("refined", refine)):
-            module.refined = how
-            off, found, written = [], 0, 0
-            requests = [
-                TranscriptionRequest(
-                    Media("audio/wav", clip.wav),
-                    language="en",
-                    vad_filter=detector == "on",
-                    chunked=detector == "chunks",
-                    temperature=(0.0,),
-                )
-                for clip in made
-            ]
-            for clip, segments in zip(
-                made, await asyncio.gather(*(heard(adapter, one) for one in requests)), strict=True
-            ):
-                errors_s, good, count = matched(clip, [word for segment in segments for word in segment.words])
-                off, found, written = off + errors_s, found + good, written + count
-            said = sum(len(clip.words) for clip in made)
-            table.add_row(
-                f"{name}, VAD {detector}",
-                f"{statistics.median(off) * 1000:.0f} ms",
-                f"{np.quantile(off, 0.9) * 1000:.0f} ms",
-                f"{2 * found / (said + written):.3f}",
-                f"{written}/{said}",
-            )
-    module.refined = refine
-    Console(width=100).print(table)
-    print("goals (C7): median error 50 ms, F1 0.95")
-
-
 async def files_of(name: str) -> ModelFiles:
     """A model of the catalog, fetched where it is not there yet."""
     entry = load_catalog().models[name]
@@ -282,10 +192,8 @@ async def files_of(name: str) -> ModelFiles:
 async def main() -> None:
     """Loads the model and measures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("throughput", "words"))
     parser.add_argument("--voices", choices=tuple(VOICES), default="espeak")
     parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=123, help="of C7's clips; boundaries.py was made on those of 5")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -301,10 +209,7 @@ async def main() -> None:
         kokoro = await KokoroVoice.load(await files_of(VOICE_MODEL), lambda _: None)
     speaker = Speaker(arguments.voices, kokoro)
     try:
-        if arguments.part != "words":
-            await throughput(adapter, speaker, arguments.clips, arguments.rounds, arguments.beam)
-        if arguments.part != "throughput":
-            await word_times(adapter, speaker, arguments.clips, arguments.seed)
+        await throughput(adapter, speaker, arguments.clips, arguments.rounds, arguments.beam)
     finally:
         await adapter.unload()
         if kokoro is not None:

@@ -82,7 +82,7 @@ class _File:
             }
         )
         file.seek(first)
-        left = last - first + 1 if scope["method"] != "HEAD" else 0
+        left = 0 if scope["type"] == "http" and scope["method"] == "HEAD" else last - first + 1
         while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
             left -= len(data)
             await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -17,7 +17,7 @@ from support.raw import JSON, post, send
 from support.servers import Running
 
 from compat.errors import RequestError
-from server.http.bodies import _claim_directory_directory
+from server.http.bodies import _claim_directory
 from server.http.multipart import Form, Segments
 
 CHAT = "/v1/chat/completions"
@@ -231,12 +231,12 @@ def wait_until_empty(directory: Path, timeout_s: float = 2) -> None:
 
 
 def test_promise_20_uploads_of_a_dead_server_are_cleared_and_those_of_a_living_one_not(tmp_path: Path) -> None:
-    alive, own = _claim_directory_directory(tmp_path)
-    dead, lock = _claim_directory_directory(tmp_path)
+    alive, own = _claim_directory(tmp_path)
+    dead, lock = _claim_directory(tmp_path)
     (alive / "upload").touch()
     (dead / "upload").touch()
     os.close(lock)  # as the kernel does
-    third, other = _claim_directory_directory(tmp_path)
+    third, other = _claim_directory(tmp_path)
     assert (alive / "upload").exists()
     assert not dead.exists()
     assert third.exists()

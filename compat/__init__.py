@@ -9,6 +9,7 @@ embeddings      POST /v1/embeddings: schemas, parse and render. There may be mil
 errors          From an exception to OpenAI's error envelope: status, type, code, param. The only such table
 files           /v1/files: OpenAI's schemas for uploaded files. This server uses files as images in prompts
 images          /v1/images: requests and replies
+json_body       JSON bodies: decoded within limits, without characters that no model and no database can hold
 logprobs        Log probabilities of tokens, in the formats of chat and of text completions
 media           Media inside JSON: data URLs (RFC 2397), and references that `server/media/references.py` resolves
 model_files     Downloads, verifications and the cache of models. Not part of OpenAI's API; the schemas follow its ...

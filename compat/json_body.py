@@ -9,9 +9,9 @@ import msgspec
 
 from compat.errors import RequestError
 
-MAX_JSON_VALUES = 300_000
-"""As many tokens as OpenAI accepts in one request of embeddings. Counted without decoding, so that commas and brackets
-within strings count too."""
+MAX_JSON_VALUES = 320_000
+"""A little more than the 300,000 tokens that OpenAI accepts in one request of embeddings. Counted without decoding, so
+that commas and brackets within strings count too."""
 PIECE_BYTES = 64 * 1024
 """A larger value is decoded item by item: while one is decoded, no other thread of this process runs."""
 MAX_INT = 2**63

@@ -27,6 +27,13 @@ MAX_IGNORED = 32
 """How many ignored parts of one request are named."""
 
 
+ASKS = frozenset({
+    "fps", "guidance_scale", "keyframes", "lora", "negative_prompt", "num_frames", "num_inference_steps", "refiner",
+    "scheduler", "seed", "strength", "true_cfg_scale",
+})  # fmt: skip
+"""Fields of some routes that change what the answer must be. A route that does not have one refuses it."""
+
+
 class WireRequest(BaseModel):
     """A request's body. Null means absent. Unknown fields are refused, or ignored and recorded in `ignored`."""
 
@@ -41,11 +48,9 @@ class WireRequest(BaseModel):
         body: dict[str, Any] = value  # pyright: ignore[reportUnknownVariableType] - JSON
         known = _names(cls)
         if not body.keys() <= known:
-            sent = (key for key in body if key not in known and body[key] is not None)
-            if ignored.get() is None and (unknown := next(sent, None)) is not None:
-                raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": unknown})
-            for name in sent:
-                ignore(name)
+            for name in (key for key in body if key not in known and body[key] is not None):
+                if name in ASKS or not ignore(name):
+                    raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": name})
             body = {key: item for key, item in body.items() if key in known}
         if None in body.values():
             body = {key: item for key, item in body.items() if item is not None}

@@ -57,6 +57,8 @@ from adapters.fake.text import (
 
 CONTEXT = 4096
 """Maximum words of prompt and output together."""
+MAX_CHARACTERS = 64 * CONTEXT
+"""Of a prompt, whatever its words: a long one is refused before it is counted."""
 VOCABULARY = 100_000
 """Number of token ids that the fake embedding model accepts."""
 
@@ -136,8 +138,8 @@ class FakeText(_Fake, TextAdapter):
     def generate(self, request: TextRequest, outlet: Outlet | None = None) -> AsyncGenerator[TextEvent]:
         """See `TextAdapter.generate`."""
         prompt = prompt_text(request)
-        prompt_tokens = len(prompt.split())
-        if prompt_tokens >= CONTEXT:
+        prompt_tokens = len(prompt[:MAX_CHARACTERS].split())
+        if prompt_tokens >= CONTEXT or len(prompt) > MAX_CHARACTERS:
             param = "messages" if request.messages else "prompt"
             raise ContextLengthExceeded(context_exceeded(CONTEXT, prompt_tokens, param), param=param)
         left = CONTEXT - prompt_tokens
@@ -156,7 +158,7 @@ class FakeText(_Fake, TextAdapter):
         if not self.supports_images and images:
             raise UnsupportedOption("This model does not support images. Send text only.", param="input")
         content = b"".join(part_bytes(part) for part in request.content)
-        words = len(content.split()) if not images else 0
+        words = len(content[:MAX_CHARACTERS].split()) if not images else 0
         if images > self._options.max_images or words > CONTEXT:
             raise ContextLengthExceeded(
                 f"This model takes at most {self._options.max_images} images and {CONTEXT} words.", param="input"

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 CALLER: ContextVar[str] = ContextVar("caller", default="")
-"""Whom the current task works for: an API key's id, or a client's address where no keys are configured. Empty: the
-server itself, which no share limits."""
+"""The caller that the current task works for: an API key's id, or a client's address where no keys are configured.
+Empty: the server itself, which no share limits."""
 
 
 class FairSlots:

@@ -11,7 +11,6 @@ one per model, so that loading and unloading wait for each other.
 """
 
 import asyncio
-import errno
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -37,7 +36,7 @@ from adapters.pool.lease import Lease
 from adapters.pool.load_log import log_progress
 from adapters.pool.resolve import Fallback, Names
 from adapters.pool.slot import Slot
-from adapters.pool.start import start_adapter
+from adapters.pool.start import raise_if_temporary, start_adapter
 from adapters.process.memory_usage import MemoryTrimmer
 
 Estimate = Callable[[ModelEntry, Path | None], int]
@@ -51,8 +50,6 @@ A = TypeVar("A", bound=Adapter)
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN})
-"""What a load fails with that may work in a moment."""
 IDLE_CHECK_S = 1.0
 """Time between two checks for idle models."""
 
@@ -222,11 +219,7 @@ class Pool:
         except BaseException as error:
             self.admission.release(slot)
             slot.state = "failed"
-            if isinstance(error, OSError) and error.errno in NO_RESOURCES:
-                raise Interrupted(
-                    f"The model {slot.name!r} could not be loaded: the server has too many open files or processes. "
-                    "Send the request again in a few seconds."
-                ) from error
+            raise_if_temporary(error, slot.name)
             if not isinstance(error, asyncio.CancelledError | OutOfMemory):
                 slot.record_failure()
             # A child process reports an exception of its library as GenerationFailed, also while it loads.

@@ -1,17 +1,28 @@
 """Starting a model whose files are here and whose memory is reserved."""
 
+import errno
 import logging
 import time
 from dataclasses import replace
 
 from adapters import registry
 from adapters.base import Adapter, ModelFiles, Report
-from adapters.errors import OutOfMemory
+from adapters.errors import Interrupted, OutOfMemory
 from adapters.pool.admission import Admission
 from adapters.pool.slot import Slot
 from adapters.process.remote import PROXIES
 
+NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN})
 log = logging.getLogger(__name__)
+
+
+def raise_if_temporary(error: BaseException, name: str) -> None:
+    """Raises `Interrupted` for what may work in a moment: the process had no descriptors or processes left."""
+    if isinstance(error, OSError) and error.errno in NO_RESOURCES:
+        raise Interrupted(
+            f"The model {name!r} could not be loaded: the server has too many open files or processes. Send the "
+            "request again in a few seconds."
+        ) from error
 
 
 async def start_adapter(slot: Slot, files: ModelFiles, report: Report, admission: Admission) -> Adapter:

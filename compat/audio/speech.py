@@ -46,7 +46,7 @@ class SpeechCreateRequest(WireRequest):
     model: Annotated[str, Field(min_length=1, max_length=256)]
     input: Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
     voice: VoiceName | VoiceID
-    instructions: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None
+    instructions: Any = None
     """A wish about the tone, which the voices of this server do not follow."""
     response_format: ResponseFormat = "mp3"
     speed: Annotated[float, Field(ge=0.25, le=4, allow_inf_nan=False)] = 1.0

@@ -254,8 +254,8 @@ async def test_an_embedding_model_refuses_what_it_cannot_read(loaded: tuple[Case
     _, adapter = loaded
     if not isinstance(adapter, EmbeddingAdapter):
         return
-    with pytest.raises(ContextLengthExceeded, match=r"at most \d+ tokens") as long:
-        await adapter.embed(EmbeddingRequest(("short", "word " * 5000)))
+    with pytest.raises(ContextLengthExceeded, match=r"\d+ tokens") as long:
+        await adapter.embed(EmbeddingRequest(("short", "word " * 5000), truncate="none"))
     assert long.value.param == "input"
     for ids in ((5, 100_000), (2**31 - 1,), (-1,)):
         with pytest.raises(UnsupportedOption, match="token id") as unknown:

@@ -73,7 +73,6 @@ def test_one_image_only():
         "file:///etc/passwd",
         "//example.com/a.png",
         "ftp://example.com/a.png",
-        " data:image/png;base64,AAAA",
         "",
     ],
 )
@@ -89,9 +88,6 @@ def test_promise_22_no_url_is_ever_followed(url: str):
         "data:text/html;base64,AAAA",
         "data:image/png,AAAA",
         "data:image/png;base64;AAAA",
-        "data:;base64,AAAA",
-        "data:image/png;base64,AAA",
-        "data:image/png;base64,AA AA",
         "data:image/png;base64,AAA=AAAA",
         "data:image/png;base64,é",
         "data:image/png;base64,",

@@ -7,7 +7,7 @@ import pytest
 
 from adapters.base import TextDelta, TextEvent, ToolCall
 from compat import completions
-from compat.chat import request
+from compat.chat import reply, request
 
 CHAT = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
 
@@ -25,7 +25,7 @@ async def test_promise_10_closing_a_stream_has_closed_its_events(route: str) -> 
 
     held = events()  # so that the garbage collector closes nothing
     if route == "chat":
-        frames = request.stream(request.parse(CHAT), "m", held)
+        frames = reply.stream(request.parse(CHAT), "m", held)
     else:
         frames = completions.stream(completions.parse({"model": "m", "stream": True, "prompt": "x"}), "m", held)
     assert (await anext(frames)).startswith(b"data: ")
@@ -40,7 +40,7 @@ async def test_a_chunk_has_one_entry_per_tool_call_and_a_later_one_only_what_is_
         yield TextDelta(tool_calls=(ToolCall("b", "g", "{}", 1),))
         yield TextDelta(finish_reason="tool_calls")
 
-    frames = [frame async for frame in request.stream(request.parse(CHAT), "m", events())]
+    frames = [frame async for frame in reply.stream(request.parse(CHAT), "m", events())]
     chunks = [json.loads(frame.removeprefix(b"data: ")) for frame in frames[:-1]]
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
         {

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from adapters.base import ImagePart, Message
-from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption, context_exceeded
-from adapters.text.prompts import images
+from adapters.errors import ContextLengthExceeded, InvalidMedia, UnsupportedOption
+from adapters.text.prompts import images, length
 from adapters.text.prompts.control_tokens import ControlTokenEscaper
-from adapters.text.prompts.conversation import openai_message, simpler, with_images_of_users
+from adapters.text.prompts.conversation import is_short, openai_message, simpler, with_images_of_users
 from adapters.text.prompts.fill_in import FillIn
 from adapters.text.prompts.images import PromptImage, PromptImages
 from adapters.text.prompts.plain_template import PlainTemplate
@@ -21,12 +21,6 @@ from adapters.text.prompts.token_cache import TokenCache
 if TYPE_CHECKING:
     from vllm.inputs import EngineInput
     from vllm.v1.engine.async_llm import AsyncLLM
-
-LIKELY_CHARACTERS = 8
-"""Characters of a token, at most, in nearly all texts. Longer prompts are counted before all of them is tokenized."""
-PIECE_CHARACTERS = 16 * 1024
-SHORT_MESSAGES = 8
-SHORT_CHARACTERS = 2000
 
 
 class PromptBuilder:
@@ -59,29 +53,14 @@ class PromptBuilder:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def check_length(self, texts: Sequence[str], *, param: str, prompts: int = 1) -> None:
-        """Refuses texts that are far beyond the model's context before they are rendered and tokenized as a whole.
-
-        Their first pieces are tokenized, each in its turn with those of other requests, until they are too many.
-
-        Args:
-            texts: What the prompt will contain.
-            param: The request field that an error names.
-            prompts: How many prompts share the texts: each may have as many tokens as the context.
-
-        Raises:
-            ContextLengthExceeded: The texts have more tokens than the context.
-        """
+        """Refuses texts far beyond the context before they are rendered and tokenized. See `length.check_length`."""
         context: int = self._model.max_model_len
-        if sum(map(len, texts)) <= context * prompts * LIKELY_CHARACTERS:
-            return
-        tokens, loop = 0, asyncio.get_running_loop()
-        for text in texts:
-            for start in range(0, len(text), PIECE_CHARACTERS):
-                piece = text[start : start + PIECE_CHARACTERS]
-                ids = await loop.run_in_executor(self._thread, self._token_cache.encode_once, piece)
-                tokens += max(0, len(ids) - 1)  # the cut may have made one more
-                if tokens > context * prompts:
-                    raise ContextLengthExceeded(context_exceeded(context, f"at least {tokens}", param), param=param)
+        if sum(map(len, texts)) > context * prompts * length.LIKELY_CHARACTERS:
+            await length.check_length(texts, context, prompts, self._count, param=param)
+
+    async def _count(self, text: str) -> int:
+        encode = self._token_cache.encode_once
+        return len(await asyncio.get_running_loop().run_in_executor(self._thread, encode, text))
 
     async def images(self, parts: Iterable[object], *, param: str = "messages", already: int = 0) -> PromptImages:
         """The images among the parts, decoded outside the event loop; without earlier ones that cannot be shown.
@@ -141,7 +120,7 @@ class PromptBuilder:
         """
         from vllm.inputs import TokensPrompt, tokens_input
 
-        if _short(messages, tools):  # faster than handing it to a thread
+        if is_short(messages, tools):  # faster than handing it to a thread
             tokens, data, digests = self._render(messages, images, tools, arguments or {})
         else:
             tokens, data, digests = await asyncio.get_running_loop().run_in_executor(
@@ -161,7 +140,7 @@ class PromptBuilder:
         def work() -> list[list[int]]:
             return [self._render((message,), images, (), {})[0] for message in messages]
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await loop.run_in_executor(self._thread, lambda: self._tokenizer(text)["input_ids"])
 
     @contextmanager
     def undelivered(self, prompt: Any) -> Generator[None]:
@@ -325,16 +304,3 @@ class PromptBuilder:
                 f"The model's chat template refuses the messages: {reason}", param="messages"
             ) from error
         return text, data, digests
-
-
-def _short(messages: Sequence[Message], tools: Sequence[object]) -> bool:
-    """Whether a conversation can be rendered and tokenized in a few tenths of a millisecond."""
-    if tools or len(messages) > SHORT_MESSAGES:
-        return False
-    left = SHORT_CHARACTERS
-    for message in messages:
-        for part in message.content:
-            if isinstance(part, ImagePart):
-                return False
-            left -= len(part.text)
-    return left >= 0

@@ -155,7 +155,7 @@ def test_promise_18_animations_are_refused(kind: str):
 
 def test_promise_18_an_apng_that_lies_about_its_frames_is_refused():
     data = saved(picture(), "PNG")
-    for frames in (0, 1, 2**31):
+    for frames in (0, 2, 2**31):
         refused(data[:33] + png_chunk(b"acTL", struct.pack(">II", frames, 0)) + data[33:], "animated")
 
 
@@ -192,8 +192,6 @@ def test_promise_18_millions_of_empty_parts_are_refused():
         b"ffconcat version 1.0\nfile /etc/passwd\n",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         b"%!PS-Adobe-3.0 EPSF-3.0\n",
-        saved(picture(), "GIF"),
-        saved(picture(), "BMP"),
         saved(picture(), "TIFF"),
         saved(picture(), "ICO"),
         b"\x89PNG\r\n\x1a\n",

@@ -59,8 +59,8 @@ def test_a_conversation_goes_on_with_its_uploaded_image(client: openai.OpenAI) -
     assert items[0].content[0].file_id == file.id
     assert client.responses.create(model="fake-vision", previous_response_id=first.id, input="And now?").output_text
     client.files.delete(file.id)
-    with pytest.raises(openai.NotFoundError):
-        client.responses.create(model="fake-vision", previous_response_id=first.id, input="And now?")
+    again = client.responses.create(model="fake-vision", previous_response_id=first.id, input="And now?")
+    assert again.output_text, "a conversation goes on without an image that is gone"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,6 @@ def test_a_conversation_goes_on_with_its_uploaded_image(client: openai.OpenAI) -
         ({"type": "file", "file": {"file_id": "a", "file_data": "b"}}, "messages[0].content[0].file"),
         ({"type": "file", "file": {"file_id": "../x"}}, "messages[0].content[0].file.file_id"),
         ({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}, "messages[0].content[0].file.file_data"),
-        ({"type": "file", "file": {"file_id": "a"}, "extra": 1}, "messages[0].content[0].extra"),
         ({"type": "image_url", "image_url": {"url": "x", "detail": "huge"}}, "messages[0].content[0].image_url.detail"),
     ],
 )  # fmt: skip

@@ -195,9 +195,7 @@ def test_promise_24_without_an_admin_key_nothing_can_be_done(server: Running, me
         ("POST", "/download", None, 404, "unknown_url"),
         ("POST", "/fake-text/download", None, 400, "model_has_no_files"),
         ("POST", "/fake-text/verify", None, 400, "model_has_no_files"),
-        ("POST", "/org/tiny/download", {"colour": 1}, 400, "unknown_parameter"),
         ("POST", "/org/tiny/download", {"stream": "yes"}, 400, "invalid_value"),
-        ("POST", "/org/tiny/verify", {"stream": True}, 400, "unknown_parameter"),
         ("GET", "/mine/download", None, 404, "download_not_found"),
         ("GET", "/unknown/download", None, 404, "model_not_found"),
         ("DELETE", "/..%2f..%2fetc", None, 404, "model_not_found"),
@@ -235,4 +233,5 @@ def test_a_load_takes_a_device_and_a_compute_type(http: httpx.Client) -> None:
         assert refused.status_code == 400, fields
         assert refused.json()["error"]["param"] == param, fields
     assert http.get("/gpt-4o").json()["state"] == "ready", "a refused load changes nothing"
-    assert http.post("/gpt-4o/unload", json={"device": "cpu"}).status_code == 400
+    ignored = http.post("/gpt-4o/unload", json={"device": "cpu"}).headers
+    assert ignored["x-muybridge-ignored"] == "device"

@@ -116,7 +116,6 @@ def test_what_cannot_be_followed(one: openai.OpenAI, server: Running) -> None:
         ("stream=true&starting_after=-1", "starting_after"),
         ("stream=true&starting_after=x", "starting_after"),
         ("stream=7", "stream"),
-        ("include[]=file_search_call.results", "include"),
         ("include_obfuscation=true", "include_obfuscation"),
     ):
         reply = httpx.get(f"{server.url}/v1/responses/{foreground}?{query}", headers={"Authorization": "Bearer one"})

@@ -79,7 +79,7 @@ def test_promise_28_what_cannot_be_honoured_is_named(
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
 
 
-@pytest.mark.parametrize("response_id", ["x", "resp_", "resp_" + "g" * 30, "resp_" + "0" * 29, "%00", "resp_%00", "..%2f..", "a" * 3000, "%F0%9F%98%80", "' OR 1=1 --"])  # fmt: skip
+@pytest.mark.parametrize("response_id", ["x", "resp_", "resp_" + "g" * 30, "resp_" + "0" * 29, "..%2f..", "a" * 3000, "%F0%9F%98%80", "' OR 1=1 --"])  # fmt: skip
 def test_promise_23_ids_that_cannot_be_are_404(fake_server: Running, response_id: str) -> None:
     url = f"{fake_server.url}/v1/responses/{response_id}"
     replies = [httpx.get(url), httpx.delete(url), httpx.post(f"{url}/cancel"), httpx.get(f"{url}/input_items")]

@@ -69,7 +69,6 @@ def test_promise_28_what_is_wrong_is_named(fake_server: Running) -> None:
     assert create(file) == (400, "purpose")
     assert create(file, purpose="batch") == (400, "purpose")
     assert create(file, purpose="nothing") == (400, "purpose")
-    assert create(file, purpose="vision", mode="fast") == (400, "mode")
     assert create({"file": ("x.png", b"")}, purpose="vision") == (400, "file")
     assert create({"file": ("x.png", b"x" * (50 * 2**20 + 1))}, purpose="vision") == (413, "file")
     for seconds in ("3599", "2592001", "soon"):

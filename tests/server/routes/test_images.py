@@ -36,7 +36,7 @@ def test_a_picture_as_url_is_served_by_us(client: openai.OpenAI, fake_server: Ru
 
 
 @pytest.mark.parametrize(
-    "name", ["x", "../settings", "%2e%2e%2fserver.log", "a" * 32 + ".png", "a" * 32 + ".part", "%00.png", "a" * 5000]
+    "name", ["x", "../settings", "%2e%2e%2fserver.log", "a" * 32 + ".png", "a" * 32 + ".part", "a" * 5000]
 )
 def test_promise_23_no_name_leads_out_of_the_folder(fake_server: Running, name: str) -> None:
     reply = httpx.get(f"{fake_server.url}/v1/images/content/{name}")
@@ -85,7 +85,6 @@ def test_the_default_model_and_size(client: openai.OpenAI) -> None:
         ({"refiner": {"steps": 0}}, "refiner.steps"),
         ({"true_cfg_scale": 2}, "true_cfg_scale"),
         ({"strength": 0.5}, "strength"),
-        ({"style": "vivid"}, "style"),
     ],
 )
 def test_promise_28_a_wrong_parameter_is_named(fake_server: Running, change: dict, param: str) -> None:

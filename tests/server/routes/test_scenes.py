@@ -56,7 +56,6 @@ def test_a_file_and_an_object_mean_the_same(fake_server: Running) -> None:
         ({"threshold": 1.1}, "threshold"),
         ({"model": "fake-text"}, "model"),
         ({"image": NO_PICTURE}, "image"),
-        ({"aspects": []}, "aspects"),
     ],
 )
 def test_promise_22_and_28_a_wrong_parameter_is_named(fake_server: Running, change: dict, param: str) -> None:

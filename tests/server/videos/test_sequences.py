@@ -234,7 +234,6 @@ def test_a_video_is_extended_from_its_last_frame(client: openai.OpenAI, tmp_path
         ({"scenes": [{"scene_number": n, "description": "x", "duration_frames": 1024} for n in range(17)]}, "scenes"),
         ({"scenes": [{"scene_number": 1, "description": "x", "duration_frames": 0}]}, "scenes[0].duration_frames"),
         ({"scenes": [{"scene_number": 1, "description": "x", "keyframe": "http://x"}]}, "scenes[0].keyframe"),
-        ({"scenes": [{"scene_number": 1, "description": "x", "else": 1}]}, "scenes[0].else"),
         ({"transition_frames": 1}, "transition_frames"),
         ({"transition_frames": -1}, "transition_frames"),
         ({"audio": "x"}, "audio"),

@@ -7,12 +7,12 @@ from dataclasses import replace
 from litestar import Response, post
 
 from adapters.base import EmbeddingAdapter, EmbeddingRequest, EmbeddingResult
-from adapters.embedding.openai_ids import text_of
 from adapters.pool.resolve import vendor_kinds
 from compat import embeddings
 from server.http import replies
 from server.http.request import AnyRequest
 from server.http.streaming import collect
+from server.models.openai_ids import text_of
 from server.services import Services
 
 

@@ -140,7 +140,7 @@ class PromptBuilder:
         def work() -> list[list[int]]:
             return [self._render((message,), images, (), {})[0] for message in messages]
 
-        return await loop.run_in_executor(self._thread, lambda: self._tokenizer(text)["input_ids"])
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     @contextmanager
     def undelivered(self, prompt: Any) -> Generator[None]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.embedding.openai_ids import text_of
 from adapters.embedding.windows import averaged, truncated, windows
 from adapters.errors import UnsupportedOption
+from server.models.openai_ids import text_of
 
 LIMIT = 8
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from litestar import HttpMethod, Response
@@ -82,7 +82,7 @@ class _File:
             }
         )
         file.seek(first)
-        left = 0 if scope.get("method") == "HEAD" else last - first + 1
+        left = 0 if cast(Any, scope)["method"] == "HEAD" else last - first + 1
         while left and (data := await asyncio.to_thread(file.read, min(CHUNK_BYTES, left))):
             left -= len(data)
             await send({"type": "http.response.body", "body": data, "more_body": True})

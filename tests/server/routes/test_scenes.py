@@ -116,7 +116,6 @@ def test_keyframes_may_come_as_files_or_by_their_ids(fake_server: Running, clien
         ({"aspects": [f"a{n}" for n in range(17)]}, "aspects"),
         ({"threshold": -0.1}, "threshold"),
         ({"model": "fake-text"}, "model"),
-        ({"description": "x"}, "description"),
     ],
 )
 def test_promise_22_and_28_a_wrong_comparison_is_named(fake_server: Running, change: dict, param: str) -> None:

@@ -138,9 +138,9 @@ async def test_probabilities_are_those_of_transformers_on_the_same_weights(model
 
 def _reference(question: Question, model: VllmText, logprobs: Callable[[list[int]], Any]) -> list[float]:
     """The probabilities of the options, by the rule of docs/vision.md and nothing of the adapter's own arithmetic."""
-    own = [model._prompts.spell(option) for option in question.options]
+    own = [model._prompts.encode(option) for option in question.options]
     spelled = [{s + w for w in (o, o.lower(), o[:1].upper() + o[1:]) for s in ("", " ")} for o in question.options]
-    tokens = [{tuple(model._prompts.spell(text)) for text in texts} for texts in spelled]
+    tokens = [{tuple(model._prompts.encode(text)) for text in texts} for texts in spelled]
     firsts = [{model._prompts.first_token(text) for text in texts} - {None} for texts in spelled]
     if sum(map(len, firsts)) == len(set().union(*firsts)):
         start = logprobs([]).exp()

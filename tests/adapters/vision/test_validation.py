@@ -152,7 +152,7 @@ def _reference(question: Question, model: VllmText, logprobs: Callable[[list[int
         mass = 0.0
         for one in variants:
             steps = [logprobs(list(one[:at]))[token].item() for at, token in enumerate(one)]
-            end = logprobs(list(one))[list(model._prompts.ends)].logsumexp(0).item() if nested else 0.0
+            end = logprobs(list(one))[list(model._prompts.end_tokens)].logsumexp(0).item() if nested else 0.0
             mass += math.exp(sum(steps) + end)
         masses.append((mass, len(plain) + nested))
     even = len({length for _, length in masses}) == 1

@@ -12,6 +12,8 @@ from compat.errors import RequestError
 MAX_JSON_VALUES = 320_000
 """A little more than the 300,000 tokens that OpenAI accepts in one request of embeddings. Counted without decoding, so
 that commas and brackets within strings count too."""
+MAX_LEVELS = 6
+"""As deep as content parts in messages. Each level reads the body once more, which must not multiply for deep ones."""
 PIECE_BYTES = 64 * 1024
 """A larger value is decoded item by item: while one is decoded, no other thread of this process runs."""
 MAX_INT = 2**63
@@ -52,15 +54,15 @@ def decode(body: bytes) -> dict[str, Any]:
         raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
 
 
-def _decode_in_pieces(body: bytes | msgspec.Raw) -> Any:
-    if len(memoryview(body)) < PIECE_BYTES:
+def _decode_in_pieces(body: bytes | msgspec.Raw, levels: int = MAX_LEVELS) -> Any:
+    if levels == 0 or len(memoryview(body)) < PIECE_BYTES:
         return msgspec.json.decode(body)
     first = bytes(memoryview(body)[:PIECE_BYTES]).lstrip()[:1]
     if first == b"{":
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        return {name: _decode_in_pieces(value) for name, value in fields.items()}
+        return {name: _decode_in_pieces(value, levels - 1) for name, value in fields.items()}
     if first == b"[":
-        return [_decode_in_pieces(value) for value in msgspec.json.decode(body, type=list[msgspec.Raw])]
+        return [_decode_in_pieces(value, levels - 1) for value in msgspec.json.decode(body, type=list[msgspec.Raw])]
     return msgspec.json.decode(body)
 
 

@@ -320,3 +320,10 @@ def test_promise_37_legal_but_expensive_bodies_do_not_stall_the_loop(
     assert reply.status in (200, 400, 413), reply.body[:300]
     # The promise is 0.05 s on a quiet machine; tests share theirs with others.
     assert probe.worst_s < 0.5 + idle.worst_s, reply.status
+
+
+def test_promise_8_deep_and_large_json_is_not_read_once_for_each_level(fake_server: Running) -> None:
+    body = b'{"a":' * 900 + b'"' + b"\\n" * 10_000_000 + b'"' + b"}" * 900
+    begun = time.perf_counter()
+    assert post(fake_server.port, CHAT, body, JSON, timeout=60).status == 400
+    assert time.perf_counter() - begun < 3

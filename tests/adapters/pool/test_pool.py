@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -368,21 +369,25 @@ async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_star
     pool = small(fetches, budget=10, grace_s=0.3)
     stop = asyncio.Event()
 
-    async def busy(name: str) -> int:
-        served = 0
-        while not stop.is_set():
-            assert await use(pool, name, "[delay_ms=5] a b c")
-            served += 1
-        return served
+    served = [0] * 6
 
-    tasks = [asyncio.create_task(busy(name)) for name in "aaabbb"]
+    async def busy(index: int) -> None:
+        while not stop.is_set():
+            assert await use(pool, "aaabbb"[index], "[delay_ms=5] a b c")
+            served[index] += 1
+
+    tasks = [asyncio.create_task(busy(index)) for index in range(6)]
+    begin = time.monotonic()
     await asyncio.sleep(3)
+    while min(served) < 3:  # a busy machine may have stopped the whole process for a while
+        assert time.monotonic() - begin < 15, "somebody starved"
+        await asyncio.sleep(0.1)
+    took = time.monotonic() - begin
     stop.set()
     async with asyncio.timeout(10):
-        served = await asyncio.gather(*tasks)
-    assert min(served) >= 3, "somebody starved"
+        await asyncio.gather(*tasks)
     assert sum(served) > 5 * len(fetches.names), "a swap for nearly every request"
-    assert 4 <= len(fetches.names) <= 14, "a swap about every 0.3 s"
+    assert 4 <= len(fetches.names) <= 14 + (took - 3) / 0.3, "a swap about every 0.3 s"
 
 
 @pytest.mark.parametrize("grace_s", [0.0, 0.2])

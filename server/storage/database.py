@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class Database:
             return
         async with self._preparing:
             if not self._ready:
+                if self._engine.dialect.name == "sqlite":
+                    await asyncio.to_thread(_use_wal, self._engine.url.database or "")
                 async with self._engine.connect() as connection:
                     connection = await connection.execution_options(muybridge_writes=True)
                     async with connection.begin():
@@ -133,11 +136,28 @@ def _sqlite(url: str) -> AsyncEngine:
     return engine
 
 
+def _use_wal(path: str) -> None:
+    """Sets the journal mode, which the file keeps.
+
+    SQLite does not wait for other connections here: where two change the mode at once, one fails with "locked" at once.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if not any(words in str(error) for words in BUSY) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+
 def _configure_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # `_begin_sqlite` starts transactions; the driver would start them too late
     cursor = connection.cursor()
     # FULL: acknowledged writes survive a power cut, not only a killed process.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -77,12 +77,26 @@ async def test_servers_that_start_at_once_share_the_tables(opened: Database, tmp
     url = opened._engine.url.render_as_string(hide_password=False).replace("+aiosqlite", "").replace("+psycopg", "")
     others = [Database(url) for _ in range(4)]
 
-    async def look(one: Database) -> int | None:
-        async with one.reading() as connection:
-            return await connection.scalar(select(versions.c.version))
-
-    assert await asyncio.gather(*map(look, others)) == [database.SCHEMA_VERSION] * 4
+    assert await asyncio.gather(*map(_version, others)) == [database.SCHEMA_VERSION] * 4
     await asyncio.gather(*(one.aclose() for one in others))
+
+
+async def test_a_new_file_that_another_server_is_writing_is_waited_for(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "muybridge.sqlite")) as other:
+        other.execute("CREATE TABLE first (id INTEGER)")
+        other.execute("BEGIN IMMEDIATE")  # the journal mode cannot change, and SQLite fails at once instead of waiting
+        opened = Database(default_url(tmp_path))
+        version = asyncio.ensure_future(_version(opened))
+        await asyncio.sleep(0.3)
+        assert not version.done()
+        other.rollback()
+    assert await version == database.SCHEMA_VERSION
+    await opened.aclose()
+
+
+async def _version(opened: Database) -> int | None:
+    async with opened.reading() as connection:
+        return await connection.scalar(select(versions.c.version))
 
 
 async def test_writers_wait_for_each_other_and_lose_nothing(opened: Database) -> None:

@@ -10,6 +10,9 @@ INSTALLER := pyproject.toml server/commands/install.py server/commands/constrain
 SERVES := $(VENV)/installed-$(ENGINE)
 TESTS := $(SERVES)-dev
 
+# Compiled modules are kept even where the environment says otherwise: tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo serve check test test-long fix lint typecheck tests-without-engines bench starter-eval lock clean
 .DEFAULT_GOAL := help
 # Tests without engines wait more than they compute, so there are four processes of them. Of those with engines, the tests

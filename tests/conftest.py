@@ -16,6 +16,16 @@ hypothesis.settings.register_profile("tests", deadline=None)  # how long an exam
 hypothesis.settings.load_profile("tests")
 
 
+SOURCES = needs.ROOT / ".pytest_cache/needs.pickle"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Reads what tests need once for all processes of a run; `-n` starts them after this."""
+    needs.load(SOURCES)
+    if not hasattr(config, "workerinput"):
+        needs.save(SOURCES)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Where tests with engines are not asked for, files that import one are not even imported."""
     if collection_path.suffix != ".py" or "not engine" not in config.option.markexpr:

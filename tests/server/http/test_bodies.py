@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -287,7 +288,7 @@ def _responses(parts: int) -> bytes:
     return json.dumps({"model": "fake-text", "max_output_tokens": 16, "input": content, "store": False}).encode()
 
 
-def _decisions(_: int) -> bytes:
+def _decisions() -> bytes:
     choices = [{"id": f"c{at}", "description": "a"} for at in range(255)]
     questions = [{"id": f"q{at}", "type": "choice", "text": "Which?", "choices": choices} for at in range(390)]
     return json.dumps({"model": "fake-vision", "input": "a", "questions": questions}).encode()
@@ -298,21 +299,22 @@ def _embeddings(tokens: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("path", "body"),
+    ("path", "make_body"),
     [
-        (CHAT, _chat(90_000)),
-        (CHAT, _chat(240_000)),
-        ("/v1/responses", _responses(90_000)),
-        ("/v1/decisions", _decisions(0)),
-        ("/v1/embeddings", _embeddings(200_000)),
-        (CHAT, b'{"model":"fake-text","messages":[' + GOOD * 20_000 + b"]}"),
-        (CHAT, b'{"model":"fake-text","messages":[{"role":"user","content":"' + b"x" * 30_000_000 + b'"}]}'),
+        (CHAT, lambda: _chat(90_000)),
+        (CHAT, lambda: _chat(240_000)),
+        ("/v1/responses", lambda: _responses(90_000)),
+        ("/v1/decisions", _decisions),
+        ("/v1/embeddings", lambda: _embeddings(200_000)),
+        (CHAT, lambda: b'{"model":"fake-text","messages":[' + GOOD * 20_000 + b"]}"),
+        (CHAT, lambda: b'{"model":"fake-text","messages":[{"role":"user","content":"' + b"x" * 30_000_000 + b'"}]}'),
     ],
     ids=["chat", "chat-413", "responses", "decisions", "embeddings", "invalid", "one-text"],
 )
 def test_promise_37_legal_but_expensive_bodies_do_not_stall_the_loop(
-    fake_server: Running, path: str, body: bytes
+    fake_server: Running, path: str, make_body: Callable[[], bytes]
 ) -> None:
+    body = make_body()
     with LoopProbe(fake_server) as idle:
         time.sleep(1)
     with LoopProbe(fake_server) as probe:

@@ -36,11 +36,11 @@ demo: $(SERVES)  ## start a server of the starter models and make a story video 
 serve: $(SERVES)  ## run the server
 	$(BIN)/muybridge serve
 
-check: $(TESTS)  ## format, lint, layers, types, and all tests that need no engine
+check: $(TESTS)  ## format, lint, layers, types, and all quick tests that need no engine
 	$(MAKE) --no-print-directory --jobs 3 lint typecheck tests-without-engines
 
 tests-without-engines: $(TESTS)
-	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
+	$(PYTEST) --numprocesses 3 --dist worksteal -m "not engine and not slow and not long"
 
 test: $(TESTS) lint typecheck  ## all that a change must pass, real engines included
 	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.servers import ROOT
 
 ROWS = {
@@ -18,6 +19,7 @@ ROWS = {
 """A file that the example adds a row to, and the text that the row follows."""
 
 
+@pytest.mark.slow
 def test_the_example_backend_passes_the_contract_suite(tmp_path: Path) -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     page = page[page.index("### A complete example") :]

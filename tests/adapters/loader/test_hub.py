@@ -153,6 +153,7 @@ async def test_promise_27_a_token_goes_to_the_hub_and_not_where_it_redirects(
     assert hub.authorizations == {"127.0.0.1": "Bearer hf_secret", "localhost": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "why"),
     [

@@ -260,6 +260,7 @@ def test_promise_19_the_allow_list_holds_even_where_recognition_is_fooled(
     assert not callers
 
 
+@pytest.mark.slow
 def test_promise_19_a_flac_bomb_stops_at_the_limit() -> None:
     hour = encoded("flac", "flac", np.zeros(3600 * SAMPLE_RATE, np.float32), SAMPLE_RATE)
     assert len(hour) < 2_000_000
@@ -269,6 +270,7 @@ def test_promise_19_a_flac_bomb_stops_at_the_limit() -> None:
     assert time.monotonic() - before < 1
 
 
+@pytest.mark.slow
 def test_promise_19_an_opus_bomb_stops_at_the_limit() -> None:
     quiet = encoded("ogg", "libopus", np.zeros(600 * 48_000, np.float32))
     with pytest.raises(InvalidMedia, match="maximum of 5 seconds"):
@@ -280,6 +282,7 @@ def test_promise_19_decoding_has_a_deadline() -> None:
         decode(NARRATION.read_bytes(), deadline_s=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 22_000), st.integers(0, 22_000))
 @example(b"", 0, 22_000)

@@ -212,6 +212,7 @@ def test_truncated_pictures_are_refused(kind: str):
         refused(data[:length], "image")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about broken metadata.
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())

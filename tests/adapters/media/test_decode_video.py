@@ -35,6 +35,7 @@ def taken(tmp_path: Path, data: bytes, **limits: float) -> ConvertedVideo:
     return convert_video(str(tmp_path / "in"), str(tmp_path / "out.mp4"), **given)  # pyright: ignore
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "container", "rate", "fps"),
     [
@@ -92,6 +93,7 @@ def test_odd_sides_are_made_even(tmp_path: Path) -> None:
     assert (made.width, made.height) == (66, 50)
 
 
+@pytest.mark.slow
 def test_a_film_larger_than_any_model_makes_becomes_smaller(tmp_path: Path) -> None:
     made = taken(tmp_path, clip(2, size=(3840, 2160)))
     assert 2048 * 2048 * 0.99 < made.width * made.height <= 2048 * 2048
@@ -207,6 +209,7 @@ def test_promise_18_damaged_files_are_refused_or_read_and_nothing_else(
     assert frames_of(tmp_path / "out.mp4") == (made.width, made.height, made.num_frames)
 
 
+@pytest.mark.slow
 def test_a_track_is_cut_where_it_is_told_to_and_holds_no_nonsense(tmp_path: Path) -> None:
     samples = np.full((1, 48_000), np.nan, np.float32)
     out = io.BytesIO()
@@ -245,6 +248,7 @@ def run(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: obje
     return json.loads(said), left
 
 
+@pytest.mark.slow
 def test_promises_4_and_20_the_process_leaves_a_whole_file_or_none(tmp_path: Path) -> None:
     reply, left = run(tmp_path, b"\0" * 100)
     assert "format" in reply["invalid"]
@@ -271,6 +275,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_promise_20_the_process_ends_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(clip(150, size=(1280, 720)))
     order = {"command": "convert_video", "source": str(tmp_path / "in"), "target": str(tmp_path / "out.mp4")}

@@ -47,6 +47,7 @@ def test_pixels_and_their_order_survive():
         assert read[number, 10].min(axis=-1).argmax() // 4 == number
 
 
+@pytest.mark.slow
 def test_it_plays_while_it_downloads_and_is_the_same_every_time():
     data = encode_mp4(stripes(30), 24)
     assert atoms(data).index("moov") < atoms(data).index("mdat")

@@ -259,6 +259,7 @@ def test_devices_that_make_no_sense_are_refused(fields: dict[str, Any], told: st
         ModelEntry.model_validate({"kind": "text", "backend": "vllm", **fields})
 
 
+@pytest.mark.slow
 async def test_a_child_sees_its_gpus_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     for devices, seen in (((1,), "1"), ((), ""), (None, "3,1")):

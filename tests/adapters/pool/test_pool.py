@@ -153,6 +153,7 @@ async def test_an_unexpected_failure_of_a_load_is_a_failed_load(
     assert failed.value.__cause__ is error
 
 
+@pytest.mark.slow
 async def test_promise_15_a_leased_model_is_not_unloaded(pool: Pool) -> None:
     async with pool.lease("words", TextAdapter) as model:
         unloading = asyncio.create_task(pool.unload("words"))
@@ -262,6 +263,7 @@ async def test_promise_15_stress_of_leases_and_unloads(pool: Pool) -> None:
     assert pool.slots[0].leases == 0
 
 
+@pytest.mark.slow
 async def test_closing_the_pool_ends_loading_and_loaded_models(pool: Pool) -> None:
     async with pool.lease("pictures", ImageAdapter) as model:
         assert [e async for e in model.generate(ImageRequest("x", width=8, height=8, num_inference_steps=1))]
@@ -273,6 +275,7 @@ async def test_closing_the_pool_ends_loading_and_loaded_models(pool: Pool) -> No
     assert [slot.state for slot in pool.slots if slot.adapter] == []
 
 
+@pytest.mark.slow
 async def test_progress_is_logged_in_steps(pool: Pool, fetches: Fetches, caplog: pytest.LogCaptureFixture) -> None:
     async def fetch(name: str, entry: ModelEntry, report: Report) -> Path:
         for percent in range(101):
@@ -350,6 +353,7 @@ async def test_a_pinned_model_stays(fetches: Fetches) -> None:
         await use(pool, "b")
 
 
+@pytest.mark.slow
 async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches: Fetches) -> None:
     pool = small(fetches, budget=10, grace_s=0.05)
     long = asyncio.create_task(use(pool, "a", "[delay_ms=60] a b c d e f g h i j"))
@@ -365,6 +369,7 @@ async def test_promise_15_a_swap_waits_for_running_work_and_serves_both(fetches:
     assert ready(pool) == "b"
 
 
+@pytest.mark.slow
 async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_starves(fetches: Fetches) -> None:
     pool = small(fetches, budget=10, grace_s=0.3)
     stop = asyncio.Event()
@@ -390,6 +395,7 @@ async def test_requests_of_one_model_are_collected_before_a_swap_but_nobody_star
     assert 4 <= len(fetches.names) <= 14 + (took - 3) / 0.3, "a swap about every 0.3 s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grace_s", [0.0, 0.2])
 async def test_models_that_take_long_to_load_still_serve_before_they_are_swapped(
     fetches: Fetches, grace_s: float
@@ -432,6 +438,7 @@ async def test_a_failed_load_gives_its_memory_back(fetches: Fetches) -> None:
     assert await use(pool, "b")
 
 
+@pytest.mark.slow
 async def test_who_stops_waiting_for_memory_leaves_the_queue(fetches: Fetches) -> None:
     pool = small(fetches, budget=10, grace_s=60)
     stream = pool.stream("a", TextAdapter, lambda model: model.generate(TextRequest(prompt="a b c")))
@@ -465,6 +472,7 @@ async def test_promise_12_out_of_memory_is_tried_once_more_without_the_idle(
     assert await use(pool, "b"), "the model is healthy after"
 
 
+@pytest.mark.slow
 async def test_idle_models_are_unloaded_after_their_time(fetches: Fetches, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.pool.pool.IDLE_CHECK_S", 0.02)
     pool = small(fetches, b={"idle_ttl_s": 60.0}, idle_ttl_s=0.1)

@@ -46,6 +46,7 @@ def ask(words: str) -> TextRequest:
     return TextRequest(messages=(Message("user", (TextPart(words),)),))
 
 
+@pytest.mark.slow
 async def test_events_and_results_are_those_of_the_adapter_itself() -> None:
     model = await text()
     try:
@@ -130,6 +131,7 @@ async def test_closing_a_stream_cancels_it_in_the_child() -> None:
         await model.unload()
 
 
+@pytest.mark.slow
 async def test_promise_1_killing_the_child_interrupts_its_calls_and_only_those() -> None:
     doomed, other = await text(delay_ms=50), await text(delay_ms=50)
     try:

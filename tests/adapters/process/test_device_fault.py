@@ -46,6 +46,7 @@ async def test_the_process_ends_with_the_first_fault(tmp_path: Path, monkeypatch
     await model.unload()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

@@ -206,6 +206,7 @@ def test_no_text_takes_longer_than_its_length_allows(unit: str) -> None:
     assert time.process_time() - begun < 1
 
 
+@pytest.mark.slow
 def test_mixed_nonsense_of_full_length_is_read_in_time() -> None:
     chance = random.Random(6)
     for _ in range(20):

@@ -134,6 +134,7 @@ talks = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(talks, st.integers(1, 20))
 @example([segment((0, 1, " -->"), (1, 2, "\n\n5\n00:00:01,000 --> 00:00:02,000"))], 10)
 def test_other_parsers_read_back_every_cue(talk: list[Segment], most: int) -> None:

@@ -37,6 +37,7 @@ def whole(body: bytes) -> request.ChatCall | None:
         return None
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(BODIES)
 def test_promise_7_what_it_reads_the_whole_parser_reads_alike(body: dict[str, Any]) -> None:

@@ -166,6 +166,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*request.ResponseCreateRequest.model_fields, "x"]), JSON, max_size=8))
 def test_promise_7_any_body_is_a_call_or_a_400(body: dict) -> None:
@@ -178,6 +179,7 @@ def test_promise_7_any_body_is_a_call_or_a_400(body: dict) -> None:
     assert set(statuses) <= {400}
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(JSON)
 def test_promise_7_any_json_is_a_conversation_or_a_400(given: object) -> None:

@@ -72,6 +72,7 @@ def command(hub: Hub, tmp_path: Path) -> Command:
     return Command(tmp_path, env | settings)
 
 
+@pytest.mark.slow
 def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None:
     listed = command.run("list")[0]
     assert "tiny *" in listed
@@ -113,6 +114,7 @@ def test_promise_16_a_pull_killed_at_a_random_point_goes_on_from_there(command: 
     assert command.json("verify", "tiny")[0]["is_valid"] is True
 
 
+@pytest.mark.slow
 def test_a_pull_that_is_interrupted_ends_quietly(command: Command, hub: Hub) -> None:
     hub.faults.bytes_per_s = 500_000
     with command.start("pull", "tiny") as pulling:

@@ -245,6 +245,7 @@ def test_promise_20_uploads_of_a_dead_server_are_cleared_and_those_of_a_living_o
     os.close(other)
 
 
+@pytest.mark.slow
 def test_promise_7_mutated_bodies_never_cause_a_5xx(fake_server: Running) -> None:
     random_ = random.Random(7)
     seeds = [
@@ -298,6 +299,7 @@ def _embeddings(tokens: int) -> bytes:
     return json.dumps({"model": "fake-embedding", "input": [[1] * 100] * (tokens // 100)}).encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "make_body"),
     [

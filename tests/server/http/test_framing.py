@@ -53,6 +53,7 @@ def answer(reply: Reply) -> str:
     return json.loads(reply.body)["choices"][0]["message"]["content"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "offer", [H2C, ("Connection: upgrade", "Upgrade: websocket"), ("Connection: Upgrade", "Upgrade: TLS/1.0")]
 )
@@ -101,6 +102,7 @@ public class Probe {
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("javac") is None, reason="needs a JDK")
 def test_promise_35_javas_http_client_is_answered(fake_server: Running, tmp_path: Path) -> None:
     (tmp_path / "Probe.java").write_text(JAVA)

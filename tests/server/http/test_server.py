@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 from server.http import protocol
 
 
+@pytest.mark.slow
 def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
     with socket.create_connection(("127.0.0.1", fake_server.port)) as slow:
         slow.settimeout(protocol.HEAD_TIMEOUT_S + 5)
@@ -130,6 +131,7 @@ async def test_a_head_goes_out_with_what_follows_it_at_once_and_else_alone() -> 
     assert wire.pieces[3:] == [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"closed"]
 
 
+@pytest.mark.slow
 async def test_promise_9_what_follows_a_reply_and_is_no_request_has_an_end(fake_server: Running) -> None:
     async def follow(request: bytes, rest: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", fake_server.port)

@@ -96,6 +96,7 @@ def test_promise_45_a_file_beyond_its_limit_is_refused_while_it_arrives(
     assert sent < (limit + 30) * 2**20
 
 
+@pytest.mark.slow
 def test_promise_36_departed_clients_free_the_decoders(tmp_path: Path) -> None:
     """Uploads that take the decoder long, whose clients leave: the next one is converted at once."""
     body = part("prompt", b"a fox") + part("video", videos.clip(4000, size=(320, 240)), "clip.mp4") + b"--B--\r\n"
@@ -151,6 +152,7 @@ def test_promise_25_an_image_url_opens_with_its_own_key_only(keyed_server: Runni
     assert statuses == [200, 404]
 
 
+@pytest.mark.slow
 def test_promise_44_a_stop_waits_for_background_responses(tmp_path: Path) -> None:
     with serving(tmp_path, MUYBRIDGE_DRAIN_S="20") as running:
         with running.sdk() as client:
@@ -163,6 +165,7 @@ def test_promise_44_a_stop_waits_for_background_responses(tmp_path: Path) -> Non
         assert client.responses.retrieve(made.id).status == "completed"
 
 
+@pytest.mark.slow
 def test_promise_41_servers_start_on_one_directory_at_the_same_time(tmp_path: Path) -> None:
     failures: list[BaseException] = []
 

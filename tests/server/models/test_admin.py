@@ -173,6 +173,7 @@ def test_models_are_loaded_and_unloaded(http: httpx.Client, server: Running) -> 
         sdk.chat.completions.create(model="fake-text", messages=[{"role": "user", "content": "hi"}])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -187,6 +188,7 @@ def test_promise_24_without_an_admin_key_nothing_can_be_done(server: Running, me
     assert httpx.request(method, url).status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [

@@ -48,6 +48,7 @@ REQUESTS: dict[str, Callable[[openai.OpenAI, str], Any]] = {
 """A request for a model of each kind."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", BACKENDS)
 def test_a_wrong_option_is_a_503_that_names_it(sdk: openai.OpenAI, model: str) -> None:
     kind, _ = BACKENDS[model]

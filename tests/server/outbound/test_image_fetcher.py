@@ -250,6 +250,7 @@ def test_promise_22_urls_are_off_until_the_operator_allows_them(
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "remote_urls_off"), reply.text
 
 
+@pytest.mark.slow
 def test_promise_22_a_server_that_follows_urls_calls_no_private_address(tmp_path: Any) -> None:
     canary = socket.create_server(("127.0.0.1", 0))
     canary.settimeout(0.5)

@@ -54,6 +54,7 @@ def begin(client: openai.OpenAI, said: str = SLOW, **fields: Any) -> str:
     return client.responses.create(model="fake-text", input=said, background=True, max_output_tokens=4000, **fields).id
 
 
+@pytest.mark.slow
 def test_it_is_queued_then_runs_then_is_done(one: openai.OpenAI) -> None:
     created = one.responses.create(model="fake-text", input="[delay_ms=100] b c d e f g h", background=True)
     assert (created.status, created.output, created.background) == ("queued", [], True)
@@ -203,6 +204,7 @@ def test_promise_25_anothers_response_is_nowhere(one: openai.OpenAI, server: Run
     assert one.responses.retrieve(mine.id) == mine
 
 
+@pytest.mark.slow
 def test_promise_11_too_many_at_once_are_a_503(tmp_path: Path) -> None:
     with serving(tmp_path, MUYBRIDGE_MAX_BACKGROUND_RESPONSES="2") as running:
         sdk = running.sdk()
@@ -220,6 +222,7 @@ def test_promise_11_too_many_at_once_are_a_503(tmp_path: Path) -> None:
         assert [event.type for event in running.sdk().responses.retrieve(ids[1], stream=True)][-1] == "response.failed"
 
 
+@pytest.mark.slow
 def test_two_servers_share_one_database(tmp_path: Path) -> None:
     shared = {"MUYBRIDGE_DATABASE_URL": f"sqlite:///{tmp_path / 'shared.sqlite'}"}
     with serving(tmp_path / "a", **shared) as first, serving(tmp_path / "b", **shared) as second:
@@ -250,6 +253,7 @@ def test_two_servers_share_one_database(tmp_path: Path) -> None:
         assert wait(there, orphan, 40).status == "failed"
 
 
+@pytest.mark.slow
 def test_promise_2_a_killed_servers_responses_fail_and_the_others_stay(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         sdk = running.sdk()

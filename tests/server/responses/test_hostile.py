@@ -79,6 +79,7 @@ def test_promise_28_what_cannot_be_honoured_is_named(
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("response_id", ["x", "resp_", "resp_" + "g" * 30, "resp_" + "0" * 29, "..%2f..", "a" * 3000, "%F0%9F%98%80", "' OR 1=1 --"])  # fmt: skip
 def test_promise_23_ids_that_cannot_be_are_404(fake_server: Running, response_id: str) -> None:
     url = f"{fake_server.url}/v1/responses/{response_id}"
@@ -165,6 +166,7 @@ def test_promise_4_nobody_fills_the_disk(limited: Running, home: Path) -> None:
     assert usage == weighed
 
 
+@pytest.mark.slow
 def test_what_has_expired_is_gone_and_weighs_nothing(limited: Running, home: Path) -> None:
     deadline = time.monotonic() + 8 + INTERVAL_S + 20
     while True:
@@ -181,6 +183,7 @@ def test_what_has_expired_is_gone_and_weighs_nothing(limited: Running, home: Pat
     assert weight == 0
 
 
+@pytest.mark.slow
 def test_a_conversation_that_goes_on_keeps_its_beginning(limited: Running) -> None:
     sdk = limited.sdk(key="one")
     last = first = sdk.responses.create(model="fake-text", input="x")

@@ -72,6 +72,7 @@ async def weights(database: Database) -> dict[str, int]:
         return {row.owner: row.size_bytes for row in await connection.execute(select(usage))}
 
 
+@pytest.mark.slow
 async def test_an_end_whose_acknowledgement_was_lost_is_stored_once(database: Database) -> None:
     store, call = store_of(database), call_of()
     response, writer = written(call)
@@ -137,6 +138,7 @@ async def test_what_is_held_is_what_the_rows_weigh(database: Database) -> None:
     assert (full.value.status, full.value.code) == (429, "stored_responses_full")
 
 
+@pytest.mark.slow
 async def test_long_conversations_are_walked_back_up_to_a_limit(tmp_path: Path) -> None:
     database = Database(default_url(tmp_path))
     store, reading = store_of(database), ResponseItems(database)

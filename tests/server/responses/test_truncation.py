@@ -61,6 +61,7 @@ async def answer(adapter: Narrow, request: TextRequest) -> str:
     return pieces[-1]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(1, 200), st.integers(1, 450))
 async def test_little_is_dropped_and_nothing_is_read_twice(turns: int, takes: int) -> None:

@@ -156,6 +156,7 @@ def test_promise_8_what_is_no_text_and_no_id_is_400(fake_server: Running, body: 
     assert reply.json()["error"]["code"] == "invalid_json"
 
 
+@pytest.mark.slow
 def test_promise_8_large_requests_do_not_hold_the_loop(fake_server: Running) -> None:
     """Other requests go on while the worst ones are parsed, refused, computed and rendered."""
     waits: list[float] = []

@@ -41,6 +41,7 @@ async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     await found.aclose()
 
 
+@pytest.mark.slow
 async def test_tables_are_made_once_and_transactions_are_whole(opened: Database) -> None:
     async with opened.reading() as connection:
         assert (await connection.execute(select(versions.c.version))).scalars().all() == [database.SCHEMA_VERSION]

@@ -115,6 +115,7 @@ def film(server: Running, path: str = "", files: dict | None = None, **fields: o
     return httpx.get(f"{server.url}/v1/videos/{made['id']}/content", timeout=60).content
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium (Debian: apt-get install chromium)")
 def test_a_film_with_its_narration_plays_in_a_browser(fake_server: Running, tmp_path: Path) -> None:
     scenes = [{"scene_number": number, "description": f"scene {number}", "duration_frames": 24} for number in (1, 2)]
@@ -129,6 +130,7 @@ def test_a_film_with_its_narration_plays_in_a_browser(fake_server: Running, tmp_
     assert {"loadedmetadata", "canplaythrough", "playing", "seeked"} <= set(told["events"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium (Debian: apt-get install chromium)")
 def test_a_browser_says_so_of_a_film_that_it_cannot_play(fake_server: Running, tmp_path: Path) -> None:
     """The test above can fail: the fake's own film is no H.264."""

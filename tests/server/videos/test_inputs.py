@@ -97,6 +97,7 @@ def scenes(*keyframes: str | None) -> list[dict[str, Any]]:
     return [{"scene_number": n, "description": "x", "duration_frames": 9, "keyframe": one} for n, one in numbered]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "body", "param"),
     [
@@ -207,6 +208,7 @@ def test_videos_that_are_named_are_refused_alike(server: Running, source: str) -
     assert refused(post(server, "/extensions", model="wan", video_id=source, seconds=1)) == ("video", UNSUPPORTED)
 
 
+@pytest.mark.slow
 def test_what_a_model_can_do_is_accepted(server: Running, source: str) -> None:
     accepted = [
         post(server, "", model="wan"),

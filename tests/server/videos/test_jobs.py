@@ -32,6 +32,7 @@ def until(reached, timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_promise_2_a_server_that_ends_loses_no_acknowledged_video(tmp_path: Path, how: str) -> None:
     with serving(tmp_path) as running, running.sdk() as client:
@@ -92,6 +93,7 @@ def test_promise_5_expiry_removes_record_and_files_together(tmp_path: Path) -> N
                 client.videos.download_content(one)
 
 
+@pytest.mark.slow
 def test_promise_5_deleting_races_completing_and_downloading(client: openai.OpenAI, fake_server: Running) -> None:
     for delay_s in (0.0, 0.2, 0.3, 0.4, 0.5, 0.6):
         video = film(client, "x")
@@ -225,6 +227,7 @@ def test_keyframes_come_by_column_as_the_sdk_sends_them(client: openai.OpenAI, f
     assert refused.value.param == "keyframes"
 
 
+@pytest.mark.slow
 def test_promise_31_a_database_that_fails_is_a_503_and_the_server_goes_on(tmp_path: Path) -> None:
     with serving(tmp_path) as running, running.sdk() as client:
         video = film(client, "x")
@@ -281,6 +284,7 @@ def test_promise_2_the_same_on_postgresql(tmp_path: Path) -> None:
                 assert wait(client, last) == "completed"
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_film_does_not_wait_for_the_queues_library() -> None:
     code = "import sys, server.app; assert not {'dbos', 'av', 'PIL'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -68,6 +68,7 @@ def test_a_video_of_ours_is_edited_by_the_sdk(client: openai.OpenAI) -> None:
     assert client.videos.retrieve(again.id).seconds == edited.seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "container", "name"),
     [("libx264", "mp4", "a.mp4"), ("libvpx-vp9", "webm", "a.webm"), ("libx265", "mov", "x")],
@@ -85,6 +86,7 @@ def test_an_uploaded_video_is_edited_and_keeps_its_sound(
         assert 0.9 < sound <= pictures
 
 
+@pytest.mark.slow
 def test_an_uploaded_video_is_extended_with_its_own_frames_first(client: openai.OpenAI, tmp_path: Path) -> None:
     longer = client.videos.extend(
         prompt="it goes on",
@@ -112,6 +114,7 @@ def test_an_upload_of_another_rate_and_turned_is_as_players_show_it(server: Runn
     assert (video["size"], video["num_frames"], video["fps"]) == ("48x64", 15, 30)
 
 
+@pytest.mark.slow
 def test_what_is_made_of_a_video_may_have_another_size(server: Running) -> None:
     files = {"video": ("a", clip(12, size=(320, 200)))}
     edited = ended(server, post(server, "/edits", files, prompt="x", size="64x48"))
@@ -124,6 +127,7 @@ def test_what_is_made_of_a_video_may_have_another_size(server: Running) -> None:
     assert (again["size"], again["num_frames"]) == ("48x64", 18)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sound", [("mp3", "libmp3lame"), ("ogg", "libopus"), ("wav", "pcm_s16le"), ("flac", "flac"), ("mp4", "aac")]
 )
@@ -141,6 +145,7 @@ def test_a_narration_of_any_kind_is_heard_and_never_longer_than_the_film(
         assert heard > min(seconds, pictures) - 0.1
 
 
+@pytest.mark.slow
 def test_a_narration_comes_as_data_url_and_stays_with_remixes_and_extensions(server: Running) -> None:
     url = "data:audio/mpeg;base64," + base64.b64encode(narration(1.0)).decode()
     body = {"model": "fake-video", "prompt": "x", "size": "64x48", "num_frames": 49, "audio": url}
@@ -155,6 +160,7 @@ def test_a_narration_comes_as_data_url_and_stays_with_remixes_and_extensions(ser
     assert httpx.get(f"{server.url}/v1/videos/{extended['id']}").json()["num_frames"] == 49 + 24
 
 
+@pytest.mark.slow
 def test_a_sequence_has_a_narration_that_a_killed_server_keeps(tmp_path: Path) -> None:
     scenes = [{"scene_number": n, "description": f"{n} [delay_ms=30]", "duration_frames": 24} for n in (1, 2)]
     with serving(tmp_path) as running:
@@ -220,6 +226,7 @@ def test_characters_are_refused_and_it_is_said_why(client: openai.OpenAI) -> Non
         assert "keyframes" in error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "fields", "files", "param"),
     [

@@ -73,6 +73,7 @@ def colours(path: Path) -> list[tuple[int, int, int]]:
     return [tuple(int(part) for part in frame) for frame in frames]
 
 
+@pytest.mark.slow
 def test_a_sequence_is_one_film_of_its_scenes_in_order_and_of_their_exact_lengths(
     films_server: Running, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_promise_2_a_sequence_killed_anywhere_ends_as_one_whole_film(
             assert probed(folder / "video.mp4") == (ALL_FRAMES, ""), point
 
 
+@pytest.mark.slow
 def test_promise_5_a_deleted_sequence_stops_and_leaves_nothing(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         for wait_s in (0.0, 0.5, 1.0, 1.5):
@@ -223,6 +225,7 @@ def test_a_video_is_extended_from_its_last_frame(client: openai.OpenAI, tmp_path
     assert client.videos.retrieve(longer.id).seconds == "5.12"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "param"),
     [

@@ -48,6 +48,7 @@ def loud(data: bytes) -> list[bool]:
     return [bool(np.abs(part[len(part) // 4 : -len(part) // 4]).mean() > 0.01) for part in whole]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("made_ms", "heard_s"), [(600, 2.0), (9000, 2.0), (0, None)])
 def test_what_a_model_sounds_like_is_as_long_as_its_pictures(
     server: Running, made_ms: int, heard_s: float | None
@@ -82,6 +83,7 @@ def test_a_sequence_sounds_as_its_scenes_do(server: Running) -> None:
     assert loud(data) == [True, True, False, False, False, True, False]
 
 
+@pytest.mark.slow
 def test_what_is_made_of_a_sounding_film(server: Running) -> None:
     first = ask(server, prompt="[sound_ms=9000]", num_frames=12)
     film(server, first)

@@ -27,6 +27,7 @@ def inbox() -> Iterator[Inbox]:
     made.close()
 
 
+@pytest.mark.slow
 def test_promise_33_events_are_verified_by_the_sdk(tmp_path: Path, inbox: Inbox) -> None:
     with serving(tmp_path, **inbox.env()) as running, running.sdk() as client:
         made, failed, deleted = film(client, "x"), film(client, "[fail_after=1]"), film(client, "[delay_ms=50]")
@@ -45,6 +46,7 @@ def test_promise_33_events_are_verified_by_the_sdk(tmp_path: Path, inbox: Inbox)
         assert len(inbox.taken) == 2  # once each, and nothing of what was deleted
 
 
+@pytest.mark.slow
 def test_promise_33_an_event_is_told_again_until_it_is_taken(tmp_path: Path, inbox: Inbox) -> None:
     inbox.answers = [500, 302]
     with serving(tmp_path, **inbox.env()) as running, running.sdk() as client:
@@ -56,6 +58,7 @@ def test_promise_33_an_event_is_told_again_until_it_is_taken(tmp_path: Path, inb
         assert running.process.poll() is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_promise_33_a_server_that_ends_while_it_tells_tells_it_again(tmp_path: Path, inbox: Inbox, how: str) -> None:
     inbox.hold.clear()
@@ -170,6 +173,7 @@ def test_nothing_is_noted_where_nobody_is_to_be_told(client: openai.OpenAI, fake
         assert database.execute("SELECT count(*) FROM video_events").fetchone() == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(postgres.binaries() is None, reason="needs PostgreSQL (Debian: apt-get install postgresql)")
 def test_promise_33_the_same_on_postgresql(tmp_path: Path, inbox: Inbox) -> None:
     inbox.answers = [503]

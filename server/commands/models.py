@@ -204,7 +204,7 @@ def _catalog_and_models(arguments: argparse.Namespace) -> "tuple[Catalog, Path, 
     from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
-    catalog = load_catalog(settings.catalog)
+    catalog = load_catalog(*settings.catalogs)
     return catalog, settings.models_dir, catalog.profile(settings.profile).models
 
 

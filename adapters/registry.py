@@ -62,8 +62,9 @@ class Backend:
     mapping) and returns `Detected`. It raises `ModelLoadFailed` with the reason for what the backend cannot run. Empty:
     its models are those of the catalog only."""
     memory: str = ""
-    """"module:function" that describes the workload for `adapters.memory.estimate.estimate`, from a catalog entry
-    the device ("cuda" or "cpu") and the GPU's bytes: its keyword arguments. Empty: memory is known only where the entry declares it."""
+    """"module:function" that describes the workload for `adapters.memory.estimate.estimate`, from a catalog entry, the
+    device ("cuda" or "cpu") and the GPU's bytes: its keyword arguments. Empty: memory is known only where the entry
+    declares it."""
     config: Mapping[str, str] = field(default_factory=dict[str, str])
     """How a `ModelConfig` becomes options: each supported field, or "field:value" for one value of it, to the option
     that takes its value."""

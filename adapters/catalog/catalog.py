@@ -92,7 +92,8 @@ def _configured(file: LocatedFile, name: str, value: Any, catalog: Catalog) -> M
             raise ConfigurationError(f"kind: {config.model!r} is a model of kind {known.kind}, not {config.kind}")
         if known is None and "/" not in config.model:
             raise ConfigurationError(
-                f"model: there is no model {config.model!r} in the catalog; use its name there, or a repository as org/name"
+                f"model: {config.model!r} is not in the catalog; use the name of a catalog model, or a repository as "
+                "org/name"
             )
         return to_entry(config, known)
     except ConfigurationError as error:

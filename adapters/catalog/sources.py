@@ -48,7 +48,7 @@ class HubSource(_Source):
     @classmethod
     def _repository(cls, repo: str) -> str:
         if len(repo) > 96 or any(not _PART.fullmatch(part) or ".." in part or "--" in part for part in repo.split("/")):
-            raise ValueError("a repository is org/name: letters, digits, and single dots, hyphens and underscores in between")
+            raise ValueError("a repository is org/name, made of letters and digits with . - _ between them")
         return repo
 
     @field_validator("file")

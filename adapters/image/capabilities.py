@@ -82,7 +82,10 @@ def _find(name: Any) -> type[Any] | None:
     import diffusers
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-    cls = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Pipeline") else None
+    try:
+        cls = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Pipeline") else None
+    except Exception:  # classes are imported when they are named, and some need libraries that are not installed
+        return None
     return cls if isinstance(cls, type) and issubclass(cls, DiffusionPipeline) else None
 
 

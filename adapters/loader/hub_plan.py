@@ -139,7 +139,12 @@ async def list_files(repo: str, revision: str | None, endpoint: str | None, time
         raise ModelLoadFailed("the hub did not send the repository's commit")
     card: Any = info.card_data
     license = (card.get("license_name") or card.get("license")) if card is not None else None
-    return Listing(repo, info.sha, tuple(info.siblings or ()), license if isinstance(license, str) else "")
+    return Listing(
+        repo,
+        info.sha,
+        tuple(info.siblings or ()),
+        license if isinstance(license, str) and license.isprintable() else "",
+    )
 
 
 async def select(

@@ -65,7 +65,8 @@ async def inspect(source: HubSource, *, endpoint: str | None = None, half: bool 
     try:
         return await _inspect(source, endpoint, half)
     except ModelLoadFailed as error:
-        raise ModelLoadFailed(f"{source} cannot be served: {error.message}.") from error
+        reason = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in error.message)
+        raise ModelLoadFailed(f"{source} cannot be served: {reason.rstrip('.')}.") from error
     except Exception as error:  # The library has many error classes, and they change.
         logger.info("%s: %r", source, error)
         raise ModelLoadFailed(f"{source}: {describe_error(error)}.") from error
@@ -80,9 +81,7 @@ async def _inspect(source: HubSource, endpoint: str | None, half: bool) -> Repos
         plan = await select(listing, pinned, "vllm", endpoint, LAST_SOURCE_TIMEOUT_S, half=half)
         size = sum(file.size_bytes for file in plan.files)
         return Repository(pinned, "text", "vllm", listing.license, len(plan.files), size, size)
-    configs = {
-        name: await _read(listing, name, endpoint) for name in RECOGNIZED if name in listing.names
-    }
+    configs = {name: await _read(listing, name, endpoint) for name in RECOGNIZED if name in listing.names}
     layout = _layout(listing, configs)
     backend, found = _recognized(layout, configs)
     plan = await select(listing, pinned, backend, endpoint, LAST_SOURCE_TIMEOUT_S, half=half)
@@ -146,7 +145,7 @@ def _recognized(layout: Layout, configs: Mapping[str, Any]) -> Any:
         ModelLoadFailed: None does; the message has the reason of each.
     """
     reasons: list[str] = []
-    for backend, row in BACKENDS.items():
+    for backend, row in reversed(BACKENDS.items()):  # video before image, whose classes take long to import
         function = detect(backend) if row.layout == layout else None
         if function is None:
             continue

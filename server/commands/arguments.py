@@ -19,7 +19,7 @@ Subparsers = Any
 
 def add_settings(parser: argparse.ArgumentParser, names: tuple[str, ...] = SETTINGS) -> None:
     """Adds `--config` and options named as settings; `read_settings` finds them again."""
-    parser.add_argument("--config", type=Path, help="a YAML file of settings, models and profiles (docs/configuration.md)")
+    parser.add_argument("--config", type=Path, help="a YAML file of settings, models, profiles (docs/configuration.md)")
     for name in names:
         parser.add_argument(f"--{name}", default=argparse.SUPPRESS)
     parser.set_defaults(settings=tuple(name.replace("-", "_") for name in names))
@@ -101,6 +101,19 @@ def read_catalog(settings: "Settings") -> "Catalog":
         if settings.profile not in catalog.profiles and settings.file_values.get("profile") == settings.profile:
             raise ConfigurationError(file.problem(("profile",), unknown_profile(settings.profile, catalog)))
     return catalog
+
+
+def read_catalog_to_extend(arguments: argparse.Namespace) -> "tuple[Settings, Catalog]":
+    """Settings, and the catalog to which a model may be added: the operator's file need not exist yet.
+
+    Raises:
+        ConfigurationError: As `read_settings` and `read_catalog`.
+    """
+    from adapters.catalog.catalog import load_catalog
+
+    settings = read_settings(arguments)
+    own = settings.own_catalog
+    return settings, load_catalog(own if own.is_file() else None, settings.config_path)
 
 
 def option_problems(file: "LocatedFile", catalog: "Catalog") -> list[str]:

@@ -118,7 +118,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def check_file(path: Path) -> dict[str, Any]:
-    """Checks a file: settings, a catalog (with `models` or `profiles`), both, or a model's configuration (with a kind)."""
+    """Checks a file: settings, a catalog (with `models` or `profiles`), both, or a configuration of one model."""
     from adapters.catalog.yaml_lines import ConfigurationError, read_located
 
     result: dict[str, Any] = {

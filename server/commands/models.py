@@ -4,18 +4,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands import pull
 from server.commands.arguments import Subparsers, add_settings, read_settings
+from server.commands.progress import bars, to_json
 
 if TYPE_CHECKING:
-    from adapters.base import LoadProgress
     from adapters.catalog.catalog import Catalog, ModelEntry
 
-FILE_SETTINGS = ("catalog", "profile", "cache-dir")
+FILE_SETTINGS = ("catalog", "profile", "cache-dir", "data-dir")
 """Settings that matter for model files."""
 REPLY_S = 600.0
 
@@ -25,7 +25,8 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("models", help="list, pull, verify, remove, load and unload models")
     actions = parser.add_subparsers(dest="action", required=True)
     _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
-    _add(actions, "pull", run_pull, "download models; an interrupted download continues where it stopped", names="+")
+    text = "download models, also by repository (org/name); an interrupted download continues where it stopped"
+    pull.add_arguments(_add(actions, "pull", pull.run, text, names="+"))
     _add(actions, "verify", run_verify, "verify the checksums of models' files", names="+")
     _add(actions, "remove", run_remove, "remove models' files", names="+")
     for action, text in (("load", "load a model in a running server"), ("unload", "unload it")):
@@ -40,13 +41,16 @@ def register(subparsers: Subparsers) -> None:
         remote.set_defaults(run=run_remote)
 
 
-def _add(actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, *, names: str) -> None:
+def _add(
+    actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, *, names: str
+) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text)
     if names:
         parser.add_argument("names", nargs=names, metavar="NAME")
     add_settings(parser, FILE_SETTINGS)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.set_defaults(run=run)
+    return parser
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -75,7 +79,7 @@ def run_list(arguments: argparse.Namespace) -> int:
             }
         )
     if arguments.json:
-        return _json(rows)
+        return to_json(rows)
     from rich.console import Console
     from rich.measure import measure_renderables
     from rich.table import Table
@@ -93,24 +97,6 @@ def run_list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def run_pull(arguments: argparse.Namespace) -> int:
-    """Downloads models."""
-    import asyncio
-
-    from adapters.loader import fetch
-
-    catalog, models_dir, _ = _catalog_and_models(arguments)
-    entries = {name: _entry(catalog, name) for name in arguments.names}
-    pulled: list[dict[str, Any]] = []
-    for name, entry in entries.items():
-        with _bars(name, quiet=arguments.json) as report:
-            path = asyncio.run(fetch.fetch_entry(name, entry, models_dir, report, to_load=False))
-        pulled.append({"id": name, "path": str(path)})
-        if not arguments.json:
-            print(f"{name}: {path}")
-    return _json(pulled) if arguments.json else 0
-
-
 def run_verify(arguments: argparse.Namespace) -> int:
     """Verifies the files of models. The exit status is 1 if any is invalid."""
     from dataclasses import asdict
@@ -124,11 +110,11 @@ def run_verify(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         path = _located(name, catalog.models.get(name), models_dir)
         if path is None:
-            _entry(catalog, name)
+            pull.known_entry(catalog, name)
             raise ModelNotFound(
                 f"The model {name!r} is not downloaded. Download it with `muybridge models pull {name}`."
             )
-        with _bars(name, quiet=arguments.json) as report:
+        with bars(name, quiet=arguments.json) as report:
             found = verify(
                 path,
                 lambda done, total, tell=report: tell(
@@ -141,7 +127,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
             for problem in found.problems[1:]:
                 print(f"  {problem}")
     if arguments.json:
-        _json(results)
+        to_json(results)
     return 0 if all(result["is_valid"] for result in results) else 1
 
 
@@ -156,7 +142,7 @@ def run_remove(arguments: argparse.Namespace) -> int:
         removed.append({"id": name, "freed_bytes": freed})
         if not arguments.json:
             print(f"{name}: removed, {gigabytes(freed)} freed")
-    return _json(removed) if arguments.json else 0
+    return to_json(removed) if arguments.json else 0
 
 
 def run_remote(arguments: argparse.Namespace) -> int:
@@ -186,7 +172,7 @@ def run_remote(arguments: argparse.Namespace) -> int:
         print(f"muybridge: there is no Muybridge server at {base}: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        return _json(model)
+        return to_json(model)
     print(f"{model['id']}: {model['state']}")
     return 0
 
@@ -208,19 +194,6 @@ def _catalog_and_models(arguments: argparse.Namespace) -> "tuple[Catalog, Path, 
     return catalog, settings.models_dir, catalog.profile(settings.profile).models
 
 
-def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
-    from adapters.errors import ModelLoadFailed, ModelNotFound
-
-    entry = catalog.models.get(name)
-    if entry is None:
-        raise ModelNotFound(f"There is no model {name!r} in the catalog. List all models with `muybridge models list`.")
-    if not entry.sources:
-        raise ModelNotFound(f"The model {name!r} has no files to download or verify.")
-    if entry.unusable:
-        raise ModelLoadFailed(f"The model {name!r} cannot be loaded here: {entry.unusable}.")
-    return entry
-
-
 def _located(name: str, entry: "ModelEntry | None", models_dir: Path) -> Path | None:
     """The path of a model's files, also when the catalog no longer has the model."""
     from adapters.loader.cache import find_cached
@@ -232,46 +205,7 @@ def _located(name: str, entry: "ModelEntry | None", models_dir: Path) -> Path | 
     return found.path if found else None
 
 
-@contextmanager
-def _bars(name: str, *, quiet: bool) -> "Generator[Callable[[LoadProgress], None]]":
-    """Progress bars on standard error, one per stage, with sizes if they are known."""
-    if quiet:
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from adapters.loader.cache import gigabytes
-
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[share]}"), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(progress: "LoadProgress") -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(f"{name}: {progress.stage}", total=None, share="")
-            task, fraction, done, total = (
-                tasks[progress.stage],
-                progress.fraction,
-                progress.done_bytes,
-                progress.total_bytes,
-            )
-            if total is not None:
-                bars.update(
-                    task, completed=done or 0, total=total, share=f"{gigabytes(done or 0)} of {gigabytes(total)}"
-                )
-            elif fraction is not None:
-                bars.update(task, completed=fraction, total=1, share=f"{fraction:.0%}")
-
-        yield report
-
-
 def _day(timestamp: int | None) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else ""
-
-
-def _json(document: Any) -> int:
-    print(json.dumps({"object": "list", "data": document} if isinstance(document, list) else document, indent=2))
-    return 0

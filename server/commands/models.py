@@ -24,7 +24,8 @@ def register(subparsers: Subparsers) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("models", help="list, pull, verify, remove, load and unload models")
     actions = parser.add_subparsers(dest="action", required=True)
-    _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
+    listing = _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
+    listing.add_argument("--card", type=float, metavar="GB", help="and which fit a GPU of this size, say 12")
     text = "download models, also by repository (org/name); an interrupted download continues where it stopped"
     pull.add_arguments(_add(actions, "pull", pull.run, text, names="+"))
     _add(actions, "verify", run_verify, "verify the checksums of models' files", names="+")
@@ -56,9 +57,11 @@ def _add(
 def run_list(arguments: argparse.Namespace) -> int:
     """Lists known and downloaded models."""
     from adapters.loader.cache import gigabytes, list_cached
+    from adapters.memory.cards import recommended_profile
 
     catalog, models_dir, served = _catalog_and_models(arguments)
     cached = {model.name: model for model in list_cached(models_dir)}
+    card = _card(catalog, arguments.card) if arguments.card is not None else None
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys((*catalog.models, *cached)):
         entry, local_copy = catalog.models.get(name), cached.get(name)
@@ -77,6 +80,7 @@ def run_list(arguments: argparse.Namespace) -> int:
                 "source": local_copy.source if local_copy else None,
                 "commit": local_copy.commit if local_copy else None,
             }
+            | (card(name) if card else {})
         )
     if arguments.json:
         return to_json(rows)
@@ -85,16 +89,52 @@ def run_list(arguments: argparse.Namespace) -> int:
     from rich.table import Table
 
     console = Console()
-    table = Table("model", "kind", "licence", "files", "last used", box=None)
+    more = (f"GiB on {arguments.card:g} GB", "fits", "recommended") if card else ()
+    table = Table("model", "kind", "licence", "files", *(more or ("last used",)), box=None)
     for row in rows:
         files = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
         files = "cannot be served" if row["unusable"] else files
         name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
-        table.add_row(name, row["kind"] or "?", row["license"] or "", files, _day(row["last_accessed_at"]))
+        last = (
+            (_gib(row["needed_bytes"]), _yes(row["fits"]), _yes(row["recommended"]))
+            if card
+            else (_day(row["last_accessed_at"]),)
+        )
+        table.add_row(name, row["kind"] or "?", row["license"] or "", files, *last)
     if not console.is_terminal:  # one line per model, for grep
         console.width = measure_renderables(console, console.options.update(max_width=1000), [table]).maximum
     console.print(table, "", f"* served by the profile; models are stored in {models_dir}", soft_wrap=True)
+    if card and (profile := recommended_profile(arguments.card)):
+        console.print(f"serve the recommended ones: muybridge serve --profile {profile} (sizes are estimates)")
     return 0
+
+
+def _card(catalog: "Catalog", gib: float) -> "Callable[[str], dict[str, Any]]":
+    """What `models list --card` tells of a model."""
+    from adapters.catalog.yaml_lines import ConfigurationError
+    from adapters.memory import cards
+
+    if not 1 <= gib <= 1024:
+        raise ConfigurationError("--card takes the gigabytes of a GPU, from 1 to 1024")
+    machine = cards.machine(gib)
+    known = cards.gpu_models(catalog)
+    profile = catalog.profiles.get(cards.recommended_profile(gib))
+    chosen = profile.models if profile else ()
+
+    def told(name: str) -> dict[str, Any]:
+        needed = cards.needs(catalog, (name,), machine)[name] if name in known else None
+        fits = cards.fits(catalog, name, machine) if name in known else None
+        return {"needed_bytes": needed, "fits": fits, "recommended": name in chosen}
+
+    return told
+
+
+def _gib(size: int | None) -> str:
+    return f"{size / 2**30:.1f}" if size else ""
+
+
+def _yes(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "-"
 
 
 def run_verify(arguments: argparse.Namespace) -> int:

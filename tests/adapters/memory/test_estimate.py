@@ -426,3 +426,32 @@ def test_a_large_gpu_computes_more_tokens_in_a_step() -> None:
         usual = estimate_entry(entry, device="cuda")
     with simulated(Card(80)):
         assert estimate_entry(entry, device="cuda") - usual == 6144 * (4 * 4096 + 3 * 14336) * 2
+
+
+def test_an_unknown_architecture_is_estimated_from_the_size_of_its_weights(tmp_path: Path) -> None:
+    from support.hub import weights
+
+    entry = ModelEntry.model_validate(
+        {"kind": "text", "backend": "vllm", "sources": ["hf://org/new"], "options": {"kv_cache_gib": 2}}
+    )
+    assert estimate_entry(entry, device="cuda") == 0, "nothing is known"
+    stated = entry.model_copy(update={"weights_bytes": 10**10})
+    assert estimate_entry(stated, device="cuda") == pytest.approx(1.2e10 + 2 * 2**30 + 5e8, rel=0.001)
+    new = {"architectures": ["NewForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "vocab_size": 1000}
+    with_shapes = estimate_entry(stated, device="cuda", configs={"config.json": new})
+    assert 10**10 + 2 * 2**30 < with_shapes < estimate_entry(stated, device="cuda")
+    for config in (new, {"architectures": ["OddForCausalLM"], "hidden_size": "wide"}, {}):  # On the disk: the headers.
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        (tmp_path / "model.safetensors").write_bytes(weights(50_000))
+        found = estimate_directory(tmp_path, entry, device="cuda")
+        assert (found.weights_bytes, found.kv_cache_bytes) == (50_000, 2 * 2**30)
+
+
+def test_an_unknown_pipeline_is_estimated_from_the_size_of_its_weights() -> None:
+    entry = ModelEntry.model_validate(
+        {"kind": "image", "backend": "diffusers-image", "sources": ["hf://org/new"], "weights_bytes": 10**10,
+         "options": {"batch_size": 1}}
+    )  # fmt: skip
+    for configs in ({}, {"transformer/config.json": {"_class_name": "NewTransformer2DModel"}}):
+        found = estimate_entry(entry, device="cuda", configs=configs)
+        assert found == pytest.approx(10**10 * (1 + memory.ROUGH_SHARE * (1 + memory.CACHING)) + 5e8, rel=0.001)

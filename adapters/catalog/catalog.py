@@ -6,9 +6,10 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from adapters.catalog.entries import Catalog, ModelEntry, Profile
-from adapters.catalog.model_config import MODEL_KEYS, ModelConfig, find_entry, to_entry
+from adapters.catalog.model_config import MODEL_KEYS, ModelConfig, find_entry, to_entry, unsupported
 from adapters.catalog.sources import HubSource, LocalSource, PackageSource
 from adapters.catalog.yaml_lines import ConfigurationError, LocatedFile, read_located
+from adapters.registry import BACKENDS, default_backend
 
 __all__ = ["CATALOG", "Catalog", "ConfigurationError", "ModelEntry", "Profile", "load_catalog"]
 
@@ -95,6 +96,12 @@ def _configured(file: LocatedFile, name: str, value: Any, catalog: Catalog) -> M
                 f"model: {config.model!r} is not in the catalog; use the name of a catalog model, or a repository as "
                 "org/name"
             )
+        row = BACKENDS[known.backend if known else default_backend(config.kind)]
+        wrong = unsupported(config, row)
+        if config.device != "auto" and not row.supports("device"):
+            wrong.append(f"device: cannot be set for {config.kind} models; leave it out")
+        if wrong:
+            raise ConfigurationError(wrong[0])
         return to_entry(config, known)
     except ConfigurationError as error:
         field, colon, message = str(error).partition(": ")

@@ -17,7 +17,7 @@ from adapters.catalog.entries import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
 from adapters.files import write_file
-from adapters.registry import BACKENDS, default_backend, implementation
+from adapters.registry import BACKENDS, Backend, default_backend, implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
     "speech-recognition": "speech",
@@ -194,6 +194,15 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     if problems := implementation(backend).Options.problems(options):
         raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
     return made
+
+
+def unsupported(config: ModelConfig, row: Backend) -> list[str]:
+    """Errors for the fields that are set and that a backend does not support, each beginning with the field's name."""
+    found: list[str] = []
+    for name in ("compute_type", "context_length", "width", "height", "num_frames"):
+        if getattr(config, name) not in (None, "auto") and not row.supports(name):
+            found.append(f"{name}: cannot be set for {config.kind} models; leave it out")
+    return found
 
 
 def with_options(entry: ModelEntry, *, device: str, compute_type: str) -> ModelEntry:

@@ -26,12 +26,14 @@ def add_model(path: Path, name: str, entry: Mapping[str, Any], profile: str) -> 
     """
     before: Any = read_located(path).data if path.is_file() else {}
     text = path.read_text("utf-8") if path.is_file() else _HEAD
+    if not _has_sections(before or {}, profile):
+        raise ConfigurationError(f"{path}: it is no catalog; `muybridge config check {path}` says why")
     wanted = _added(path, before or {}, name, entry, profile)
-    for keys, key, value in _missing(before or {}, name, entry, profile):
-        text = _inserted(text, keys, key, value, as_json=path.suffix == ".json")
     try:
+        for keys, key, value in _missing(before or {}, name, entry, profile):
+            text = _inserted(text, keys, key, value, as_json=path.suffix == ".json")
         done = yaml.safe_load(text) == wanted
-    except yaml.YAMLError:
+    except (yaml.YAMLError, StopIteration, ValueError, TypeError, AttributeError, IndexError):
         done = False
     if not done:
         shown = json.dumps({name: dict(entry)})
@@ -43,6 +45,17 @@ def add_model(path: Path, name: str, entry: Mapping[str, Any], profile: str) -> 
 
 
 _HEAD = "# Models of your own, added to the built-in ones (docs/configuration.md).\n"
+
+
+def _has_sections(before: Any, profile: str) -> bool:
+    """Whether a file's content has the shape of a catalog, as far as it is extended."""
+    if not isinstance(before, dict):
+        return False
+    models, profiles = (cast(dict[str, Any], before).get(section) or {} for section in ("models", "profiles"))
+    if not (isinstance(models, dict) and isinstance(profiles, dict)):
+        return False
+    one = cast(dict[str, Any], profiles).get(profile) or {"models": []}
+    return isinstance(one, dict) and isinstance(cast(dict[str, Any], one).get("models"), list)
 
 
 def _added(path: Path, before: Any, name: str, entry: Mapping[str, Any], profile: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """`serve --config story.yaml`: settings, models and profiles in one file; and misspelt environment variables."""
 
+import re
 from pathlib import Path
 
 import pytest
-from support.servers import muybridge, serving
+from support.servers import ROOT, muybridge, serving
 
 from server.commands.config import check_file
 from server.settings import Settings, misspelt
@@ -44,10 +45,11 @@ def test_one_file_has_settings_models_and_profiles(tmp_path: Path) -> None:
         ("whisper-small", "whisper-smal", ":6: models.ears.model: 'whisper-smal' is not in the catalog"),
         ("kind: speech", "kind: image", ":6: models.ears.kind: 'whisper-small' is a model of kind speech, not image"),
         ("compute_type: int8", "compute_type: int3", ":6: models.ears.compute_type: Input should be "),
-        ("compute_type: int8", "context_length: 100", ":6: models.ears."),
+        ("compute_type: int8", "context_length: 100", ":6: models.ears.context_length: cannot be set for "),
+        ("device: cpu", "num_frames: 9", ":6: models.ears.num_frames: cannot be set for "),
         ("fake-image, ears", "fake-image, eers", ":9: profiles.story.models.2: there is no model 'eers'"),
         ("gpt-4o: talk", "gpt-4o: tall", ":10: profiles.story.aliases.gpt-4o: refers to 'tall'"),
-        ("models:\n  talk", "models: [\n  talk", ":5: "),
+        ("models:\n  talk", "models: [\n  talk", ":6: "),
     ],
 )
 def test_promise_30_serve_and_check_find_the_same_mistake(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -58,6 +60,14 @@ def test_promise_30_serve_and_check_find_the_same_mistake(old: str, new: str, me
     assert message in checked
     ended = muybridge("serve", "--config", str(path), MUYBRIDGE_DATA_DIR=str(tmp_path), MUYBRIDGE_PORT="0")
     assert (ended.returncode, ended.stderr) == (2, f"muybridge: {checked}\n")
+
+
+@pytest.mark.parametrize("name", ["story.yaml", "story-24.yaml", "story-80.yaml"])
+def test_the_files_of_the_documentation_are_valid(name: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "real-models.md").read_text("utf-8")
+    (text,) = re.findall(rf"```yaml\n(# {re.escape(name)}\n.*?)```", page, re.DOTALL)
+    (tmp_path / name).write_text(text)
+    assert check_file(tmp_path / name)["errors"] == []
 
 
 def test_a_model_of_the_operators_catalog_can_be_served_by_the_file(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ process before its model, and the reserve of torch's caching allocator. docs/mem
 checked.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,11 @@ from typing import Any
 from adapters import hardware, registry
 from adapters.base import Kind
 from adapters.catalog.catalog import ModelEntry
-from adapters.catalog.sources import HubSource, LocalSource
+from adapters.catalog.sources import LocalSource
 from adapters.memory import activations, placement, weight_files
+from adapters.memory.configs import Configs, known_configs, read_configs
 from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
 from adapters.memory.workloads import DeviceKind
-
-Configs = Mapping[str, Any]
-"""Parsed JSON files of a model by relative path: "config.json", "unet/config.json"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,34 +189,6 @@ def _format(config: Config, dtype: str, quantization: str | None) -> WeightForma
     if name not in FORMATS:
         raise ValueError(f"there is no quantisation {name!r}; there are {', '.join(FORMATS)}")
     return FORMATS[name]
-
-
-KNOWN = Path(__file__).with_name("known")
-"""Config files of catalog models, to estimate them before a download; README.md there has their origin."""
-
-
-def known_configs(entry: ModelEntry) -> Configs | None:
-    """The config files of a catalog model that this package includes, by the name of its repository."""
-    for source in entry.sources:
-        if isinstance(source, HubSource) and source.file is None:
-            path = KNOWN / f"{source.repo.replace('/', '--')}.json"
-            if path.is_file():
-                return json.loads(path.read_text("utf-8"))
-    return None
-
-
-def read_configs(directory: Path) -> Configs:
-    """The config files in a model's directory.
-
-    Raises:
-        BadWeights: The binary of a Whisper model, which has its shapes, is damaged.
-        ValueError: A file is not JSON.
-    """
-    paths = [*sorted(directory.glob("*config.json")), *sorted(directory.glob("*/config.json"))]
-    configs = {str(path.relative_to(directory)): json.loads(path.read_text("utf-8")) for path in paths}
-    if (directory / "model.bin").is_file():
-        configs["config.json"] = weight_files.whisper_shape(directory / "model.bin")
-    return configs
 
 
 def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | None = None) -> MemoryEstimate:

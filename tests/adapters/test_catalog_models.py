@@ -22,7 +22,7 @@ from adapters.catalog.catalog import ModelEntry, load_catalog
 from adapters.catalog.sources import HubSource
 from adapters.image.diffusers_image import DiffusersImage
 from adapters.media.decode_image import encode_image
-from adapters.memory.estimate import KNOWN
+from adapters.memory.configs import KNOWN
 from adapters.video.diffusers_video import DiffusersVideo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

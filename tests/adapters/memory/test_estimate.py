@@ -17,14 +17,13 @@ from adapters.catalog.catalog import CATALOG, ModelEntry, load_catalog
 from adapters.catalog.sources import LocalSource
 from adapters.memory import estimate as memory
 from adapters.memory.activations import latent_frames
+from adapters.memory.configs import KNOWN, known_configs
 from adapters.memory.estimate import (
-    KNOWN,
     MemoryEstimate,
     describe_workload,
     estimate,
     estimate_directory,
     estimate_entry,
-    known_configs,
 )
 from adapters.memory.parameters import FORMATS, UnknownArchitecture, class_of, count
 

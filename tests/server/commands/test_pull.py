@@ -1,6 +1,7 @@
 """`muybridge models pull ORG/NAME`: from a hub on this machine to a model that is served."""
 
 import asyncio
+import base64
 import json
 import struct
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from support.hub import COMMIT, CTRANSLATE2, Hub, weights
-from support.servers import muybridge
+from support.servers import ROOT, muybridge, serving
 
 from adapters.catalog.sources import HubSource
 from adapters.errors import ModelLoadFailed
@@ -253,3 +254,22 @@ def test_a_gguf_file_is_named_and_unquantized_weights_are_unknown(tmp_path: Path
     with Hub({"model-q4.gguf": GGUF, "model-q8.gguf": GGUF}) as hub:
         shown = json.loads(pull(hub, tmp_path, "org/tiny/model-q4.gguf", "--dry-run", "--json").stdout)["data"][0]
     assert (shown["id"], shown["kind"], shown["files"]) == ("model-q4", "text", 1)
+
+
+@pytest.mark.engine
+def test_a_pulled_pipeline_is_served_by_a_configuration_file(tmp_path: Path) -> None:
+    """The whole way: a repository on a hub, its download, one file of configuration, and an image."""
+    folder = ROOT / "starter" / "checkpoints" / "image"
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with Hub(files) as hub:
+        done = pull(hub, tmp_path, "org/tiny", "--name", "pictures")
+        assert done.returncode == 0, done.stderr
+    config = tmp_path / "story.yaml"
+    config.write_text("profile: story\nprofiles:\n  story: {models: [pictures], aliases: {gpt-image-2: pictures}}\n")
+    with serving(
+        tmp_path, profile="story", MUYBRIDGE_CONFIG=str(config), MUYBRIDGE_CACHE_DIR=str(tmp_path / "cache")
+    ) as server:
+        reply = server.sdk(strict=False).images.generate(
+            model="gpt-image-2", prompt="a red fox", extra_body={"width": 128, "height": 128, "num_inference_steps": 2}
+        )
+        assert len(base64.b64decode(reply.data[0].b64_json)) > 1000  # pyright: ignore

@@ -9,7 +9,6 @@ from typing import Any
 
 from adapters.base import ModelFiles
 from adapters.errors import ModelLoadFailed
-from adapters.registry import Detected
 
 NEEDED = frozenset(
     ("prompt", "width", "height", "num_inference_steps", "generator", "output_type", "callback_on_step_end")
@@ -64,17 +63,6 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
     if not _generates_from_text(cls):
         raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not generate images from text only.")
     return cls
-
-
-def detect(configs: Mapping[str, Any]) -> Detected:
-    """A text-to-image pipeline by its config files. See `Backend.detect`."""
-    name = configs.get("model_index.json", {}).get("_class_name")
-    cls = _find(name)
-    if cls is None:
-        raise ModelLoadFailed(f"the installed diffusers has no pipeline class {str(name)[:80]!r}")
-    if not _generates_from_text(cls):
-        raise ModelLoadFailed(f"{name} does not generate images from text only")
-    return Detected("image")
 
 
 def _find(name: Any) -> type[Any] | None:

@@ -145,7 +145,7 @@ def _recognized(layout: Layout, configs: Mapping[str, Any]) -> Any:
         ModelLoadFailed: None does; the message has the reason of each.
     """
     reasons: list[str] = []
-    for backend, row in reversed(BACKENDS.items()):  # video before image, whose classes take long to import
+    for backend, row in BACKENDS.items():
         function = detect(backend) if row.layout == layout else None
         if function is None:
             continue

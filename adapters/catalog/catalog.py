@@ -1,9 +1,9 @@
 """Reads catalogs: the built-in one, the operator's, and that in a configuration file of the server."""
 
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from adapters.catalog.entries import Catalog, ModelEntry, Profile
 from adapters.catalog.model_config import MODEL_KEYS, ModelConfig, find_entry, to_entry, unsupported
@@ -15,7 +15,6 @@ __all__ = ["CATALOG", "Catalog", "ConfigurationError", "ModelEntry", "Profile", 
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
 """The built-in catalog."""
-E = TypeVar("E", bound=BaseModel)
 
 
 def load_catalog(own: Path | None = None, config: Path | None = None) -> Catalog:
@@ -52,8 +51,9 @@ def _with_file(catalog: Catalog, file: LocatedFile, *, settings: bool = False) -
         if key not in Catalog.model_fields:
             raise ConfigurationError(file.problem((str(key),), "unknown section; the sections are models and profiles"))
     models, profiles = dict(catalog.models), dict(catalog.profiles)
+    added: dict[str, ModelEntry] = {}
     problems: list[str] = []
-    for section, found, model in (("models", models, ModelEntry), ("profiles", profiles, Profile)):
+    for section in ("models", "profiles"):
         entries: Any = sections.get(section) or {}
         if not isinstance(entries, dict):
             raise ConfigurationError(file.problem((section,), "expected a mapping of names to mappings"))
@@ -62,17 +62,18 @@ def _with_file(catalog: Catalog, file: LocatedFile, *, settings: bool = False) -
                 problems.append(file.problem((section, str(name)), "a name must be a string; put it in quotes"))
                 continue
             try:
-                if section == "models" and _is_config(value):
-                    found[name] = _configured(file, name, value, catalog)
-                else:
-                    found[name] = model.model_validate(value)
+                if section == "profiles":
+                    profiles[name] = Profile.model_validate(value)
+                    continue
+                is_config = _is_config(value)
+                entry = _configured(file, name, value, catalog) if is_config else ModelEntry.model_validate(value)
+                added[name] = _resolve_paths(entry, file.path.parent)
             except ValidationError as error:
                 problems.append(str(file.error(error, (section, name))))
             except ConfigurationError as error:
                 problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    added = {name: _resolve_paths(models[name], file.path.parent) for name in sections.get("models") or {}}
     try:
         return Catalog(models=models | added, profiles=profiles)
     except ValidationError as error:

@@ -51,20 +51,23 @@ def _has_sections(before: Any, profile: str) -> bool:
     """Whether a file's content has the shape of a catalog, as far as it is extended."""
     if not isinstance(before, dict):
         return False
-    models, profiles = (cast(dict[str, Any], before).get(section) or {} for section in ("models", "profiles"))
+    sections = cast(dict[str, Any], before)
+    models: Any = sections.get("models") or {}
+    profiles: Any = sections.get("profiles") or {}
     if not (isinstance(models, dict) and isinstance(profiles, dict)):
         return False
-    one = cast(dict[str, Any], profiles).get(profile) or {"models": []}
+    one: Any = cast(dict[str, Any], profiles).get(profile) or {"models": []}
     return isinstance(one, dict) and isinstance(cast(dict[str, Any], one).get("models"), list)
 
 
 def _added(path: Path, before: Any, name: str, entry: Mapping[str, Any], profile: str) -> dict[str, Any]:
     """What the file must contain afterwards."""
-    models, profiles = (before.get(section) or {} for section in ("models", "profiles"))
+    models: dict[str, Any] = before.get("models") or {}
+    profiles: dict[str, Any] = before.get("profiles") or {}
     if models.get(name, entry) != entry:
         raise ConfigurationError(f"{path}: it has another model {name!r}; choose a name with --name")
     old: dict[str, Any] = profiles.get(profile) or {"models": []}
-    served = list(old["models"]) + [name] * (name not in old["models"])
+    served: list[Any] = [*old["models"], *([] if name in old["models"] else [name])]
     return {
         **before,
         "models": {**models, name: dict(entry)},
@@ -93,10 +96,13 @@ def _missing(
 
 def _inserted(text: str, keys: tuple[str, ...], key: str | None, value: Any, *, as_json: bool) -> str:
     """The text with one more value in a collection: the first of a mapping, or the last of a list."""
-    node: Any = yaml.compose(text, yaml.SafeLoader)
+    library: Any = yaml  # its types are incomplete
+    node: Any = library.compose(text, yaml.SafeLoader)
     first_line = 0
     for step in keys:
-        first_line, node = next((name.end_mark.line + 1, item) for name, item in node.value if name.value == step)
+        children: list[tuple[Any, Any]] = node.value
+        at = next(number for number, (name, _) in enumerate(children) if name.value == step)
+        first_line, node = int(children[at][0].end_mark.line) + 1, children[at][1]
     lines = text.splitlines(keepends=True)
     if node is None or (not keys and not node.value):  # an empty file, or `{}`
         assert key is not None
@@ -117,7 +123,7 @@ def _inserted(text: str, keys: tuple[str, ...], key: str | None, value: Any, *, 
         return body + ("" if body.endswith("\n") else "\n") + _block({cast(str, key): value}, 0)
     if key is None:
         last = node.value[-1]
-        at = last.end_mark.line + 1
+        at = int(last.end_mark.line) + 1
         if at > len(lines) or not lines[at - 1].endswith("\n"):
             lines[-1] += "\n"
         lines.insert(at, f"{' ' * node.start_mark.column}- {json.dumps(value)}\n")

@@ -60,7 +60,7 @@ class LocatedFile:
         """One of the errors that pydantic found in the value at `prefix`, as one line."""
         cause = found.get("ctx", {}).get("error")
         key = (*prefix, *found["loc"], *(cause.key if isinstance(cause, KeyProblem) else ()))
-        return self.problem(key, str(cause) if cause else _PLAIN.get(found["type"], found["msg"]))
+        return self.problem(key, str(cause) if cause else _PLAIN.get(found["type"]) or str(found["msg"]))
 
 
 def read_located(path: Path) -> LocatedFile:

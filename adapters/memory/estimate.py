@@ -117,7 +117,7 @@ def estimate(
     models = {path: config for path, config in configs.items() if path.endswith("config.json") and class_of(config)}
     if not models and weights_bytes is None:
         raise UnknownArchitecture("no config file names a model's class")
-    main = models.get("config.json") or next(iter(models.values()), {})
+    main: Config = models.get("config.json") or next(iter(models.values()), dict[str, Any]())
     dtype = dtype or _published(main)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(f"there is no dtype {dtype!r}")

@@ -120,9 +120,11 @@ def option_problems(file: "LocatedFile", catalog: "Catalog") -> list[str]:
     """What the backends do not take of the options of a file's models, one line each."""
     from adapters.registry import implementation
 
+    data: dict[str, Any] = file.data or {}
+    names: dict[str, Any] = data.get("models") or {}
     return [
         file.problem(("models", name, "options", *option.split(".")), problem)
-        for name in (file.data or {}).get("models") or {}
+        for name in names
         for option, problem in implementation(catalog.models[name].backend).Options.problems(
             catalog.models[name].options
         )

@@ -61,7 +61,8 @@ def run_list(arguments: argparse.Namespace) -> int:
 
     catalog, models_dir, served = _catalog_and_models(arguments)
     cached = {model.name: model for model in list_cached(models_dir)}
-    card = _card(catalog, arguments.card) if arguments.card is not None else None
+    gib: float | None = arguments.card
+    card = _card(catalog, gib) if gib is not None else None
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys((*catalog.models, *cached)):
         entry, local_copy = catalog.models.get(name), cached.get(name)
@@ -104,7 +105,7 @@ def run_list(arguments: argparse.Namespace) -> int:
     if not console.is_terminal:  # one line per model, for grep
         console.width = measure_renderables(console, console.options.update(max_width=1000), [table]).maximum
     console.print(table, "", f"* served by the profile; models are stored in {models_dir}", soft_wrap=True)
-    if card and (profile := recommended_profile(arguments.card)):
+    if gib is not None and (profile := recommended_profile(gib)):
         console.print(f"serve the recommended ones: muybridge serve --profile {profile} (sizes are estimates)")
     return 0
 

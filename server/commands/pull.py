@@ -140,8 +140,9 @@ def _names_profile(own: Path, profile: str) -> bool:
     """Whether the operator's own file has this profile."""
     from adapters.catalog.yaml_lines import read_located
 
-    data: Any = read_located(own).data if own.is_file() else None
-    return profile in ((data or {}).get("profiles") or {})
+    data: dict[str, Any] = (read_located(own).data if own.is_file() else None) or {}
+    profiles: dict[str, Any] = data.get("profiles") or {}
+    return profile in profiles
 
 
 def known_entry(catalog: "Catalog", name: str) -> "ModelEntry":

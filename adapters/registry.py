@@ -30,6 +30,15 @@ CTRANSLATE2_FILES = ("model.bin", "config.json", "preprocessor_config.json", "to
 """The same for CTranslate2, whose `model.bin` is plain numbers (see `adapters/loader/verification.py`)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """What a repository's config files tell of a model."""
+
+    kind: Kind
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Options of the backend that suit the model."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """One row: a way to run models of some kinds."""
@@ -48,9 +57,14 @@ class Backend:
     """Patterns of the file names to download from a hub repository."""
     layout: Layout = "flat"
     """Where these files are in the repository."""
+    detect: str = ""
+    """"module:function" that takes a repository's config files by name ("config.json", "unet/config.json"; each a
+    mapping) and returns `Detected`. It raises `ModelLoadFailed` with the reason for what the backend cannot run. Empty:
+    its models are those of the catalog only."""
     memory: str = ""
-    """"module:function" that describes the workload for `adapters.memory.estimate.estimate`, from a catalog entry
-    and the device ("cuda" or "cpu"): its keyword arguments. Empty: memory is known only where the entry declares it."""
+    """"module:function" that describes the workload for `adapters.memory.estimate.estimate`, from a catalog entry, the
+    device ("cuda" or "cpu") and the GPU's bytes: its keyword arguments. Empty: memory is known only where the entry
+    declares it."""
     config: Mapping[str, str] = field(default_factory=dict[str, str])
     """How a `ModelConfig` becomes options: each supported field, or "field:value" for one value of it, to the option
     that takes its value."""
@@ -80,6 +94,7 @@ BACKENDS: dict[str, Backend] = {
         target="adapters.text.vllm_text:VllmText",
         libraries=("vllm",),
         process="server",
+        detect="adapters.engines.vllm_architectures:detect",
         memory="adapters.memory.workloads:vllm",
         cache_grows=True,
         config={
@@ -96,6 +111,7 @@ BACKENDS: dict[str, Backend] = {
         extra="speech",
         files=CTRANSLATE2_FILES,
         layout="ctranslate2",
+        detect="adapters.speech.detection:detect",
         memory="adapters.memory.workloads:ctranslate2_whisper",
         config={"device": "device", "compute_type": "compute_type"},
     ),
@@ -105,6 +121,7 @@ BACKENDS: dict[str, Backend] = {
         libraries=("torch", "transformers"),
         extra="embedding",
         layout="sentence-transformers",
+        detect="adapters.embedding.recipe:detect",
         memory="adapters.memory.workloads:transformers_embedding",
         config={"device": "device", "compute_type": "dtype", "context_length": "max_tokens"},
     ),
@@ -130,6 +147,7 @@ BACKENDS: dict[str, Backend] = {
         libraries=_DIFFUSERS_LIBRARIES,
         extra="image",
         layout="diffusers",
+        detect="adapters.image.detection:detect",
         memory="adapters.memory.workloads:diffusers_image",
         config={**_DIFFUSERS, "batch_size": "batch_size"},
         sizes=("width", "height"),
@@ -141,6 +159,7 @@ BACKENDS: dict[str, Backend] = {
         libraries=_DIFFUSERS_LIBRARIES,
         extra="video",
         layout="diffusers",
+        detect="adapters.video.inputs:detect",
         memory="adapters.memory.workloads:diffusers_video",
         config=_DIFFUSERS,
         sizes=("width", "height", "num_frames"),
@@ -192,6 +211,12 @@ def implementation(backend: str) -> type[Adapter]:
 def workload(backend: str) -> Callable[..., dict[str, Any]] | None:
     """The function that describes a backend's workload (`Backend.memory`); None: it has none."""
     target = BACKENDS[backend].memory
+    return load_target(target) if target else None
+
+
+def detect(backend: str) -> Callable[[Mapping[str, Any]], Detected] | None:
+    """The function that recognizes a backend's models (`Backend.detect`); None: it has none."""
+    target = BACKENDS[backend].detect
     return load_target(target) if target else None
 
 

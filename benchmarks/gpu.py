@@ -45,7 +45,8 @@ from adapters.base import (
     VideoRequest,
 )
 from adapters.catalog.catalog import ModelEntry, Profile
-from adapters.memory.estimate import KNOWN, estimate_directory
+from adapters.memory.configs import KNOWN
+from adapters.memory.estimate import estimate_directory
 from adapters.process.memory_usage import used_bytes
 
 STARTED = time.perf_counter()

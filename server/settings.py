@@ -6,6 +6,8 @@ They come from the command line, `MUYBRIDGE_*` environment variables, and a YAML
 import base64
 import ipaddress
 import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
@@ -13,13 +15,20 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 WEBHOOK_SECRET_BYTES = 24
+PREFIX = "MUYBRIDGE_"
+OTHER_VARIABLES = frozenset({"CONFIG", "URL", "ADMIN_KEY", "LIFELINE", "START_FAILURE"})
+"""Environment variables that are no settings, without `PREFIX`: of commands, and between processes."""
+SERVICE_LINKS = re.compile(r"SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*")
+"""What Kubernetes sets in every container where a service is called "muybridge"."""
+CATALOG_SECTIONS = frozenset({"models", "profiles"})
+"""Keys of a configuration file that are no settings."""
 
 
 def is_loopback(host: str) -> bool:
@@ -35,9 +44,11 @@ def is_loopback(host: str) -> bool:
 class Settings(BaseSettings):
     """The server's settings. Lists are comma-separated in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="MUYBRIDGE_", extra="forbid", frozen=True)
-    yaml_path: ClassVar[Path | None] = None
-    """The configuration file to read, if any. The command sets it before it creates the settings."""
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    config_path: ClassVar[Path | None] = None
+    """The configuration file, if any. The command sets it, and `file_values`, before it creates the settings."""
+    file_values: ClassVar[Mapping[str, Any]] = {}
+    """The settings in that file."""
 
     host: str = "127.0.0.1"
     """Address to listen on. Addresses other than loopback need `api_keys`."""
@@ -55,7 +66,8 @@ class Settings(BaseSettings):
     profile: str = "starter"
     """The profile of the catalog to serve."""
     catalog: Path | None = None
-    """A YAML file of your own models and profiles, added to the built-in catalog."""
+    """A YAML file of your own models and profiles, added to the built-in catalog. None: `models.yaml` in `data_dir`, if
+    there is one."""
     model_fallback: Literal["off", "vendor", "kind"] = "vendor"
     """Unknown model names that get the default of the kind: `off`, other vendors' (`vendor`), all (`kind`). Such names
     are `gpt-5` and `claude-opus`. All others are a 404."""
@@ -133,6 +145,16 @@ class Settings(BaseSettings):
         """The directory that holds one folder per downloaded model."""
         return self.cache_dir / "models"
 
+    @property
+    def own_catalog(self) -> Path:
+        """The operator's catalog, whether it exists or not; `muybridge models pull` writes to it."""
+        return self.catalog or self.data_dir / "models.yaml"
+
+    @property
+    def catalogs(self) -> tuple[Path | None, Path | None]:
+        """The operator's catalog and the configuration file: arguments of `adapters.catalog.catalog.load_catalog`."""
+        return self.own_catalog if self.catalog or self.own_catalog.is_file() else None, self.config_path
+
     @field_validator("api_keys", "admin_keys", "allowed_hosts", "allowed_origins", "preload", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -189,6 +211,18 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line overrides the environment, which overrides the file."""
         del dotenv_settings, file_secret_settings
-        if cls.yaml_path is None:
-            return init_settings, env_settings
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(cls.file_values))
+
+
+def misspelt(variables: Iterable[str]) -> list[str]:
+    """Environment variables that look like settings and are none, as one sentence each."""
+    fields = [name.upper() for name in Settings.model_fields]
+    found: list[str] = []
+    for variable in sorted(variables):
+        name = variable.upper().removeprefix(PREFIX)
+        known = not variable.upper().startswith(PREFIX) or name in fields or name in OTHER_VARIABLES
+        if known or SERVICE_LINKS.fullmatch(name):
+            continue
+        near = get_close_matches(name[:256], fields, n=1, cutoff=0)[0]
+        found.append(f"{variable}: there is no such setting; the nearest is {PREFIX}{near}")
+    return found

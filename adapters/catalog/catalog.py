@@ -1,184 +1,114 @@
-"""The catalog: known models, profiles and aliases, validated when they are read."""
+"""Reads catalogs: the built-in one, the operator's, and that in a configuration file of the server."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 
-from adapters.base import Kind
-from adapters.catalog.sources import HubSource, LocalSource, PackageSource, Source
-from adapters.catalog.yaml_lines import ConfigurationError, KeyProblem, LocatedFile, read_located
-from adapters.registry import BACKENDS
-from adapters.vision.defaults import SceneDefaults
+from adapters.catalog.entries import Catalog, ModelEntry, Profile
+from adapters.catalog.model_config import MODEL_KEYS, ModelConfig, find_entry, to_entry, unsupported
+from adapters.catalog.sources import HubSource, LocalSource, PackageSource
+from adapters.catalog.yaml_lines import ConfigurationError, LocatedFile, read_located
+from adapters.registry import BACKENDS, default_backend
 
 __all__ = ["CATALOG", "Catalog", "ConfigurationError", "ModelEntry", "Profile", "load_catalog"]
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
 """The built-in catalog."""
-E = TypeVar("E", bound=BaseModel)
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def load_catalog(own: Path | None = None, config: Path | None = None) -> Catalog:
+    """The built-in catalog, with the models and profiles of the operator's files added or replaced.
 
-
-class ModelEntry(_Strict):
-    """A known model: its sources and how it is run."""
-
-    kind: Kind
-    backend: str
-    """A row of `adapters/registry.py`."""
-    sources: tuple[Source, ...] = ()
-    """Tried in order; the first that is available is used. Empty only for fakes."""
-    license: str = ""
-    """SPDX name of the weights' licence."""
-    description: str = ""
-    """One sentence, shown by /v1/models."""
-    unusable: str = ""
-    """Why a known model cannot be loaded by this server; no profile can serve it. Empty: it can be."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the backend, validated by its `Options` class."""
-    defaults: dict[str, Any] = Field(default_factory=dict)
-    """Values of request fields that a request does not set: native width, height, steps and frames of this model; of a
-    model that takes images, those of `adapters.vision.defaults.SceneDefaults`."""
-    refiner: str = ""
-    """A model of the catalog that runs the last denoising steps, as SDXL's refiner does."""
-    loras: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], Source] = Field(
-        default_factory=dict[str, Source], max_length=64
-    )
-    """LoRAs that a request may apply, by name; each source is one safetensors file."""
-    memory_bytes: int | None = Field(None, gt=0)
-    """Memory at work, measured or declared; None: estimated by `adapters/memory/estimate.py`."""
-    devices: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1)
-    """GPUs that it may use, by nvidia-smi index; None: any."""
-    pin: bool = False
-    """Once loaded, it is never evicted."""
-    idle_ttl_s: float | None = Field(None, gt=0)
-    """Unloaded after this many seconds without a request; None: the server's `idle_ttl_s`."""
-
-    @field_validator("defaults")
-    @classmethod
-    def _of_scenes(cls, defaults: dict[str, Any]) -> dict[str, Any]:
-        SceneDefaults.of(defaults)
-        return defaults
-
-    @model_validator(mode="after")
-    def _served(self) -> Self:
-        row = BACKENDS.get(self.backend)
-        if row is None:
-            raise KeyProblem(f"there is no backend {self.backend!r}; use one of {', '.join(BACKENDS)}", "backend")
-        if self.kind not in row.kinds:
-            raise KeyProblem(
-                f"backend {self.backend!r} runs models of kind {' or '.join(row.kinds)}, not {self.kind}", "kind"
-            )
-        for component in ("refiner", "loras"):
-            if getattr(self, component) and component not in row.components:
-                raise KeyProblem(f"backend {self.backend!r} does not support {component}; remove this key", component)
-        if self.devices is not None:
-            if len(set(self.devices)) < len(self.devices):
-                raise KeyProblem("a GPU is listed twice; list each once", "devices")
-            if self.options.get("device") == "cpu":
-                raise KeyProblem("lists GPUs, but the option device is cpu; remove one of the two", "devices")
-            shared: Any = self.options.get("tensor_parallel_size", 1)
-            if isinstance(shared, int) and shared > len(self.devices):
-                raise KeyProblem(
-                    f"lists {len(self.devices)} GPUs, but the option tensor_parallel_size is {shared}", "devices"
-                )
-        return self
-
-
-class Profile(_Strict):
-    """A set of models to serve together."""
-
-    models: tuple[str, ...]
-    """Names of catalog entries. The first of each kind is that kind's default."""
-    aliases: dict[str, str] = Field(default_factory=dict)
-    """Other names, such as "gpt-4o", to the name of a model of this profile."""
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        for alias, name in self.aliases.items():
-            if name not in self.models:
-                raise KeyProblem(f"refers to {name!r}, which is not among the models of this profile", "aliases", alias)
-        return self
-
-
-class Catalog(_Strict):
-    """All known models and profiles."""
-
-    models: dict[str, ModelEntry]
-    profiles: dict[str, Profile] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        for name, entry in self.models.items():
-            if entry.refiner and (entry.refiner == name or entry.refiner not in self.models):
-                raise KeyProblem(f"there is no other model {entry.refiner!r} in the catalog", "models", name, "refiner")
-        for name, profile in self.profiles.items():
-            for index, model in enumerate(profile.models):
-                if model not in self.models:
-                    raise KeyProblem(f"there is no model {model!r} in the catalog", "profiles", name, "models", index)
-                if why := self.models[model].unusable:
-                    raise KeyProblem(f"{model!r} cannot be loaded: {why}", "profiles", name, "models", index)
-        return self
-
-    def profile(self, name: str) -> Profile:
-        """The profile of that name.
-
-        Raises:
-            ConfigurationError: There is no such profile.
-        """
-        if name not in self.profiles:
-            raise ConfigurationError(f"there is no profile {name!r}; use one of {', '.join(self.profiles)}")
-        return self.profiles[name]
-
-
-def load_catalog(own: Path | None = None) -> Catalog:
-    """The built-in catalog, with the models and profiles of the operator's file added or replaced.
+    Args:
+        own: A catalog.
+        config: A configuration file of the server: models and profiles beside settings. It is read last.
 
     Raises:
         ConfigurationError: A file cannot be read or is not valid; each line of the message has file, line and key.
     """
-    models: dict[str, ModelEntry] = {}
-    profiles: dict[str, Profile] = {}
-    catalog = Catalog(models={})
-    for path in (CATALOG, own) if own else (CATALOG,):
-        file = read_located(path)
-        for name, entry in _entries(file, "models", ModelEntry).items():
-            models[name] = _resolve_paths(entry, path.parent)
-        profiles |= _entries(file, "profiles", Profile)
-        try:
-            catalog = Catalog(models=models, profiles=profiles)
-        except ValidationError as error:
-            raise file.error(error) from None
+    catalog = _with_file(Catalog(models={}), read_located(CATALOG))
+    if own is not None:
+        catalog = _with_file(catalog, read_located(own))
+    if config is not None:
+        catalog = _with_file(catalog, read_located(config), settings=True)
     return catalog
 
 
-def _entries(file: LocatedFile, section: str, model: type[E]) -> dict[str, E]:
-    """A section's entries, by name."""
+def _with_file(catalog: Catalog, file: LocatedFile, *, settings: bool = False) -> Catalog:
+    """A catalog with the models and profiles of one more file.
+
+    Args:
+        catalog: That of the files before it.
+        file: The file.
+        settings: Whether it may have other keys, which are settings.
+    """
     data: Any = {} if file.data is None else file.data
     if not isinstance(data, dict):
         raise ConfigurationError(f"{file.path}: expected the sections models and profiles")
     sections = cast(dict[Any, Any], data)
-    for key in sections:
+    for key in sections if not settings else ():
         if key not in Catalog.model_fields:
             raise ConfigurationError(file.problem((str(key),), "unknown section; the sections are models and profiles"))
-    entries: Any = sections.get(section) or {}
-    if not isinstance(entries, dict):
-        raise ConfigurationError(file.problem((section,), "expected a mapping of names to mappings"))
-    found: dict[str, E] = {}
+    models, profiles = dict(catalog.models), dict(catalog.profiles)
+    added: dict[str, ModelEntry] = {}
     problems: list[str] = []
-    for name, value in cast(dict[Any, Any], entries).items():
-        if not isinstance(name, str):
-            problems.append(file.problem((section, str(name)), "a name must be a string; put it in quotes"))
-            continue
-        try:
-            found[name] = model.model_validate(value)
-        except ValidationError as error:
-            problems.append(str(file.error(error, (section, name))))
+    for section in ("models", "profiles"):
+        entries: Any = sections.get(section) or {}
+        if not isinstance(entries, dict):
+            raise ConfigurationError(file.problem((section,), "expected a mapping of names to mappings"))
+        for name, value in cast(dict[Any, Any], entries).items():
+            if not isinstance(name, str):
+                problems.append(file.problem((section, str(name)), "a name must be a string; put it in quotes"))
+                continue
+            try:
+                if section == "profiles":
+                    profiles[name] = Profile.model_validate(value)
+                    continue
+                is_config = _is_config(value)
+                entry = _configured(file, name, value, catalog) if is_config else ModelEntry.model_validate(value)
+                added[name] = _resolve_paths(entry, file.path.parent)
+            except ValidationError as error:
+                problems.append(str(file.error(error, (section, name))))
+            except ConfigurationError as error:
+                problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    return found
+    try:
+        return Catalog(models=models | added, profiles=profiles)
+    except ValidationError as error:
+        raise file.error(error) from None
+
+
+def _is_config(value: Any) -> bool:
+    """Whether a model is written as a `ModelConfig`: a known model or a repository, and how to run it."""
+    return isinstance(value, dict) and not MODEL_KEYS.isdisjoint(cast(dict[Any, Any], value))
+
+
+def _configured(file: LocatedFile, name: str, value: Any, catalog: Catalog) -> ModelEntry:
+    """The entry of a model that is written as a `ModelConfig`."""
+    config = ModelConfig.model_validate(value)
+    known = find_entry(config.model, catalog)
+    try:
+        if known is not None and known.kind != config.kind:
+            raise ConfigurationError(f"kind: {config.model!r} is a model of kind {known.kind}, not {config.kind}")
+        if known is None and "/" not in config.model:
+            raise ConfigurationError(
+                f"model: {config.model!r} is not in the catalog; use the name of a catalog model, or a repository as "
+                "org/name"
+            )
+        row = BACKENDS[known.backend if known else default_backend(config.kind)]
+        wrong = unsupported(config, row)
+        if config.device != "auto" and not row.supports("device"):
+            wrong.append(f"device: cannot be set for {config.kind} models; leave it out")
+        if wrong:
+            raise ConfigurationError(wrong[0])
+        return to_entry(config, known)
+    except ConfigurationError as error:
+        field, colon, message = str(error).partition(": ")
+        if not (colon and field.isidentifier()):
+            field, message = "model", str(error)
+        raise ConfigurationError(file.problem(("models", name, field), message)) from None
 
 
 def _resolve_paths(entry: ModelEntry, directory: Path) -> ModelEntry:

@@ -13,11 +13,11 @@ import yaml
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from adapters.base import Kind
-from adapters.catalog.catalog import Catalog, ModelEntry
+from adapters.catalog.entries import Catalog, ModelEntry
 from adapters.catalog.sources import HubSource
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
 from adapters.files import write_file
-from adapters.registry import BACKENDS, default_backend, implementation
+from adapters.registry import BACKENDS, Backend, default_backend, implementation
 
 KIND_NAMES: Mapping[str, Kind] = {
     "speech-recognition": "speech",
@@ -27,6 +27,9 @@ KIND_NAMES: Mapping[str, Kind] = {
     "video-generation": "video",
 }
 """Model types of the interface specification."""
+
+MODEL_KEYS = frozenset({"model", "model_name", "model_type"})
+"""Keys that a model's configuration has and a catalog's entry has not."""
 
 ComputeType = Literal[
     "auto", "float32", "float16", "bfloat16", "fp8", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "int4"
@@ -181,13 +184,25 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     defaults |= config.model_dump(include=set(row.sizes), exclude_none=True)
     data: dict[str, Any] = {"kind": config.kind, "backend": backend, "options": options, "defaults": defaults}
     try:
-        data["sources"] = entry.sources if entry else (config.model,)
+        data["sources"] = entry.sources if entry else (f"hf://{config.model.removeprefix('hf://')}",)
+        if entry:
+            kept = ("license", "description", "unusable", "refiner", "loras", "devices", "pin", "idle_ttl_s")
+            data |= {name: getattr(entry, name) for name in kept}
         made = ModelEntry.model_validate(data)
     except ValidationError as error:
         raise ConfigurationError("; ".join(one["msg"] for one in error.errors())) from None
     if problems := implementation(backend).Options.problems(options):
         raise ConfigurationError("; ".join(f"{fields.get(name, name)}: {problem}" for name, problem in problems))
     return made
+
+
+def unsupported(config: ModelConfig, row: Backend) -> list[str]:
+    """Errors for the fields that are set and that a backend does not support, each beginning with the field's name."""
+    found: list[str] = []
+    for name in ("compute_type", "context_length", "width", "height", "num_frames"):
+        if getattr(config, name) not in (None, "auto") and not row.supports(name):
+            found.append(f"{name}: cannot be set for {config.kind} models; leave it out")
+    return found
 
 
 def with_options(entry: ModelEntry, *, device: str, compute_type: str) -> ModelEntry:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
+_PART = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
 
 Requirement = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*$")]
 """`name==version`: pinned, and never a command-line option of pip."""
@@ -42,6 +43,13 @@ class HubSource(_Source):
     """A commit, tag or branch; None: the newest commit of the main branch."""
     file: str | None = None
     """Download only this file, instead of all that a model needs."""
+
+    @field_validator("repo")
+    @classmethod
+    def _repository(cls, repo: str) -> str:
+        if len(repo) > 96 or any(not _PART.fullmatch(part) or ".." in part or "--" in part for part in repo.split("/")):
+            raise ValueError("a repository is org/name, made of letters and digits with . - _ between them")
+        return repo
 
     @field_validator("file")
     @classmethod

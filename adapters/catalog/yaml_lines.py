@@ -53,15 +53,14 @@ class LocatedFile:
 
     def error(self, error: ValidationError, prefix: Key = ()) -> ConfigurationError:
         """The problems that pydantic found in the value at `prefix`, one line each."""
-        problems: list[str] = []
-        for one in error.errors(include_url=False, include_input=False):
-            cause = one.get("ctx", {}).get("error")
-            key = (*prefix, *one["loc"], *(cause.key if isinstance(cause, KeyProblem) else ()))
-            message = (
-                str(cause) if cause else "there is no such key" if one["type"] == "extra_forbidden" else one["msg"]
-            )
-            problems.append(self.problem(key, "it is missing" if one["type"] == "missing" else message))
+        problems = [self.explain(one, prefix) for one in error.errors(include_url=False, include_input=False)]
         return ConfigurationError("\n".join(dict.fromkeys(problems)))
+
+    def explain(self, found: Mapping[str, Any], prefix: Key = ()) -> str:
+        """One of the errors that pydantic found in the value at `prefix`, as one line."""
+        cause = found.get("ctx", {}).get("error")
+        key = (*prefix, *found["loc"], *(cause.key if isinstance(cause, KeyProblem) else ()))
+        return self.problem(key, str(cause) if cause else _PLAIN.get(found["type"]) or str(found["msg"]))
 
 
 def read_located(path: Path) -> LocatedFile:

@@ -4,6 +4,7 @@ A module that this code does not know would change the vectors, so it is refused
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from pydantic import Field, PositiveInt
 
 from adapters.base import Adapter
 from adapters.errors import ModelLoadFailed
+from adapters.registry import Detected
 
 Pooling = Literal["cls", "mean", "last"]
 """How a text's vector is computed from its tokens' vectors: the first, their mean, or the last."""
@@ -62,6 +64,16 @@ class Recipe:
     """Precedes every text; "" unless the checkpoint has a default prompt."""
     lowercase: bool = False
     """Whether texts are lower-cased before the tokenizer sees them."""
+
+
+def detect(configs: Mapping[str, Any]) -> Detected:
+    """A sentence-transformers checkpoint by its config files. See `Backend.detect`."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    model_type = configs.get("config.json", {}).get("model_type")
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:
+        raise ModelLoadFailed(f"the installed transformers does not know its model type {str(model_type)[:80]!r}")
+    return Detected("embedding")
 
 
 def read_recipe(directory: Path, options: EmbeddingOptions) -> Recipe:

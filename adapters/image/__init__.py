@@ -5,6 +5,7 @@ batching         Batching of images from several requests with the same settings
 capabilities     What a text-to-image pipeline can do, read once from its class and components
 compile          Memory format and compilation of a pipeline's networks
 denoise          Generating one batch, from noise to pixels, with any pipeline class
+detection        Recognizes text-to-image pipelines by config files and the source of diffusers
 diffusers_image  The adapter: any text-to-image pipeline of diffusers
 init_images      Uploaded images and masks for image-to-image and inpainting
 inpainting       Inpainting for models whose latents diffusers' inpainting pipeline does not support

@@ -50,9 +50,6 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
     Raises:
         ModelLoadFailed: The checkpoint names no class, or one that does not generate images from text only.
     """
-    import diffusers
-    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-
     try:
         index: Any = json.loads((Path(model.path) / "model_index.json").read_text("utf-8"))
         name = index["_class_name"]
@@ -60,13 +57,29 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
         raise ModelLoadFailed(
             f"The model {model.name} is not a diffusers pipeline: it has no model_index.json that names its class."
         ) from None
-    cls = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Pipeline") else None
-    if not (isinstance(cls, type) and issubclass(cls, DiffusionPipeline)):
+    cls = _find(name)
+    if cls is None:
         raise ModelLoadFailed(f"The pipeline class of the model {model.name} does not exist in diffusers.")
-    arguments = inspect.signature(cls.__call__).parameters
-    if not arguments.keys() >= NEEDED or "num_frames" in arguments or _required(arguments) - {"prompt"}:
+    if not _generates_from_text(cls):
         raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not generate images from text only.")
     return cls
+
+
+def _find(name: Any) -> type[Any] | None:
+    """A pipeline class of diffusers."""
+    import diffusers
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+    try:
+        cls = getattr(diffusers, name, None) if isinstance(name, str) and name.endswith("Pipeline") else None
+    except Exception:  # classes are imported when they are named, and some need libraries that are not installed
+        return None
+    return cls if isinstance(cls, type) and issubclass(cls, DiffusionPipeline) else None
+
+
+def _generates_from_text(cls: type[Any]) -> bool:
+    arguments = inspect.signature(cls.__call__).parameters
+    return arguments.keys() >= NEEDED and "num_frames" not in arguments and not _required(arguments) - {"prompt"}
 
 
 def _required(arguments: Any) -> set[str]:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 INDEX = "model_index.json"
 """Of a diffusers pipeline: its class, and the folders of its components."""
+MAX_SMALL_BYTES = 4 * 2**20
+"""Of a config file."""
 SOURCE_TIMEOUT_S = 2.0
 """Timeout of a hub's first answer before the next source is tried."""
 LAST_SOURCE_TIMEOUT_S = 30.0
@@ -81,12 +83,12 @@ async def make_plan(
         Exception
     ) as error:  # The library has many error classes, and they change; on any of them the next source is tried.
         logger.info("%s: %r", source, error)
-        raise ModelLoadFailed(_describe_error(error)) from error
+        raise ModelLoadFailed(describe_error(error)) from error
     await asyncio.to_thread(_write_plan, work, plan, before)
     return plan
 
 
-def _describe_error(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """A hub's error as text for clients."""
     from huggingface_hub import errors
 
@@ -102,29 +104,86 @@ def _describe_error(error: Exception) -> str:
 async def _resolve(
     source: HubSource, revision: str | None, backend: str, endpoint: str | None, timeout_s: float, half: bool
 ) -> Snapshot:
-    from huggingface_hub import HfApi, hf_hub_url
+    listing = await list_files(source.repo, revision, endpoint, timeout_s)
+    return await select(listing, source, backend, endpoint, timeout_s, half=half)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A repository at one commit: what the hub tells before anything is downloaded."""
+
+    repo: str
+    commit: str
+    files: tuple[Any, ...]
+    """`RepoSibling` of huggingface_hub."""
+    license: str
+    """As its model card names it; "": it does not."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of all files."""
+        return frozenset(str(file.rfilename) for file in self.files)
+
+
+async def list_files(repo: str, revision: str | None, endpoint: str | None, timeout_s: float) -> Listing:
+    """The files of a repository at a revision; None: the newest commit of its main branch.
+
+    Raises:
+        Exception: The hub's; `describe_error` explains it.
+    """
+    from huggingface_hub import HfApi
 
     api = HfApi(endpoint=endpoint)
-    info = await _with_timeout(timeout_s, lambda: api.model_info(source.repo, revision=revision, files_metadata=True))
+    info = await _with_timeout(timeout_s, lambda: api.model_info(repo, revision=revision, files_metadata=True))
     if not info.sha or not info.sha.isalnum():
         raise ModelLoadFailed("the hub did not send the repository's commit")
-    files = info.siblings or []
+    card: Any = info.card_data
+    license = (card.get("license_name") or card.get("license")) if card is not None else None
+    return Listing(
+        repo,
+        info.sha,
+        tuple(info.siblings or ()),
+        license if isinstance(license, str) and license.isprintable() else "",
+    )
+
+
+async def select(
+    listing: Listing, source: HubSource, backend: str, endpoint: str | None, timeout_s: float, *, half: bool
+) -> Snapshot:
+    """The files of a repository that a backend needs. Arguments as `adapters.loader.hub.fetch_hub`.
+
+    Raises:
+        ModelLoadFailed: It has none that may be loaded.
+    """
     folders: frozenset[str] | None = None
-    if not source.file and BACKENDS[backend].layout == "diffusers" and any(one.rfilename == INDEX for one in files):
-        url = hf_hub_url(source.repo, INDEX, revision=info.sha, endpoint=endpoint)
-        folders = components(await _with_timeout(timeout_s, lambda: _read(url)))
-    wanted = _select(files, source, backend, folders, half=half)
-    return Snapshot(str(source), source.repo, info.sha, tuple(map(_to_hub_file, wanted)))
+    if not source.file and BACKENDS[backend].layout == "diffusers" and INDEX in listing.names:
+        folders = components(await read_small(listing, INDEX, endpoint, timeout_s))
+    wanted = _select(list(listing.files), source, backend, folders, half=half)
+    return Snapshot(str(source), source.repo, listing.commit, tuple(map(_to_hub_file, wanted)))
 
 
-def _read(url: str) -> bytes:
-    """A small file of the hub. Blocks."""
-    from huggingface_hub import get_session
+async def read_small(listing: Listing, name: str, endpoint: str | None, timeout_s: float) -> bytes:
+    """A config file of a repository.
+
+    Raises:
+        ModelLoadFailed: It is larger than `MAX_SMALL_BYTES`.
+    """
+    from huggingface_hub import get_session, hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
-    reply = get_session().get(url, headers=build_hf_headers(), follow_redirects=True)
-    reply.raise_for_status()
-    return reply.content
+    url = hf_hub_url(listing.repo, name, revision=listing.commit, endpoint=endpoint)
+
+    def read() -> bytes:
+        content = bytearray()
+        with get_session().stream("GET", url, headers=build_hf_headers(), follow_redirects=True) as reply:
+            reply.raise_for_status()
+            for chunk in reply.iter_bytes():
+                content += chunk
+                if len(content) > MAX_SMALL_BYTES:
+                    raise ModelLoadFailed(f"{name} is larger than {MAX_SMALL_BYTES:,} bytes, which no config file is")
+        return bytes(content)
+
+    return await _with_timeout(timeout_s, read)
 
 
 def components(index: bytes) -> frozenset[str] | None:
@@ -210,6 +269,21 @@ def _read_plan(work: Path, source: str) -> Snapshot | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.source == source else None
+
+
+def unfinished_commit(work: Path, repo: str) -> str | None:
+    """The commit of an unfinished download of a repository; None: there is none.
+
+    Args:
+        work: Where it would be (`adapters.loader.cache.partial_download`).
+        repo: `org/name`.
+    """
+    try:
+        plan = json.loads((work / "plan.json").read_text("utf-8"))
+        commit = plan["commit"] if plan["repo"] == repo else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return commit if isinstance(commit, str) and commit.isalnum() else None
 
 
 def _write_plan(work: Path, plan: Snapshot, before: Snapshot | None) -> None:

@@ -194,19 +194,24 @@ def _json(path: Path, whole: bool) -> Iterator[str]:
     except (ValueError, RecursionError):
         yield "it is not JSON"
         return
+    yield from json_problems(path.name, content)
+    if isinstance(content, dict) and path.name.endswith(".index.json"):
+        yield from _shards(path, cast(dict[str, Any], content), whole)
+
+
+def json_problems(name: str, content: Any) -> Iterator[str]:
+    """Why a JSON file of that name must not be loaded, whatever is beside it."""
     if any("auto_map" in found for found in _objects(content)):
         yield "it asks for code of the repository (auto_map)"
     if isinstance(content, dict):
         content = cast(dict[str, Any], content)
-        if path.name == "config.json" and _quantization(content) in LIBRARY_QUANTIZATIONS:
+        if name == "config.json" and _quantization(content) in LIBRARY_QUANTIZATIONS:
             yield (
                 f"its weights are quantized with {_quantization(content)}, and that library is not installed; use a "
                 "checkpoint in 16 bit, AWQ, GPTQ or FP8"
             )
-        if path.name == "model_index.json":
+        if name == "model_index.json":
             yield from _pipeline(content)
-        if path.name.endswith(".index.json"):
-            yield from _shards(path, content, whole)
 
 
 def _quantization(config: dict[str, Any]) -> str:

@@ -2,14 +2,14 @@
 
     total = weights + KV cache + activations + overhead
 
-*Weights*: parameters, counted exactly (`adapters/memory/parameters.py`), times the bits of their format; if the files
-are downloaded, the sizes in their headers (`adapters/memory/weight_files.py`). *KV cache* (arXiv 2309.06180) and
+*Weights*: if the files are downloaded, the sizes in their headers (`adapters/memory/weight_files.py`); before that,
+parameters, counted exactly (`adapters/memory/parameters.py`), times the bits of their format, or for other
+architectures the size of the files that the hub tells. *KV cache* (arXiv 2309.06180) and
 *activations*: the largest set of tensors alive at once (`adapters/memory/activations.py`). *Overhead*: the memory of a
 process before its model, and the reserve of torch's caching allocator. docs/memory.md says how the estimates were
 checked.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,11 @@ from typing import Any
 from adapters import hardware, registry
 from adapters.base import Kind
 from adapters.catalog.catalog import ModelEntry
-from adapters.catalog.sources import HubSource, LocalSource
+from adapters.catalog.sources import LocalSource
 from adapters.memory import activations, placement, weight_files
+from adapters.memory.configs import Configs, known_configs, read_configs
 from adapters.memory.parameters import FORMATS, Config, UnknownArchitecture, WeightFormat, class_of, count
 from adapters.memory.workloads import DeviceKind
-
-Configs = Mapping[str, Any]
-"""Parsed JSON files of a model by relative path: "config.json", "unet/config.json"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,9 @@ PROCESS_BYTES: Mapping[DeviceKind, Mapping[Kind, int]] = {
     },
 }
 """Memory of a model's processes before the model."""
+
+ROUGH_SHARE = 0.2
+"""Activations of an architecture whose tensors are not known, relative to its weights. Assumed."""
 
 CACHING = 0.8
 """Reserve of torch's caching allocator on a GPU, relative to the peak of live tensors.
@@ -114,9 +115,9 @@ def estimate(
         ValueError: There is no such dtype or quantisation.
     """
     models = {path: config for path, config in configs.items() if path.endswith("config.json") and class_of(config)}
-    if not models:
+    if not models and weights_bytes is None:
         raise UnknownArchitecture("no config file names a model's class")
-    main = models.get("config.json") or next(iter(models.values()))
+    main: Config = models.get("config.json") or next(iter(models.values()), dict[str, Any]())
     dtype = dtype or _published(main)
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(f"there is no dtype {dtype!r}")
@@ -126,24 +127,32 @@ def estimate(
         if weights_bytes is not None
         else model_weights_bytes(models, _format(main, dtype, quantization), dtype)
     )
-    cache = 0
-    if kind in ("text", "vision"):
-        cache = gpus * kv_cache_bytes if kv_cache_bytes is not None else activations.kv_cache(main, context, sequences)
-        live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
-    elif kind == "embedding":
-        cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders have none
-        live = activations.embedding_activations(main, size, step_tokens or activations.STEP_TOKENS)
-    elif kind == "speech":
-        cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
-        live = batch * activations.whisper_activations(main, size)
-    else:
-        shape = (batch, frames or 121, *_pixels(kind, width, height))
-        live = max(
-            activations.network_activations(
-                config, size, *shape, tile_frames=tile_frames, upcast=is_upcast(config, dtype)
-            )
-            for config in models.values()
-        )
+    shape = (batch, frames or 121, *_pixels(kind, width, height))
+    try:
+        cache = 0
+        if kind in ("text", "vision"):
+            full = kv_cache_bytes is None
+            cache = activations.kv_cache(main, context, sequences) if full else gpus * (kv_cache_bytes or 0)
+            live = activations.text_activations(main, size, sequences, step_tokens or activations.STEP_TOKENS)
+        elif kind == "embedding":
+            cache = gpus * (kv_cache_bytes or 0) if "num_key_value_heads" in main else 0  # encoders have none
+            live = activations.embedding_activations(main, size, step_tokens or activations.STEP_TOKENS)
+        elif kind == "speech":
+            cache = batch * activations.whisper_cache(main, size, beams=sequences, tokens=context)
+            live = batch * activations.whisper_activations(main, size)
+        else:
+            found = [
+                activations.network_activations(
+                    config, size, *shape, tile_frames=tile_frames, upcast=is_upcast(config, dtype)
+                )
+                for config in models.values()
+            ]
+            live = max(found, default=0) or batch * round(ROUGH_SHARE * weights)
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, ZeroDivisionError, IndexError):
+        if weights_bytes is None:
+            raise UnknownArchitecture("a config file has a missing or wrong value") from None
+        cache = gpus * (kv_cache_bytes or 0)
+        live = batch * round(ROUGH_SHARE * weights)
     caching = round(CACHING * live) if device == "cuda" and kind in ("image", "video") else 0
     process_bytes = PROCESS_BYTES[device][kind] if process_bytes is None else process_bytes
     return MemoryEstimate(weights, cache, gpus * live, gpus * (process_bytes + caching))
@@ -182,34 +191,6 @@ def _format(config: Config, dtype: str, quantization: str | None) -> WeightForma
     return FORMATS[name]
 
 
-KNOWN = Path(__file__).with_name("known")
-"""Config files of catalog models, to estimate them before a download; README.md there has their origin."""
-
-
-def known_configs(entry: ModelEntry) -> Configs | None:
-    """The config files of a catalog model that this package includes, by the name of its repository."""
-    for source in entry.sources:
-        if isinstance(source, HubSource) and source.file is None:
-            path = KNOWN / f"{source.repo.replace('/', '--')}.json"
-            if path.is_file():
-                return json.loads(path.read_text("utf-8"))
-    return None
-
-
-def read_configs(directory: Path) -> Configs:
-    """The config files in a model's directory.
-
-    Raises:
-        BadWeights: The binary of a Whisper model, which has its shapes, is damaged.
-        ValueError: A file is not JSON.
-    """
-    paths = [*sorted(directory.glob("*config.json")), *sorted(directory.glob("*/config.json"))]
-    configs = {str(path.relative_to(directory)): json.loads(path.read_text("utf-8")) for path in paths}
-    if (directory / "model.bin").is_file():
-        configs["config.json"] = weight_files.whisper_shape(directory / "model.bin")
-    return configs
-
-
 def estimate_directory(path: Path, entry: ModelEntry, *, device: DeviceKind | None = None) -> MemoryEstimate:
     """The memory of a downloaded model, run as its entry says; the size of its weights is read from the files.
 
@@ -244,13 +225,22 @@ def _file_weights_bytes(path: Path, configs: Configs, dtype: str | None) -> int:
     return total
 
 
-def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: DeviceKind | None = None) -> int:
-    """Bytes that a model will use: declared by its entry, or estimated from its files or known configs, otherwise 0.
+def estimate_entry(
+    entry: ModelEntry,
+    path: Path | None = None,
+    *,
+    device: DeviceKind | None = None,
+    configs: Configs | None = None,
+    card_bytes: int | None = None,
+) -> int:
+    """Bytes that a model will use: declared by its entry, or estimated; 0: nothing is known of it.
 
     Args:
         entry: The catalog's.
         path: The directory of its files; None: not downloaded yet.
         device: See `estimate_directory`.
+        configs: Its config files, if they are known; None: those that this package includes.
+        card_bytes: Of the GPU; None: this machine's.
     """
     if entry.memory_bytes is not None:
         return entry.memory_bytes
@@ -260,12 +250,16 @@ def estimate_entry(entry: ModelEntry, path: Path | None = None, *, device: Devic
             return estimate_directory(path, entry, device=device).total_bytes
     except UnknownArchitecture:
         pass
-    try:
-        if (known := known_configs(entry)) is None:
-            return 0
-        return estimate(entry.kind, known, device=device, **describe_workload(entry, device)).total_bytes
-    except (UnknownArchitecture, ValueError):
-        return 0
+    configs = configs if configs is not None else known_configs(entry)
+    for size in (None, entry.weights_bytes):
+        if configs is None and size is None:
+            continue
+        try:
+            described = describe_workload(entry, device, card_bytes)
+            return estimate(entry.kind, configs or {}, device=device, weights_bytes=size, **described).total_bytes
+        except (UnknownArchitecture, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return 0
 
 
 def local_path(entry: ModelEntry) -> Path | None:
@@ -300,8 +294,8 @@ def device_of(entry: ModelEntry) -> DeviceKind:
     return "cuda" if any(device.kind == "cuda" for device in hardware.find().devices) else "cpu"
 
 
-def describe_workload(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
-    """Keyword arguments of `estimate` for how the entry's backend runs the model.
+def describe_workload(entry: ModelEntry, device: DeviceKind, card_bytes: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of `estimate` for how the entry's backend runs the model. Arguments as `estimate_entry`.
 
     Raises:
         UnknownArchitecture: The memory of this backend's models cannot be estimated.
@@ -309,4 +303,4 @@ def describe_workload(entry: ModelEntry, device: DeviceKind) -> dict[str, Any]:
     describe = registry.workload(entry.backend)
     if describe is None:
         raise UnknownArchitecture(f"backend {entry.backend!r} does not say how its models use memory")
-    return describe(entry, device)
+    return describe(entry, device, card_bytes)

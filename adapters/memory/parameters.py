@@ -122,6 +122,15 @@ def _qwen2(config: Config) -> Parameters:
     return _decoder(config, bias=True)
 
 
+def _qwen3(config: Config) -> Parameters:
+    """`Qwen3ForCausalLM`, and `Qwen3Model` without a head: a norm of queries and one of keys in each layer."""
+    found = _decoder(config)
+    norms = 2 * head_size(config) * config["num_hidden_layers"]
+    headless = class_of(config) == "Qwen3Model"
+    kept = config["vocab_size"] * config["hidden_size"] if headless else found.kept
+    return Parameters(found.layers + norms, kept)
+
+
 def _vit(config: Config, *, class_token: bool) -> int:
     """A vision tower: `SiglipVisionModel` without its pooling head, or `CLIPVisionModel` with its class token."""
     hidden, patch = config["hidden_size"], config["patch_size"]
@@ -212,6 +221,8 @@ _COUNTERS: dict[str, Callable[[Config], Parameters]] = {
     "Phi3ForCausalLM": _decoder,
     "Qwen2ForCausalLM": _qwen2,
     "qwen2": _qwen2,
+    "Qwen3ForCausalLM": _qwen3,
+    "Qwen3Model": _qwen3,
     "LlavaOnevisionForConditionalGeneration": _llava_onevision,
     "Phi3VForCausalLM": _phi3_v,
     "WhisperForConditionalGeneration": _whisper,

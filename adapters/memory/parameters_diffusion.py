@@ -64,7 +64,7 @@ def unet(config: Config) -> int:
 
 
 def autoencoder(config: Config) -> int:
-    """`AutoencoderKL`: the encoder, the decoder, and the two convolutions between them."""
+    """`AutoencoderKL`: the encoder, the decoder, and up to two convolutions between them."""
     channels, per_block, latent = config["block_out_channels"], config["layers_per_block"], config["latent_channels"]
     first, last = channels[0], channels[-1]
     middle = 2 * _resnet(last, last) + 2 * last + 4 * _linear(last, last)
@@ -76,7 +76,9 @@ def autoencoder(config: Config) -> int:
     for level, (into, out) in enumerate(pairwise([last, *reversed(channels)])):
         decoder += _resnet(into, out) + per_block * _resnet(out, out)
         decoder += _conv(out, out) if level < len(channels) - 1 else 0
-    return encoder + decoder + _conv(2 * latent, 2 * latent, 1) + _conv(latent, latent, 1)
+    between = _conv(2 * latent, 2 * latent, 1) if config.get("use_quant_conv", True) else 0
+    between += _conv(latent, latent, 1) if config.get("use_post_quant_conv", True) else 0
+    return encoder + decoder + between
 
 
 def ltx_transformer(config: Config) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.catalog.catalog import Catalog, ModelEntry
-from adapters.catalog.model_config import ModelConfig, find_entry, to_entry
+from adapters.catalog.model_config import ModelConfig, find_entry, to_entry, unsupported
 from adapters.catalog.yaml_lines import ConfigurationError
 from adapters.hardware import Device, Hardware
 from adapters.memory.estimate import estimate_entry
@@ -70,7 +70,7 @@ def validate_config(
     if config.device == "cpu" and hardware.main.kind == "cuda" and not row.supports("device"):
         errors.append(f"device: backend {backend} runs on the GPU of this machine; use auto")
         recommended["device"] = "auto"
-    errors += _unsupported(config, row)
+    errors += unsupported(config, row)
     if config.batch_size != 1 and not row.supports("batch_size"):
         warnings.append(f"batch_size: has no effect on {config.kind} models; leave it out")
     if errors or entry is None:
@@ -92,15 +92,6 @@ def validate_config(
     if device.kind == "cpu" and needed > SLOW_ON_CPU_BYTES:
         warnings.append("device: a model of this size is slow on a CPU")
     return ConfigurationValidation(tuple(errors), tuple(warnings), recommended, needed or None)
-
-
-def _unsupported(config: ModelConfig, row: Backend) -> list[str]:
-    """Errors for the fields that are set and that the backend does not support."""
-    found: list[str] = []
-    for name in ("compute_type", "context_length", "width", "height", "num_frames"):
-        if getattr(config, name) not in (None, "auto") and not row.supports(name):
-            found.append(f"{name}: cannot be set for {config.kind} models; leave it out")
-    return found
 
 
 def _smaller(

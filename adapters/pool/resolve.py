@@ -34,11 +34,11 @@ Fallback = Literal["off", "vendor", "kind"]
 
 _VENDORS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     (r"gpt-image|chatgpt-image|dall-e|imagen-", ("image",)),
-    (r"whisper-|gpt-.*-transcribe", ("speech",)),
+    (r"whisper-|gpt-(.*-)?transcribe", ("speech",)),
     (r"tts-|gpt-.*-tts", ("voice",)),
     (r"sora-|veo-", ("video",)),
     (r"text-embedding-|gemini-embedding-", ("embedding",)),
-    (r"gpt-|chatgpt-|codex-|o[1-9](-|$)|claude-|gemini-", ("text", "vision")),
+    (r"gpt-|chatgpt-|codex-|o[1-9](-|$)|computer-use-|babbage-|davinci-|claude-|gemini-", ("text", "vision")),
 )
 """How names of other vendors' models begin, and the kinds of these models; the first that matches counts."""
 _PREFIX = re.compile(r"(?:ft:|openai/|azure/|anthropic/|google/|gemini/|models/)*")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from adapters.base import VideoRequest
-from adapters.registry import BACKENDS
+from adapters.errors import ModelLoadFailed
+from adapters.registry import BACKENDS, Detected
 
 PIPELINES = {
     "LTXPipeline": "LTXConditionPipeline",
@@ -51,6 +52,14 @@ class Unsupported:
     message: str
     keyframe: int = 0
     """For a keyframe: its index in `VideoRequest.keyframes`."""
+
+
+def detect(configs: Mapping[str, Any]) -> Detected:
+    """A video pipeline by its config files. See `Backend.detect`."""
+    name = configs.get("model_index.json", {}).get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        raise ModelLoadFailed(f"its pipeline class is none of the video pipelines {', '.join(PIPELINES)}")
+    return Detected("video")
 
 
 def find_unsupported(request: VideoRequest, inputs: VideoInputs) -> Unsupported | None:

@@ -11,5 +11,7 @@ doctor       `muybridge doctor`: this machine's hardware, the libraries' version
 install      `muybridge install`: the libraries that run models, from whatever package index is reachable
 main         The command line: parses it and runs one of the subcommands
 models       `muybridge models`: list, pull, verify and remove model files; load and unload models of a running server
+progress     What commands print: progress bars, and JSON
+pull         `muybridge models pull`: models of the catalog, and any other model by its repository
 serve        `muybridge serve`
 """

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from server.commands.arguments import Subparsers, add_settings, read_settings
+from server.commands.arguments import (
+    Subparsers,
+    add_settings,
+    file_settings,
+    option_problems,
+    read_settings,
+    unknown_profile,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-configuration.yaml"
 """The annotated catalog, which the wheel contains too."""
@@ -65,7 +72,7 @@ def run_show(arguments: argparse.Namespace) -> int:
     from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
-    catalog = load_catalog(settings.catalog)
+    catalog = load_catalog(*settings.catalogs)
     profile = catalog.profile(settings.profile)
     # pydantic shows keys as stars
     values = settings.model_dump(mode="json")
@@ -111,7 +118,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def check_file(path: Path) -> dict[str, Any]:
-    """Checks a file: settings, a catalog (with `models` or `profiles`), or a model's configuration (with a kind)."""
+    """Checks a file: settings, a catalog (with `models` or `profiles`), both, or a configuration of one model."""
     from adapters.catalog.yaml_lines import ConfigurationError, read_located
 
     result: dict[str, Any] = {
@@ -120,31 +127,32 @@ def check_file(path: Path) -> dict[str, Any]:
     }  # fmt: skip
     try:
         data: Any = read_located(path).data
-        names = set(cast(dict[Any, Any], data)) if isinstance(data, dict) else set[Any]()
-        for what, keys, check in CHECKS:
-            if not keys or names & keys:
-                result["what"] = what
-                result |= check(path)
-                break
+        what, check = _type_of(set(cast(dict[Any, Any], data)) if isinstance(data, dict) else set())
+        result["what"] = what
+        result |= check(path)
     except ConfigurationError as error:
         result["errors"] = str(error).splitlines()
     return result
 
 
+def _type_of(keys: set[Any]) -> "tuple[str, Check]":
+    """What a file is by its keys, and what checks it."""
+    from server.settings import CATALOG_SECTIONS, Settings
+
+    if keys & CATALOG_SECTIONS:
+        if keys.isdisjoint(Settings.model_fields):
+            return "a catalog", _check_catalog
+        return "settings and a catalog", _check_settings
+    if keys & {"kind", "model_type", "model", "model_name"}:
+        return "a model's configuration", _check_model
+    return "settings", _check_settings
+
+
 def _check_catalog(path: Path) -> dict[str, Any]:
     from adapters.catalog.catalog import load_catalog
     from adapters.catalog.yaml_lines import read_located
-    from adapters.registry import implementation
 
-    file = read_located(path)
-    catalog = load_catalog(path)
-    entries = [(name, catalog.models[name]) for name in cast(dict[str, Any], file.data.get("models") or {})]
-    errors = [
-        file.problem(("models", name, "options", *option.split(".")), problem)
-        for name, entry in entries
-        for option, problem in implementation(entry.backend).Options.problems(entry.options)
-    ]
-    return {"errors": errors}
+    return {"errors": option_problems(read_located(path), load_catalog(path))}
 
 
 def _check_model(path: Path) -> dict[str, Any]:
@@ -191,21 +199,14 @@ def _check_settings(path: Path) -> dict[str, Any]:
             f"{path}: the file must contain settings, a catalog or a model's configuration, as `name: value`"
         )
     try:
-        settings = FileSettings(**cast(dict[str, Any], data))
+        settings = FileSettings(**file_settings(file))
     except ValidationError as error:
         raise file.error(error) from None
-    if settings.profile not in (catalog := load_catalog(settings.catalog)).profiles:
-        names = ", ".join(catalog.profiles)
-        raise ConfigurationError(
-            file.problem(("profile",), f"there is no profile {settings.profile!r}; choose one of {names}")
-        )
-    return {}
+    catalog = load_catalog(settings.catalogs[0], path)
+    errors = option_problems(file, catalog)
+    if settings.profile not in catalog.profiles:
+        errors.append(file.problem(("profile",), unknown_profile(settings.profile, catalog)))
+    return {"errors": errors}
 
 
 Check = Callable[[Path], dict[str, Any]]
-CHECKS: tuple[tuple[str, set[str], Check], ...] = (
-    ("a catalog", {"models", "profiles"}, _check_catalog),
-    ("a model's configuration", {"kind", "model_type", "model", "model_name"}, _check_model),
-    ("settings", set(), _check_settings),
-)
-"""The types of files, recognised by their keys: the first one that matches."""

@@ -45,7 +45,7 @@ def examine(arguments: argparse.Namespace) -> dict[str, Any]:
     from server.commands import install
 
     settings = read_settings(arguments)
-    catalog = load_catalog(settings.catalog)
+    catalog = load_catalog(*settings.catalogs)
     chosen = catalog.profile(settings.profile)
     found = hardware.find()
     budgets = found.budgets(settings.memory_budget_bytes)

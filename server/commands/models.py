@@ -4,18 +4,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands import pull
 from server.commands.arguments import Subparsers, add_settings, read_settings
+from server.commands.progress import bars, to_json
 
 if TYPE_CHECKING:
-    from adapters.base import LoadProgress
     from adapters.catalog.catalog import Catalog, ModelEntry
 
-FILE_SETTINGS = ("catalog", "profile", "cache-dir")
+FILE_SETTINGS = ("catalog", "profile", "cache-dir", "data-dir")
 """Settings that matter for model files."""
 REPLY_S = 600.0
 
@@ -24,8 +24,10 @@ def register(subparsers: Subparsers) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("models", help="list, pull, verify, remove, load and unload models")
     actions = parser.add_subparsers(dest="action", required=True)
-    _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
-    _add(actions, "pull", run_pull, "download models; an interrupted download continues where it stopped", names="+")
+    listing = _add(actions, "list", run_list, "list known models, and which of them are downloaded", names="")
+    listing.add_argument("--card", type=float, metavar="GB", help="and which fit a GPU of this size, say 12")
+    text = "download models, also by repository (org/name); an interrupted download continues where it stopped"
+    pull.add_arguments(_add(actions, "pull", pull.run, text, names="+"))
     _add(actions, "verify", run_verify, "verify the checksums of models' files", names="+")
     _add(actions, "remove", run_remove, "remove models' files", names="+")
     for action, text in (("load", "load a model in a running server"), ("unload", "unload it")):
@@ -40,21 +42,27 @@ def register(subparsers: Subparsers) -> None:
         remote.set_defaults(run=run_remote)
 
 
-def _add(actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, *, names: str) -> None:
+def _add(
+    actions: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, *, names: str
+) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=text)
     if names:
         parser.add_argument("names", nargs=names, metavar="NAME")
     add_settings(parser, FILE_SETTINGS)
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.set_defaults(run=run)
+    return parser
 
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Lists known and downloaded models."""
     from adapters.loader.cache import gigabytes, list_cached
+    from adapters.memory.cards import recommended_profile
 
     catalog, models_dir, served = _catalog_and_models(arguments)
     cached = {model.name: model for model in list_cached(models_dir)}
+    gib: float | None = arguments.card
+    card = _card(catalog, gib) if gib is not None else None
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys((*catalog.models, *cached)):
         entry, local_copy = catalog.models.get(name), cached.get(name)
@@ -73,42 +81,61 @@ def run_list(arguments: argparse.Namespace) -> int:
                 "source": local_copy.source if local_copy else None,
                 "commit": local_copy.commit if local_copy else None,
             }
+            | (card(name) if card else {})
         )
     if arguments.json:
-        return _json(rows)
+        return to_json(rows)
     from rich.console import Console
     from rich.measure import measure_renderables
     from rich.table import Table
 
     console = Console()
-    table = Table("model", "kind", "licence", "files", "last used", box=None)
+    more = (f"GiB on {arguments.card:g} GB", "fits", "recommended") if card else ()
+    table = Table("model", "kind", "licence", "files", *(more or ("last used",)), box=None)
     for row in rows:
         files = gigabytes(row["size_bytes"]) if row["cached"] else "local" if row["local"] else "-"
         files = "cannot be served" if row["unusable"] else files
         name = f"[bold]{row['id']}[/bold] *" if row["served"] else row["id"]
-        table.add_row(name, row["kind"] or "?", row["license"] or "", files, _day(row["last_accessed_at"]))
+        last = (
+            (_gib(row["needed_bytes"]), _yes(row["fits"]), _yes(row["recommended"]))
+            if card
+            else (_day(row["last_accessed_at"]),)
+        )
+        table.add_row(name, row["kind"] or "?", row["license"] or "", files, *last)
     if not console.is_terminal:  # one line per model, for grep
         console.width = measure_renderables(console, console.options.update(max_width=1000), [table]).maximum
     console.print(table, "", f"* served by the profile; models are stored in {models_dir}", soft_wrap=True)
+    if gib is not None and (profile := recommended_profile(gib)):
+        console.print(f"serve the recommended ones: muybridge serve --profile {profile} (sizes are estimates)")
     return 0
 
 
-def run_pull(arguments: argparse.Namespace) -> int:
-    """Downloads models."""
-    import asyncio
+def _card(catalog: "Catalog", gib: float) -> "Callable[[str], dict[str, Any]]":
+    """What `models list --card` tells of a model."""
+    from adapters.catalog.yaml_lines import ConfigurationError
+    from adapters.memory import cards
 
-    from adapters.loader import fetch
+    if not 1 <= gib <= 1024:
+        raise ConfigurationError("--card takes the gigabytes of a GPU, from 1 to 1024")
+    machine = cards.machine(gib)
+    known = cards.gpu_models(catalog)
+    profile = catalog.profiles.get(cards.recommended_profile(gib))
+    chosen = profile.models if profile else ()
 
-    catalog, models_dir, _ = _catalog_and_models(arguments)
-    entries = {name: _entry(catalog, name) for name in arguments.names}
-    pulled: list[dict[str, Any]] = []
-    for name, entry in entries.items():
-        with _bars(name, quiet=arguments.json) as report:
-            path = asyncio.run(fetch.fetch_entry(name, entry, models_dir, report, to_load=False))
-        pulled.append({"id": name, "path": str(path)})
-        if not arguments.json:
-            print(f"{name}: {path}")
-    return _json(pulled) if arguments.json else 0
+    def told(name: str) -> dict[str, Any]:
+        needed = cards.needs(catalog, (name,), machine)[name] if name in known else None
+        fits = cards.fits(catalog, name, machine) if name in known else None
+        return {"needed_bytes": needed, "fits": fits, "recommended": name in chosen}
+
+    return told
+
+
+def _gib(size: int | None) -> str:
+    return f"{size / 2**30:.1f}" if size else ""
+
+
+def _yes(value: bool | None) -> str:
+    return "" if value is None else "yes" if value else "-"
 
 
 def run_verify(arguments: argparse.Namespace) -> int:
@@ -124,11 +151,11 @@ def run_verify(arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         path = _located(name, catalog.models.get(name), models_dir)
         if path is None:
-            _entry(catalog, name)
+            pull.known_entry(catalog, name)
             raise ModelNotFound(
                 f"The model {name!r} is not downloaded. Download it with `muybridge models pull {name}`."
             )
-        with _bars(name, quiet=arguments.json) as report:
+        with bars(name, quiet=arguments.json) as report:
             found = verify(
                 path,
                 lambda done, total, tell=report: tell(
@@ -141,7 +168,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
             for problem in found.problems[1:]:
                 print(f"  {problem}")
     if arguments.json:
-        _json(results)
+        to_json(results)
     return 0 if all(result["is_valid"] for result in results) else 1
 
 
@@ -156,7 +183,7 @@ def run_remove(arguments: argparse.Namespace) -> int:
         removed.append({"id": name, "freed_bytes": freed})
         if not arguments.json:
             print(f"{name}: removed, {gigabytes(freed)} freed")
-    return _json(removed) if arguments.json else 0
+    return to_json(removed) if arguments.json else 0
 
 
 def run_remote(arguments: argparse.Namespace) -> int:
@@ -186,7 +213,7 @@ def run_remote(arguments: argparse.Namespace) -> int:
         print(f"muybridge: there is no Muybridge server at {base}: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        return _json(model)
+        return to_json(model)
     print(f"{model['id']}: {model['state']}")
     return 0
 
@@ -204,21 +231,8 @@ def _catalog_and_models(arguments: argparse.Namespace) -> "tuple[Catalog, Path, 
     from adapters.catalog.catalog import load_catalog
 
     settings = read_settings(arguments)
-    catalog = load_catalog(settings.catalog)
+    catalog = load_catalog(*settings.catalogs)
     return catalog, settings.models_dir, catalog.profile(settings.profile).models
-
-
-def _entry(catalog: "Catalog", name: str) -> "ModelEntry":
-    from adapters.errors import ModelLoadFailed, ModelNotFound
-
-    entry = catalog.models.get(name)
-    if entry is None:
-        raise ModelNotFound(f"There is no model {name!r} in the catalog. List all models with `muybridge models list`.")
-    if not entry.sources:
-        raise ModelNotFound(f"The model {name!r} has no files to download or verify.")
-    if entry.unusable:
-        raise ModelLoadFailed(f"The model {name!r} cannot be loaded here: {entry.unusable}.")
-    return entry
 
 
 def _located(name: str, entry: "ModelEntry | None", models_dir: Path) -> Path | None:
@@ -232,46 +246,7 @@ def _located(name: str, entry: "ModelEntry | None", models_dir: Path) -> Path | 
     return found.path if found else None
 
 
-@contextmanager
-def _bars(name: str, *, quiet: bool) -> "Generator[Callable[[LoadProgress], None]]":
-    """Progress bars on standard error, one per stage, with sizes if they are known."""
-    if quiet:
-        yield lambda progress: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from adapters.loader.cache import gigabytes
-
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[share]}"), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(progress: "LoadProgress") -> None:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bars.add_task(f"{name}: {progress.stage}", total=None, share="")
-            task, fraction, done, total = (
-                tasks[progress.stage],
-                progress.fraction,
-                progress.done_bytes,
-                progress.total_bytes,
-            )
-            if total is not None:
-                bars.update(
-                    task, completed=done or 0, total=total, share=f"{gigabytes(done or 0)} of {gigabytes(total)}"
-                )
-            elif fraction is not None:
-                bars.update(task, completed=fraction, total=1, share=f"{fraction:.0%}")
-
-        yield report
-
-
 def _day(timestamp: int | None) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(timestamp)) if timestamp else ""
-
-
-def _json(document: Any) -> int:
-    print(json.dumps({"object": "list", "data": document} if isinstance(document, list) else document, indent=2))
-    return 0

@@ -6,7 +6,7 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from server.commands.arguments import Subparsers, add_settings, read_settings
+from server.commands.arguments import Subparsers, add_settings, read_catalog, read_settings
 
 if TYPE_CHECKING:
     from server.settings import Settings
@@ -61,7 +61,7 @@ async def serve(settings: "Settings") -> None:
     Raises:
         ConfigurationError: A port, folder, profile or file of the settings cannot be used.
     """
-    from adapters.catalog.catalog import ConfigurationError, load_catalog
+    from adapters.catalog.catalog import ConfigurationError
     from server.app import create_app, create_pool
     from server.http.drain import Lifecycle
     from server.http.metrics import log
@@ -69,7 +69,7 @@ async def serve(settings: "Settings") -> None:
 
     lifecycle = Lifecycle()
     try:
-        app = create_app(settings, create_pool(settings, load_catalog(settings.catalog)), lifecycle)
+        app = create_app(settings, create_pool(settings, read_catalog(settings)), lifecycle)
     except OSError as error:
         raise ConfigurationError(f"{error.filename or settings.data_dir}: {error.strerror}") from None
     try:

@@ -51,5 +51,5 @@ def _config(fields: dict[str, Any]) -> ModelConfig:
 
 
 def _validated(services: Services, config: ModelConfig) -> ConfigurationValidation:
-    catalog = load_catalog(services.settings.catalog)
+    catalog = load_catalog(*services.settings.catalogs)
     return validate_config(config, catalog, hardware.find(), services.pool.admission.budgets)

@@ -93,6 +93,8 @@ class Hub(ThreadingHTTPServer):
         self.faults = Faults()
         self.gated = False
         """Whether the hub wants to know who asks."""
+        self.license = ""
+        """As the model card names it."""
         self.asked: list[str] = []
         """Names of files, in the order of requests."""
         self.ranges: list[str] = []
@@ -166,7 +168,8 @@ class Handler(BaseHTTPRequestHandler):
             for name, content in files.items()
         ]
         sha = self.server.commit if revision == "main" else revision
-        self._answer(200, json.dumps({"id": "org/tiny", "sha": sha, "siblings": siblings}).encode())
+        card = {"cardData": {"license": self.server.license}} if self.server.license else {}
+        self._answer(200, json.dumps({"id": "org/tiny", "sha": sha, "siblings": siblings, **card}).encode())
         return None
 
     def _file(self, content: bytes, name: str, path: str) -> None:

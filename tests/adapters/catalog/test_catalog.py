@@ -233,7 +233,7 @@ def test_what_does_not_fit_says_so_with_numbers_and_advice() -> None:
     found = validated(RTX_3060, kind="text", model="qwen2.5-14b-instruct")
     assert not found.is_valid
     assert "needs about 32.21 GiB; the memory budget is 9.90 GiB on GPU 0" in found.errors[0]
-    assert found.recommendations == {"model": "llama-3.1-8b-instruct-awq"}
+    assert found.recommendations == {"model": "qwen3-4b-instruct"}
     batch = validated(RTX_4090, kind="image", model="sdxl", batch_size=8)
     assert batch.recommendations["batch_size"] == "1"
     assert validated(RTX_4090, kind="image", model="sdxl", batch_size=1).is_valid

@@ -1,9 +1,7 @@
 """What fits on GPUs of all sizes: the table of the docs, the interface specification's rows, and the pool."""
 
-import importlib.util
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 from support.nvml import Card
@@ -13,22 +11,13 @@ from support.servers import ROOT
 from adapters import hardware
 from adapters.catalog.catalog import load_catalog
 from adapters.errors import OutOfMemory
+from adapters.memory import cards
 from adapters.memory.estimate import device_of, estimate_entry
-from adapters.memory.placement import refusal, spare_bytes
+from adapters.memory.placement import refusal, runs_on_cpu, spare_bytes
 from adapters.pool.admission import Admission
 from adapters.pool.slot import Slot
 
 CATALOG = load_catalog()
-
-
-@pytest.fixture(scope="module")
-def cards() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("card_table", ROOT / "scripts" / "card_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_table_of_cards_is_fresh() -> None:
@@ -52,11 +41,11 @@ def test_the_table_of_cards_is_fresh() -> None:
         ("ltx-video", 24),
     ],
 )
-def test_the_specifications_gpus_hold_its_models(model: str, card_gib: int, cards: ModuleType) -> None:
+def test_the_specifications_gpus_hold_its_models(model: str, card_gib: int) -> None:
     assert cards.fits(CATALOG, model, cards.machine(card_gib, cards.USES_GIB["headless"]))
 
 
-def test_the_specifications_eighth_row_needs_no_more_than_its_gpu(cards: ModuleType) -> None:
+def test_the_specifications_eighth_row_needs_no_more_than_its_gpu() -> None:
     # Phi-3.5-vision cannot be served, since it needs code of its repository; its estimate is known.
     entry = CATALOG.models["phi-3.5-vision"].model_copy(update={"options": {"min_kv_cache_gib": 1}})
     found = cards.machine(12, cards.USES_GIB["headless"])
@@ -65,11 +54,11 @@ def test_the_specifications_eighth_row_needs_no_more_than_its_gpu(cards: ModuleT
 
 @pytest.mark.parametrize("used", ["headless", "desktop"])
 @pytest.mark.parametrize("card_gib", [8, 12, 16, 24, 48, 80])
-async def test_the_pool_judges_as_the_table_does(card_gib: int, used: str, cards: ModuleType) -> None:
+async def test_the_pool_judges_as_the_table_does(card_gib: int, used: str) -> None:
     with simulated_nvml(Card(card_gib, cards.USES_GIB[used])):
         found = hardware.find()
         assert found.budgets()[0] == cards.machine(card_gib, cards.USES_GIB[used]).budgets()[0]
-        for name in cards.models(CATALOG):
+        for name in cards.gpu_models(CATALOG):
             entry = CATALOG.models[name]
             slot = Slot(name, entry)
             admission = Admission(found.budgets(), [slot], evict=never, grace_s=1)
@@ -86,7 +75,7 @@ async def never(slot: Slot) -> None:
     raise AssertionError(f"{slot.name} must not be evicted")
 
 
-def test_a_seven_billion_model_in_4_bit_fits_8_gb_beside_a_desktop(cards: ModuleType) -> None:
+def test_a_seven_billion_model_in_4_bit_fits_8_gb_beside_a_desktop() -> None:
     assert cards.fits(CATALOG, "qwen2.5-7b-instruct-awq", cards.machine(8, cards.USES_GIB["desktop"]))
 
 
@@ -108,3 +97,25 @@ def test_a_cache_may_grow_only_beside_all_models_of_the_profile() -> None:
     assert spare_bytes("qwen2.5-14b-instruct", entries, needs, (0,), {0: 60, None: 100}) == 20
     assert spare_bytes("qwen2.5-14b-instruct", entries, needs, (0,), {0: 35, None: 100}) == 0
     assert spare_bytes("qwen2.5-14b-instruct", entries, {**needs, "sdxl": 0}, (0,), {0: 60, None: 100}) == 0
+
+
+@pytest.mark.parametrize("card_gib", cards.CARDS_GIB)
+def test_each_model_of_a_recommended_profile_fits_its_card_alone(card_gib: int) -> None:
+    profile = CATALOG.profile(cards.recommended_profile(card_gib))
+    machine = cards.machine(card_gib)
+    known = cards.gpu_models(CATALOG)
+    for name in profile.models:
+        if name in known:
+            assert cards.fits(CATALOG, name, machine), name
+        else:
+            assert runs_on_cpu(CATALOG.models[name]), f"{name}: its memory must be known"
+    kinds = {CATALOG.models[name].kind for name in profile.models}
+    assert kinds >= {"text", "vision", "speech", "voice", "embedding"}
+    assert ("image" in kinds) == (card_gib >= 12)
+    assert ("video" in kinds) == (card_gib >= 24)
+
+
+@pytest.mark.parametrize(("gib", "profile"), [(7, ""), (7.8, "gpu-8"), (11.6, "gpu-12"), (23.7, "gpu-24"), (32, "gpu-24"),
+                                              (141, "gpu-80")])  # fmt: skip
+def test_a_card_between_two_sizes_gets_the_smaller_ones_profile(gib: float, profile: str) -> None:
+    assert cards.recommended_profile(gib) == profile

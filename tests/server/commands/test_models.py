@@ -95,6 +95,19 @@ def test_models_are_pulled_listed_verified_and_removed(command: Command) -> None
     assert not next(row for row in command.json("list") if row["id"] == "tiny")["cached"]
 
 
+def test_the_list_says_what_fits_a_card(command: Command) -> None:
+    rows = {row["id"]: row for row in command.json("list", "--card", "12")}
+    assert rows["qwen3-8b-awq"]["fits"]
+    assert rows["qwen3-8b-awq"]["recommended"]
+    assert not rows["qwen2.5-14b-instruct"]["fits"]
+    assert rows["kokoro-82m"]["needed_bytes"] is None, "it uses no GPU"
+    assert rows["kokoro-82m"]["recommended"]
+    shown = command.run("list", "--card", "12")[0]
+    assert "muybridge serve --profile gpu-12" in shown
+    assert "GiB on 12 GB" in shown
+    assert "--card takes the gigabytes of a GPU" in command.run("list", "--card", "nan", status=2)[1]
+
+
 @pytest.mark.long
 def test_promise_16_a_pull_killed_at_a_random_point_goes_on_from_there(command: Command, hub: Hub) -> None:
     hub.faults.bytes_per_s = 4_000_000

@@ -181,7 +181,7 @@ def parse_functions(given: Sequence[FunctionDefinition], choice: FunctionChoice 
         raise invalid(f"functions[{index}].name", f"an earlier function is named '{given[index].name}', too")
     named = isinstance(choice, NamedFunction)
     chosen = Choice(named=(("function_call.name", choice.name),), one=True) if named else Choice(choice or "auto")
-    offered, mode = choose([_function(one) for one in given], chosen, given)
+    offered, mode = choose([_function(one) for one in given], chosen, given, "functions")
     return ChatTools(offered, mode, legacy=True)
 
 

@@ -14,7 +14,7 @@ much more often; with any spaces they may write nothing else until the token lim
 LENIENT = {"lenient": True, "coerce_one_of": True}
 """Keywords that cannot be enforced are left out, and `oneOf` is enforced as `anyOf`."""
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON parser reads exactly. A model may write digits until the token limit otherwise."""
+"""The largest integer that every JSON parser reads exactly. Without a limit, a model may write digits for ever."""
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords that name schemas."""
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")

@@ -539,6 +539,7 @@ SENT: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/chat/completions", {"json": CHAT, "headers": {"content-type": "text/plain"}}),
     ("GET", "/v1/models/nobody", {}),
     ("GET", "/v1/responses/resp_1", {}),
+    ("POST", "/v1/responses/compact", {"json": {"model": "fake-text"}}),
     ("GET", "/v1/files/file-1", {}),
     ("GET", "/v1/files?limit=0", {}),
     ("GET", "/v1/files?order=newest", {}),

@@ -25,7 +25,7 @@ SCHEMA = {
 }
 TOOL = {"name": "save_person", "description": "Saves a person.", "parameters": SCHEMA}
 WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "free": ("How old is {name}? Answer with the number alone.", {}),
+    "free": ("Which city does {name} live in? Answer with the city alone.", {}),
     "tool": ("Save this person.", {"tools": [{"type": "function", "function": TOOL}], "tool_choice": "required"}),
     "json_schema": (
         "Write this person as JSON with name, age and city.",
@@ -49,7 +49,7 @@ def ask(client: openai.OpenAI, model: str, way: str, index: int) -> str:
     one = person(index)
     text = f"{one['name']} is {one['age']} years old and lives in {one['city']}. {asked.format(**one)}"
     reply = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": text}], temperature=1, seed=index, max_tokens=200, **fields
+        model=model, messages=[{"role": "user", "content": text}], temperature=1, seed=index, max_tokens=80, **fields
     )
     message = reply.choices[0].message
     return message.tool_calls[0].function.arguments if message.tool_calls else message.content or ""
@@ -59,7 +59,7 @@ def is_right(way: str, answer: str, index: int) -> bool:
     """Whether an answer says what the sentence says, and nothing else."""
     one = person(index)
     if way == "free":
-        return answer.strip().rstrip(".") == str(one["age"])
+        return answer.strip().rstrip(".") == one["city"]
     try:
         return json.loads(answer) == one
     except ValueError:
@@ -71,12 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000/v1")
     parser.add_argument("--model", default="gpt-4o")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--wrong", action="store_true", help="print the wrong answers, too")
     arguments = parser.parse_args()
     client = openai.OpenAI(base_url=arguments.url, api_key="unused", timeout=600)
     table = Table(title=f"right answers of {COUNT} at temperature 1")
     row: list[str] = []
-    for way in WAYS:
+    for way in arguments.ways:
         table.add_column(way)
         answer: Callable[[int], str] = lambda index, way=way: ask(client, arguments.model, way, index)  # noqa: E731
         with ThreadPoolExecutor(8) as threads:
@@ -85,7 +86,7 @@ def main() -> None:
         row.append(str(sum(right)))
         for index, text in enumerate(answers):
             if arguments.wrong and not right[index]:
-                print(way, person(index), repr(text[:200]))
+                print(way, person(index), repr(text[:200]), flush=True)
     table.add_row(*row)
     Console().print(table)
 

@@ -15,6 +15,8 @@ LENIENT = {"lenient": True, "coerce_one_of": True}
 """Keywords that cannot be enforced are left out, and `oneOf` is enforced as `anyOf`."""
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly. Without a limit, a model may write digits for ever."""
+MAX_NAME_PATTERNS = 16
+"""In `patternProperties` of a schema that is not strict: whether two match the same name is checked for each pair."""
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords that name schemas."""
 _LISTED = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
@@ -66,6 +68,8 @@ def _prepared(schema: Any, *, strict: bool, local: bool) -> Any:
 
 def _enforceable_names(patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The regular expressions for names of members that can be enforced together: none, if names match several."""
+    if len(patterns) > MAX_NAME_PATTERNS:
+        return ()
     known = tuple(one for one in patterns if _is_enforceable({"type": "string", "pattern": one}))
     return known if _is_enforceable({"type": "object", "patternProperties": dict.fromkeys(known, True)}) else ()
 

@@ -1,6 +1,7 @@
 """What llguidance enforces of a client's JSON schema: spacing, integers, and keywords that it does not know."""
 
 import json
+import time
 from typing import Any
 
 import llguidance
@@ -101,3 +102,10 @@ def test_a_strict_schema_fails_by_what_cannot_be_enforced(schema: dict[str, Any]
 def test_promise_28_a_schema_without_meaning_stays_an_error() -> None:
     for schema in ({"type": "strange"}, {"$ref": "#/nowhere"}, {"type": "string", "minLength": -5}):
         assert problem(enforceable(schema, strict=False))
+
+
+def test_promise_28_many_patterns_of_names_are_not_compared_with_each_other() -> None:
+    begun = time.monotonic()
+    schema = enforceable({"type": "object", "patternProperties": {f"^a{n}x$": {} for n in range(1000)}}, strict=False)
+    assert time.monotonic() - begun < 2
+    assert schema["patternProperties"] == {}

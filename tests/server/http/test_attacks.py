@@ -13,7 +13,7 @@ import pytest
 from support.servers import SERVER_KEYS, Running, serving
 
 GREEDY, MODEST = SERVER_KEYS
-KEYS = {"MUYBRIDGE_API_KEYS": ",".join(SERVER_KEYS)}
+KEYS = ",".join(SERVER_KEYS)
 SLOW_READERS = 900
 
 
@@ -56,7 +56,7 @@ def asked(running: Running, key: str = MODEST) -> tuple[int, float]:
 
 @pytest.mark.long
 def test_promise_36_a_key_with_900_slow_readers_leaves_another_its_answers(tmp_path: Path) -> None:
-    with serving(tmp_path, **KEYS) as running:
+    with serving(tmp_path, MUYBRIDGE_API_KEYS=KEYS) as running:
         assert asked(running)[0] == 200
         with slow_readers(running.port, SLOW_READERS):
             found = [asked(running) for _ in range(12)]
@@ -74,7 +74,7 @@ def test_promise_38_memory_after_large_bodies_is_as_before(tmp_path: Path) -> No
     parts = [{"type": "text", "text": "x" * 20}] * 4096
     messages = [{"role": "user", "content": parts} for _ in range(60)]
     sent = request("/v1/chat/completions", json.dumps({"model": "fake-text", "messages": messages}).encode(), GREEDY)
-    with serving(tmp_path, **KEYS) as running:
+    with serving(tmp_path, MUYBRIDGE_API_KEYS=KEYS) as running:
         server = psutil.Process(running.process.pid)
         used: list[int] = []
         for _ in range(6):

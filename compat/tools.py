@@ -73,13 +73,16 @@ def custom_tool(name: str, description: str | None, grammar: Grammar | None) -> 
     return Tool(name, text, parameters, strict="pattern" in schema)
 
 
-def choose(tools: Sequence[Tool], choice: Choice, sent: Collection[object]) -> tuple[tuple[Tool, ...], str]:
+def choose(
+    tools: Sequence[Tool], choice: Choice, sent: Collection[object], field: str = "tools"
+) -> tuple[tuple[Tool, ...], str]:
     """The tools to offer, and the choice in the adapter contract.
 
     Args:
         tools: All that this server can offer.
         choice: The client's.
         sent: The tools of the request, with those that were left out.
+        field: Where the request has them.
 
     Raises:
         RequestError: The choice names a tool that is not there, or requires one although there is none.
@@ -90,7 +93,7 @@ def choose(tools: Sequence[Tool], choice: Choice, sent: Collection[object]) -> t
     names = {tool.name for tool in tools}
     for param, name in choice.named or ():
         if name not in names:
-            raise invalid(param, f"'tools' has no tool named {name[:64]!r}")
+            raise invalid(param, f"'{field}' has no {field[:-1]} named {name[:64]!r}")
     chosen = names if choice.named is None else {name for _, name in choice.named}
     offered = tuple(tool for tool in tools if choice.one or tool.name in chosen)
     if forced and not offered:

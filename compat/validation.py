@@ -73,7 +73,7 @@ class _Fault:
     branches: tuple[bool, ...]
     """For each part of the location, whether it names a branch of a union and not a part of the body."""
     value: Any
-    """What the client sent there; None where nothing is."""
+    """What the client sent there; where something is missing, the object that should have it."""
 
     @property
     def path(self) -> tuple[int | str, ...]:
@@ -94,33 +94,22 @@ class _Fault:
         return _TYPES.get(self.type)
 
 
-def explain(error: ValidationError, model: type[BaseModel], body: Any) -> RequestError:
+def explain(error: ValidationError, model: type[BaseModel]) -> RequestError:
     """The 400 for the first field at fault, named by its full path as the client wrote it.
 
     Args:
-        error: What validating `body` as `model` raised.
+        error: What validating a body as `model` raised.
         model: The request model.
-        body: What was validated.
     """
-    found = [_fault(one, model, body) for one in error.errors(include_url=False, include_input=False)]
+    found = [_fault(one, model) for one in error.errors(include_url=False)]
     alternatives = _choose(found, 0)
     return _refusal(alternatives)
 
 
-def _fault(error: ErrorDetails, model: type[BaseModel], body: Any) -> _Fault:
+def _fault(error: ErrorDetails, model: type[BaseModel]) -> _Fault:
     location = error["loc"]
     branches = tuple(_branches(model, location))
-    value = body
-    for part, branch in zip(location, branches, strict=True):
-        if branch:
-            continue
-        if isinstance(value, Mapping):
-            value = cast(Mapping[int | str, Any], value).get(part)
-        elif isinstance(value, Sequence) and isinstance(part, int) and part < len(cast(Sequence[Any], value)):
-            value = cast(Sequence[Any], value)[part]
-        else:
-            value = None
-    return _Fault(error["type"], error["msg"], error.get("ctx", {}), location, branches, value)
+    return _Fault(error["type"], error["msg"], error.get("ctx", {}), location, branches, error["input"])
 
 
 def _branches(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[bool]:
@@ -220,7 +209,7 @@ def _refusal(faults: Sequence[_Fault]) -> RequestError:
             return missing(format_path((*path, context["discriminator"].strip("'"))))
         case "union_tag_invalid":
             param = format_path((*path, context["discriminator"].strip("'")))
-            return invalid(param, f"must be {_any_of(context['expected_tags'].split(', '))}")
+            return invalid(param, f"must be {any_of(context['expected_tags'].split(', '))}")
         case "none_required":
             param = format_path(path)
             message = f"'{param}' is not supported by this server: omit it, or send null."
@@ -237,7 +226,7 @@ def _refusal(faults: Sequence[_Fault]) -> RequestError:
             if not expected:
                 return invalid(format_path(path), _reason(fault))
             given = _JSON_TYPES.get(fault.value.__class__, "a value of another type")
-            return invalid(format_path(path), f"must be {_any_of(list(dict.fromkeys(expected)))}, not {given}")
+            return invalid(format_path(path), f"must be {any_of(list(dict.fromkeys(expected)))}, not {given}")
 
 
 def _reason(fault: _Fault) -> str:
@@ -256,7 +245,8 @@ def _literals(expected: str) -> str:
     return {"False": "false", "True": "true", "None": "null"}.get(expected, expected)
 
 
-def _any_of(words: Sequence[str]) -> str:
+def any_of(words: Sequence[str]) -> str:
+    """Several words as an alternative: "a, b or c"."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 

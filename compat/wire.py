@@ -111,7 +111,7 @@ def validate(model: type[M], body: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise explain(error, model, body) from None
+        raise explain(error, model) from None
 
 
 @cache

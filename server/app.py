@@ -77,6 +77,7 @@ ROUTES = [
     completions.create,
     responses.create,
     responses.count,
+    responses.compact,
     responses.retrieve,
     responses.remove,
     responses.cancel,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import openai
 import pytest
 from support.servers import ROOT, Running
 
@@ -55,3 +56,21 @@ def vercel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("api", ["responses", "chat"])
 def test_the_vercel_ai_sdk(starter_server: Running, vercel: Path, api: str) -> None:
     run(["node", "agent.mjs"], starter_server, vercel, MUYBRIDGE_API=api)
+
+
+async def test_the_voice_pipeline_of_the_agents_sdk(fake_server: Running) -> None:
+    """With its own default models: speech to text, an agent on responses, text to speech."""
+    import numpy as np
+    from agents import Agent, OpenAIResponsesModel
+    from agents.voice import AudioInput, SingleAgentVoiceWorkflow, VoicePipeline, VoicePipelineConfig
+    from agents.voice.models.openai_model_provider import OpenAIVoiceModelProvider
+
+    async with openai.AsyncOpenAI(base_url=f"{fake_server.url}/v1", api_key="unused") as client:
+        agent = Agent(name="A", instructions="x", model=OpenAIResponsesModel("fake-text", client))
+        config = VoicePipelineConfig(
+            model_provider=OpenAIVoiceModelProvider(openai_client=client), tracing_disabled=True
+        )
+        pipeline = VoicePipeline(workflow=SingleAgentVoiceWorkflow(agent), config=config)
+        result = await pipeline.run(AudioInput(buffer=np.zeros(48_000, dtype=np.int16)))
+        audio = [event.data async for event in result.stream() if event.type == "voice_stream_event_audio"]
+    assert sum(len(one) for one in audio if one is not None) > 1000

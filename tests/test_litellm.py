@@ -1,4 +1,7 @@
-"""LiteLLM films here as it does on any `hosted_vllm` server. In an environment of its own: its pins and ours disagree."""
+"""LiteLLM on this server: videos as on any `hosted_vllm` server, and Anthropic's messages.
+
+In an environment of its own: its pins and ours disagree.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.servers import ROOT, Running
+from support.venvs import run_program
 
 from adapters.fake.images import png
 
@@ -41,6 +45,27 @@ print(json.dumps({
     "listed": len(listed), "refused": refused,
 }))
 """
+MESSAGES = """
+import asyncio, sys
+import litellm
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOL = {"name": "get_weather", "description": "The weather.", "input_schema": CITY}
+
+async def main():
+    base, model, text = sys.argv[1:]
+    common = {"model": model, "api_base": base, "api_key": "x", "max_tokens": 100, "tools": [TOOL]}
+    asked = [{"role": "user", "content": text}]
+    reply = await litellm.anthropic.messages.acreate(messages=asked, **common)
+    call = next(block for block in reply["content"] if block["type"] == "tool_use")
+    print("called", call["input"]["city"], reply["stop_reason"])
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "sunny-in-Rome"}
+    asked += [{"role": "assistant", "content": reply["content"]}, {"role": "user", "content": [result]}]
+    async for event in await litellm.anthropic.messages.acreate(messages=asked, stream=True, **common):
+        print(event.decode() if isinstance(event, bytes) else event)
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +76,7 @@ def litellm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = place / "venv/bin/python"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     installing = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", LITELLM],
+        [python, "-m", "pip", "install", "--quiet", LITELLM, "mcp"],
         env=environment,
         capture_output=True,
         text=True,
@@ -89,3 +114,22 @@ def test_litellm_generates_videos_here(litellm: Path, fake_server: Running, tmp_
 
 def test_litellm_is_no_dependency_of_ours() -> None:
     assert "litellm" not in (ROOT / "pyproject.toml").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["hosted_vllm/fake-text", "openai/fake-text"])
+def test_litellm_serves_anthropics_messages_from_here(
+    litellm: Path, fake_server: Running, tmp_path: Path, model: str
+) -> None:
+    """The first model name goes to chat completions, the second to responses."""
+    asked = '[call=get_weather {"city": "Rome"}]'
+    command = [litellm, "-c", MESSAGES, f"{fake_server.url}/v1", model, asked]
+    output = run_program(command, tmp_path, LITELLM_LOCAL_MODEL_COST_MAP="True")
+    assert "called Rome tool_use" in output
+    texts = [
+        json.loads(line.removeprefix("data: "))["delta"].get("text", "")
+        for line in output.splitlines()
+        if line.startswith("data: ") and '"content_block_delta"' in line
+    ]
+    assert "".join(texts) == "sunny-in-Rome"
+    assert '"end_turn"' in output

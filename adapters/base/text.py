@@ -40,6 +40,8 @@ class TextRequest:
     output: Literal["text", "json_object", "json_schema"] = "text"
     """Format of the text; for "json_schema", that of `schema`."""
     schema: Mapping[str, Any] | None = None
+    strict: bool = False
+    """Whether all of `schema` must be enforced. Otherwise, what the model's backend cannot enforce is left out."""
     logprobs: int | None = None
     """Return each token's log-probability and this many (0..20) most likely alternatives; None: neither."""
     echo: bool = False

@@ -22,7 +22,7 @@ from adapters.base import (
 from adapters.errors import InvalidMedia
 from adapters.fake.script import DIRECTIVE
 
-PITCHES = {"alloy": 440, "echo": 330, "nova": 550}
+PITCHES = {"alloy": 440, "ash": 392, "echo": 330, "nova": 550}
 """Pitch of each voice in Hz."""
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 

@@ -251,7 +251,7 @@ async def _converted(raw: Path, target: Path, report: Report) -> Path:
 
     on_progress(0.0)
     async with one_shot.started(
-        *("adapters.loader.gguf", str(source), str(target), one_shot.parent()),
+        *("adapters.loader.gguf", str(source), str(target)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

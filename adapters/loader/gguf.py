@@ -1,4 +1,4 @@
-"""Converts GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR [PARENT_PID]`, in a process of its own.
+"""Converts GGUF to safetensors: `python -m adapters.loader.gguf SRC.gguf DIR`, in a process of its own.
 
 vLLM serves dense safetensors on CPU and GPU, so a quantized GGUF is unpacked once, when its model is fetched. Nothing
 in the file is run: the weights are numbers, the tokenizer is a table, and the chat template is only copied. Lines
@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from adapters.process.parent_death import die_with_parent
 
 CHAT_END = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>")
 """Tokens that end a turn or a text, in addition to the tokenizer's end-of-sequence token. Each stops generation."""
@@ -79,6 +77,4 @@ def _known(tokenizer: Any, tokens: tuple[str, ...]) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 3:
-        die_with_parent(int(sys.argv[3]))
     convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -23,7 +23,6 @@ from adapters.media.decode_video import convert_video
 from adapters.media.join_video import contact_sheet, join_clips, read_frame
 from adapters.media.mp4_writer import add_soundtrack
 from adapters.media.soundtrack import convert_audio, join_soundtracks
-from adapters.process.parent_death import die_with_parent
 
 MAX_ADDRESS_SPACE = 4 * 2**30
 """Bytes, for a process that decodes an upload."""
@@ -130,7 +129,6 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the request on standard input."""
-    die_with_parent(int(sys.argv[1]))
     request = json.loads(sys.stdin.buffer.readline())
     sys.stdout.write(json.dumps(_run(request)))
     sys.stdout.flush()

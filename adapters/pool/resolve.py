@@ -35,7 +35,7 @@ Fallback = Literal["off", "vendor", "kind"]
 _VENDORS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     (r"gpt-image|chatgpt-image|dall-e|imagen-", ("image",)),
     (r"whisper-|gpt-(.*-)?transcribe", ("speech",)),
-    (r"tts-|gpt-.*-tts", ("voice",)),
+    (r"tts-|gpt-(.*-)?tts", ("voice",)),
     (r"sora-|veo-", ("video",)),
     (r"text-embedding-|gemini-embedding-", ("embedding",)),
     (r"gpt-|chatgpt-|codex-|o[1-9](-|$)|computer-use-|babbage-|davinci-|claude-|gemini-", ("text", "vision")),

@@ -4,6 +4,7 @@ child           The child process of one model: hosts its adapter and serves cal
 client          A model in a child process, seen from the server: load, call, stream, cancel, kill
 compile_caches  Where compilers keep what they have compiled for models: in the cache directory
 device_fault    Faults of a GPU after which a process cannot use it any more
+helper          Runs another module in a process that ends with its parent, tied to it before anything large is imported
 memory_usage    How much of the memory that models compute in processes use, and how freed memory is returned
 one_shot        Helper processes for one task: converting a model's files, working on a video, running pip
 parent_death    Ties a process to its parent, so that it never outlives a server that was killed

@@ -1,6 +1,6 @@
 """Ties a process to its parent, so that it never outlives a server that was killed.
 
-A model's process and the helpers of `one_shot.py` call `die_with_parent`. Processes that a library starts for us cannot
+A model's process and `helper.py` call `die_with_parent`. Processes that a library starts for us cannot
 do that: vLLM starts its engine through multiprocessing and watches it, but the engine does
 not watch the server, so after `kill -9` of the server it would keep running with all its memory. For them,
 `muybridge.pth` has every interpreter of the environment call `follow` when it starts, which does nothing unless the

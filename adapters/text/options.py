@@ -70,9 +70,9 @@ def engine_arguments(options: TextOptions, cpu: bool) -> dict[str, Any]:
         "block_size": 32 if cpu else None,
         "limit_mm_per_prompt": {"image": options.max_images, "video": 0, "audio": 0},
         "mm_processor_cache_gb": options.image_cache_gib,
-        # "guidance" refuses what it cannot enforce, before the engine sees it; "auto" would drop some of it. And small
-        # models that are free to write spaces between the tokens of JSON may write spaces until the token limit.
+        # "guidance" refuses what it cannot enforce, before the engine sees it; "auto" would drop some of it. The layout
+        # of JSON is part of each grammar (`adapters/text/tools/schemas.py`).
         "structured_outputs_config": StructuredOutputsConfig(
-            backend="guidance", disable_any_whitespace=True, reasoning_parser=options.reasoning_parser or ""
+            backend="guidance", reasoning_parser=options.reasoning_parser or ""
         ),
     }

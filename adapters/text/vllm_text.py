@@ -158,7 +158,9 @@ class VllmText(TextAdapter):
                 max_tokens = sampling.budget(
                     replace(request, max_tokens=1) if only_prompt else request, prompt, self._context
                 )
-                structure = self._tool_calling.structure(request)
+                structure = None
+                if request.tools or request.output != "text":
+                    structure = await asyncio.to_thread(self._tool_calling.structure, request)
                 plain = request.n == 1 and request.logprobs is None and not (request.echo or request.continuous_usage)
                 if plain and not self._tool_calling.parses(request):
                     events = self._direct(request, prompt, max_tokens, structure, outlet)

@@ -85,7 +85,6 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
         raise invalid("top_logprobs", "requires 'logprobs' to be true")
     if wire.web_search_options is not None:
         ignore("web_search_options")
-    output, schema = parse_output(wire.response_format)
     tools = _tools(wire)
     request = TextRequest(
         messages=parse_messages(wire.messages),
@@ -93,8 +92,7 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
         tools=tools.tools,
         tool_choice=tools.choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False and not tools.legacy,
-        output=output,
-        schema=schema,
+        **parse_output(wire.response_format),
         logprobs=(wire.top_logprobs or 0) if wire.logprobs else None,
         reasoning_effort=wire.reasoning_effort,
         **wire.sampling(),

@@ -138,19 +138,21 @@ class ChatTools:
 
 def parse_output(
     given: ResponseFormat | None,
-) -> tuple[Literal["text", "json_object", "json_schema"], dict[str, Any] | None]:
-    """The format of the answer, and its schema if it has one.
+) -> dict[str, Any]:
+    """The format of the answer, as arguments of `TextRequest`.
 
     Raises:
         RequestError: `json_schema` is missing, or not allowed for this type.
     """
     if given is None:
-        return "text", None
+        return {}
     if given.type == "json_schema" and given.json_schema is None:
         raise missing("response_format.json_schema")
     if given.type != "json_schema" and given.json_schema is not None:
         raise invalid("response_format.json_schema", "requires 'type' to be 'json_schema'")
-    return given.type, None if given.json_schema is None else given.json_schema.schema_
+    if given.json_schema is None:
+        return {"output": given.type}
+    return {"output": given.type, "schema": given.json_schema.schema_, "strict": bool(given.json_schema.strict)}
 
 
 def parse_tools(given: Sequence[AnyTool], choice: ToolChoice | None) -> ChatTools:
@@ -179,7 +181,7 @@ def parse_functions(given: Sequence[FunctionDefinition], choice: FunctionChoice 
         raise invalid(f"functions[{index}].name", f"an earlier function is named '{given[index].name}', too")
     named = isinstance(choice, NamedFunction)
     chosen = Choice(named=(("function_call.name", choice.name),), one=True) if named else Choice(choice or "auto")
-    offered, mode = choose([_function(one) for one in given], chosen, given)
+    offered, mode = choose([_function(one) for one in given], chosen, given, "functions")
     return ChatTools(offered, mode, legacy=True)
 
 

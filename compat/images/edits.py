@@ -1,7 +1,7 @@
 """POST /v1/images/edits and /v1/images/variations: OpenAI's schemas and parse, of forms and of JSON."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import ConfigDict, Field
 
@@ -63,16 +63,24 @@ def take_images(body: dict[str, Any], files: Mapping[str, list[Media]]) -> dict[
         value = body.pop(name, None)
         given: list[Any] = value if isinstance(value, list) else [] if value is None else [value]  # pyright: ignore[reportUnknownVariableType] - JSON
         for index, one in enumerate(given[:17]):
-            param = f"{name}[{index}]" if given is value else name
-            if isinstance(one, dict) and isinstance(one.get("file_id"), str):  # pyright: ignore[reportUnknownMemberType] - JSON
-                found[field].append(Reference("", file_id=str(one["file_id"])[:64], param=f"{param}.file_id"))  # pyright: ignore[reportUnknownArgumentType] - JSON
-                continue
-            if isinstance(one, dict):
-                one, param = one.get("image_url"), f"{param}.image_url"  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
-            if not isinstance(one, str):
-                raise invalid(param, "must be a file of a multipart form, or a data URL")
-            found[field].append(parse_data_url(one, param=param))
+            found[field].append(_image(one, f"{name}[{index}]" if given is value else name))
     return found
+
+
+def _image(given: Any, param: str) -> Media:
+    if isinstance(given, str):
+        return parse_data_url(given, param=param)
+    if not isinstance(given, dict):
+        raise invalid(param, "must be a file of a multipart form, a data URL, or an object with one or a 'file_id'")
+    sent = {name: one for name, one in cast(dict[str, Any], given).items() if one is not None}
+    if ("image_url" in sent) == ("file_id" in sent):
+        raise invalid(param, "must have either 'image_url' or 'file_id'")
+    member, value = next((name, sent[name]) for name in ("image_url", "file_id") if name in sent)
+    if not isinstance(value, str):
+        raise invalid(f"{param}.{member}", "must be a string")
+    if member == "file_id":
+        return Reference("", file_id=value[:64], param=f"{param}.file_id")
+    return parse_data_url(value, param=f"{param}.image_url")
 
 
 def parse_edit(body: Mapping[str, Any], images: Mapping[str, list[Media]], defaults: Mapping[str, Any]) -> ImageCall:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import msgspec
 
-from compat.errors import invalid
+from compat.errors import RequestError, invalid
 from compat.responses.reply import InputTokenCount, Response, ResponseDeleted, ResponseItemList
 from compat.responses.request import IMAGE_URLS, INCLUDABLE, LOGPROBS
 
@@ -70,3 +70,12 @@ def render_deleted(response_id: str) -> ResponseDeleted:
 def render_count(tokens: int) -> InputTokenCount:
     """The number of prompt tokens."""
     return InputTokenCount(tokens)
+
+
+def no_compaction() -> RequestError:
+    """The 404 for a request to compact a conversation."""
+    return RequestError(
+        "Conversations are not compacted: send truncation: auto, or ask a model for a summary and start from it.",
+        code="unsupported_endpoint",
+        status=404,
+    )

@@ -192,7 +192,7 @@ def parse_count(body: Mapping[str, Any]) -> ResponseCall:
     """The request to count a prompt's tokens. Raises as `parse`."""
     wire = validate(InputTokenCountRequest, body)
     tools = parse_tools(wire.tools or (), wire.tool_choice)
-    fields: dict[str, Any] = {**_prompt(wire, tools), "output": "text", "schema": None}
+    fields: dict[str, Any] = {**_prompt(wire, tools), "output": "text", "schema": None, "strict": False}
     request = TextRequest(max_tokens=1, temperature=0.0, top_p=1.0, **fields)
     return ResponseCall(
         model=wire.model,
@@ -220,6 +220,7 @@ def _prompt(wire: PromptFields, tools: ResponseTools) -> dict[str, Any]:
         "parallel_tool_calls": wire.parallel_tool_calls is not False,
         "output": "text" if form is None else form.type,
         "schema": form.schema_ if isinstance(form, JsonSchemaFormat) else None,
+        "strict": isinstance(form, JsonSchemaFormat) and bool(form.strict),
         "reasoning_effort": None if wire.reasoning is None else wire.reasoning.effort,
     }
 

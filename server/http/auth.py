@@ -1,4 +1,4 @@
-"""API keys. All paths need a key, including the metrics; only the two health checks do not."""
+"""API keys. All paths need a key, including the metrics; only the health checks do not."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from adapters.pool.fair_share import CALLER
 from compat.errors import RequestError
 from server.http.errors import send_error, to_wire_error
 
-OPEN_PATHS = frozenset({b"/health/live", b"/health/ready"})
+OPEN_PATHS = frozenset({b"/health", b"/health/live", b"/health/ready"})
 """Compared with the raw path, byte by byte, without decoding or normalising it."""
 EVERYONE = "everyone"
 """The owner of all objects when no keys are configured."""

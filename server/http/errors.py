@@ -1,5 +1,7 @@
 """From an exception to a reply: the encoded error envelope of `compat.errors`, and a log line for server errors."""
 
+import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -9,7 +11,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
 from adapters.errors import AdapterError
-from compat.errors import RequestError, WireError, wire_error
+from compat.errors import RequestError, WireError, invalid, wire_error
+from compat.validation import any_of
 
 log = structlog.get_logger()
 
@@ -63,16 +66,42 @@ def to_wire_error(error: BaseException) -> WireError:
     return wire
 
 
-def _invalid_parameter(error: ValidationException) -> RequestError:
-    """Litestar's message about a query parameter, without the URL."""
+_LIMIT = re.compile(r"Expected `\w+` (>=|<=) (\S+)")
+_TYPE = re.compile(r"Expected `(\w+)")
+_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false"}
+
+
+def _invalid_parameter(error: ValidationException, allowed: Sequence[Any] = ()) -> RequestError:
+    """The error of a query parameter, in the words of `compat.validation` and not of msgspec.
+
+    Args:
+        error: Litestar's.
+        allowed: The values that the parameter may have, if it is one of a few.
+    """
     known = cast(list[dict[str, str]], error.extra) if isinstance(error.extra, list) else []
     first = next(iter(known), dict[str, str]())
-    name = first.get("key")
-    return RequestError(f"Invalid '{name or 'query'}': {first.get('message')}.", param=name, code="invalid_value")
+    name, message = first.get("key") or "query", first.get("message", "")
+    if allowed:
+        reason = f"must be {any_of(list(map(repr, allowed)))}"
+    elif limit := _LIMIT.match(message):
+        reason = f"must be at {'least' if limit[1] == '>=' else 'most'} {limit[2]}"
+    else:
+        found = _TYPE.match(message)
+        reason = f"must be {_TYPES.get(found[1] if found else '', 'a value of another type')}"
+    return invalid(name, reason)
+
+
+def _allowed(request: Request[Any, Any, Any], error: ValidationException) -> Sequence[Any]:
+    """The values of the parameter at fault, where its annotation is a `Literal`."""
+    known = cast(list[dict[str, str]], error.extra) if isinstance(error.extra, list) else []
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    field = next((parameters[one["key"]] for one in known if one.get("key") in parameters), None)
+    return () if field is None or not field.is_literal else field.args
 
 
 def to_response(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler."""
-    del request
+    if isinstance(error, ValidationException):
+        error = _invalid_parameter(error, _allowed(request, error))
     wire = to_wire_error(error)
     return Response(error_body(wire), status_code=wire.status, headers=wire.headers, media_type="application/json")

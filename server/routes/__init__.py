@@ -7,7 +7,7 @@ configurations  GET /v1/configurations/{kind}, POST /v1/configurations/validate
 decisions       POST /v1/decisions: questions about texts and images, answered with probabilities
 embeddings      POST /v1/embeddings
 files           /v1/files: upload, list, get, delete, content
-health          GET /health/live, /health/ready, /metrics
+health          GET /health, /health/live, /health/ready, /metrics
 images          POST /v1/images/generations, /edits and /variations, and the images that were requested as URLs
 models          /v1/models: the served models; with an admin key also managing their files and loading them
 responses       /v1/responses: create, get, delete, cancel, input items, input tokens

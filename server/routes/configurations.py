@@ -47,7 +47,7 @@ def _config(fields: dict[str, Any]) -> ModelConfig:
     try:
         return ModelConfig.model_validate(fields)
     except ValidationError as error:
-        raise explain(error, ModelConfig, fields) from None
+        raise explain(error, ModelConfig) from None
 
 
 def _validated(services: Services, config: ModelConfig) -> ConfigurationValidation:

@@ -1,4 +1,4 @@
-"""GET /health/live, /health/ready, /metrics."""
+"""GET /health, /health/live, /health/ready, /metrics."""
 
 from contextlib import suppress
 
@@ -19,9 +19,9 @@ async def live() -> Response[bytes]:
     return replies.json({"status": "ok"})
 
 
-@get("/health/ready")
+@get(["/health", "/health/ready"])
 async def ready(lifecycle: Lifecycle) -> Response[bytes]:
-    """200 while new requests are accepted; 503 while the server shuts down."""
+    """200 while new requests are accepted; 503 while the server shuts down. `/health` is its path in vLLM's server."""
     if lifecycle.draining:
         raise RequestError("The server is shutting down and accepts no new requests.", code="draining", status=503)
     return replies.json({"status": "ok"})

@@ -38,6 +38,12 @@ async def count(request: AnyRequest, services: Services) -> Response[bytes]:
     return replies.json(queries.render_count(tokens))
 
 
+@post("/v1/responses/compact", status_code=200)
+async def compact() -> Response[bytes]:
+    """Refuses to compact a conversation: a model here would have to write the summary, which clients can ask for."""
+    raise queries.no_compaction()
+
+
 @get("/v1/responses/{response_id:str}")
 async def retrieve(
     request: AnyRequest,

@@ -154,7 +154,7 @@ async def convert_audio(source: Path, target: Path, *, max_seconds: float, param
 async def _run(order: dict[str, Any], param: str | None = None) -> Reply:
     """Runs the process. When it decodes an upload (`param`) and dies without a reply, the upload is at fault."""
     pipe = asyncio.subprocess.PIPE
-    async with one_shot.started(PROGRAM, one_shot.parent(), stdin=pipe, stdout=pipe) as process:
+    async with one_shot.started(PROGRAM, stdin=pipe, stdout=pipe) as process:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 output, _ = await process.communicate(msgspec.json.encode(order) + b"\n")

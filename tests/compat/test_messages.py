@@ -65,7 +65,7 @@ def config(body: Body) -> None:
     try:
         ModelConfig.model_validate(configurations.parse(body))
     except ValidationError as error:
-        raise explain(error, ModelConfig, body) from None
+        raise explain(error, ModelConfig) from None
 
 
 def respond(body: Body) -> None:
@@ -390,6 +390,8 @@ REQUESTS: dict[str, tuple[Callable[[Any], object], list[Body]]] = {
             EDIT | {"image": [PIXEL, PIXEL]},
             EDIT | {"image": {"url": PIXEL}},
             EDIT | {"image": {"image_url": "https://example.com/x.png"}},
+            EDIT | {"image": {}},
+            EDIT | {"image": {"file_id": 5}},
             EDIT | {"strength": 0},
             EDIT | {"strength": 0.5, "input_fidelity": "high"},
             EDIT | {"width": 64},
@@ -409,6 +411,7 @@ REQUESTS: dict[str, tuple[Callable[[Any], object], list[Body]]] = {
             {"prompt": "x", "size": "64x64", "height": 64},
             {"prompt": "x", "size": "64"},
             {"prompt": "x", "input_reference": 5},
+            {"prompt": "x", "input_reference": '{"image_url": 5}'},
             {"prompt": "x", "input_reference": {"url": PIXEL}},
             {"prompt": "x", "input_reference": {"image_url": 5}},
             {"prompt": "x", "input_reference": {"image_url": "x.png"}},
@@ -536,8 +539,14 @@ SENT: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/chat/completions", {"json": CHAT, "headers": {"content-type": "text/plain"}}),
     ("GET", "/v1/models/nobody", {}),
     ("GET", "/v1/responses/resp_1", {}),
+    ("POST", "/v1/responses/compact", {"json": {"model": "fake-text"}}),
     ("GET", "/v1/files/file-1", {}),
     ("GET", "/v1/files?limit=0", {}),
+    ("GET", "/v1/files?order=newest", {}),
+    ("GET", "/v1/responses/resp_1?stream=perhaps", {}),
+    ("GET", "/v1/responses/resp_1?starting_after=x", {}),
+    ("GET", "/v1/responses/resp_1/input_items?limit=101", {}),
+    ("GET", "/v1/videos/video_1/content?variant=poster", {}),
     ("POST", "/v1/files", {"data": {"purpose": "vision"}}),
     ("GET", "/v1/videos/video_1", {}),
     ("GET", "/v1/videos?limit=x", {}),

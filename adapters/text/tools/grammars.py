@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.base import Tool
+from adapters.text.tools.schemas import enforceable
 
 MAX_CALLS = 16
 """In one answer with a grammar: small models would repeat a call until the token limit."""
-_LAYOUT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""As models usually write JSON; if whitespace is free, small models may write nothing else."""
 _NO_CALL = r"""/([^{`\s]|`[^`]|``[^`]|```[^j]|```j[^s])(.|\n)*/"""
 """Text that starts neither with an object nor with a fenced block of JSON."""
 
@@ -36,10 +35,13 @@ def forced(form: CallForm, tools: Sequence[Tool], *, parallel: bool) -> str:
     return _grammar("start: calls", form, tools, parallel=parallel)
 
 
-def calls_or_json(form: CallForm, tools: Sequence[Tool], schema: Mapping[str, Any], *, parallel: bool) -> str:
+def calls_or_json(
+    form: CallForm, tools: Sequence[Tool], schema: Mapping[str, Any], *, parallel: bool, strict: bool = False
+) -> str:
     """An answer that is either calls or one JSON value of the schema; if calls are not marked, at most one call."""
     if form.marked:
-        return _grammar(f"start: calls | answer\nanswer: %json {_schema(schema)}", form, tools, parallel=parallel)
+        answer = json.dumps(enforceable(schema, strict=strict))
+        return _grammar(f"start: calls | answer\nanswer: %json {answer}", form, tools, parallel=parallel)
     # Both start alike, and llguidance's lexer does not backtrack, so it must be one schema.
     calls = [
         {
@@ -53,7 +55,9 @@ def calls_or_json(form: CallForm, tools: Sequence[Tool], schema: Mapping[str, An
         }
         for index, tool in enumerate(tools)
     ]
-    return f"start: %json {_schema({'anyOf': [*calls, _rebased(schema, f'/anyOf/{len(calls)}')]})}"
+    strict = strict or any(tool.strict for tool in tools)
+    either = {"anyOf": [*calls, _rebased(schema, f"/anyOf/{len(calls)}")]}
+    return f"start: %json {json.dumps(enforceable(either, strict=strict))}"
 
 
 def calls_or_text(form: CallForm, tools: Sequence[Tool], *, parallel: bool) -> str:
@@ -68,7 +72,7 @@ def _grammar(start: str, form: CallForm, tools: Sequence[Tool], *, parallel: boo
     for index, tool in enumerate(tools):
         head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ')
         lines.append(f'call{index}: {form.opening} {head} arguments{index} "}}" {form.closing}')
-        lines.append(f"arguments{index}: %json {_schema(_parameters(tool))}")
+        lines.append(f"arguments{index}: %json {json.dumps(enforceable(_parameters(tool), strict=tool.strict))}")
     return "\n".join(lines)
 
 
@@ -86,7 +90,3 @@ def _rebased(schema: Any, to: str) -> Any:
             for name, value in schema.items()
         }
     return [_rebased(item, to) for item in schema] if isinstance(schema, list | tuple) else schema
-
-
-def _schema(schema: Mapping[str, Any]) -> str:
-    return json.dumps({**schema, "x-guidance": _LAYOUT})

@@ -12,6 +12,7 @@ from adapters.base import TextRequest
 from adapters.errors import ModelLoadFailed, UnsupportedOption
 from adapters.text.tools import grammars
 from adapters.text.tools.grammars import CallForm
+from adapters.text.tools.schemas import enforceable
 
 if TYPE_CHECKING:
     from vllm.parser.abstract_parser import Parser
@@ -70,7 +71,7 @@ class ToolCalling:
         from vllm.sampling_params import StructuredOutputsParams
 
         if schema is not None and not _callable(request):
-            return StructuredOutputsParams(json=dict(schema))
+            return StructuredOutputsParams(json=enforceable(schema, strict=request.strict))
         parallel = request.parallel_tool_calls
         tools = request.tools
         if request.tool_choice not in ("auto", "required"):
@@ -87,7 +88,8 @@ class ToolCalling:
                     '"tool_choice" to "required" or "none".',
                     param="response_format",
                 )
-            return StructuredOutputsParams(grammar=grammars.calls_or_json(self._form, tools, schema, parallel=parallel))
+            grammar = grammars.calls_or_json(self._form, tools, schema, parallel=parallel, strict=request.strict)
+            return StructuredOutputsParams(grammar=grammar)
         if self._form is not None and any(tool.strict for tool in tools):
             return StructuredOutputsParams(grammar=grammars.calls_or_text(self._form, tools, parallel=parallel))
         return None
@@ -187,7 +189,7 @@ def _forced_json(request: TextRequest) -> "StructuredOutputsParams":
 
     chat_request = _chat_request(request, native=False)
     schema: Any = get_json_schema_from_tools(chat_request.tool_choice, chat_request.tools, request.parallel_tool_calls)
-    return StructuredOutputsParams(json=schema)
+    return StructuredOutputsParams(json=enforceable(schema, strict=any(tool.strict for tool in request.tools)))
 
 
 def _chat_request(request: TextRequest, *, native: bool) -> Any:

@@ -408,7 +408,8 @@ def test_the_converter_ends_when_its_parent_does(tmp_path: Path) -> None:
     # `die_with_parent` itself is tested in tests/adapters/process; here the parent has ended before the converter starts.
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    command = [sys.executable, "-m", "adapters.loader.gguf", "missing.gguf", str(tmp_path / "out"), str(ended.pid)]
+    helper = [sys.executable, "-m", "adapters.process.helper", str(ended.pid)]
+    command = [*helper, "adapters.loader.gguf", "missing.gguf", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=CATALOG.parents[2], capture_output=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
 

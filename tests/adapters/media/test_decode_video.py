@@ -239,7 +239,7 @@ def run(tmp_path: Path, data: bytes, most_bytes: int | None = None, **more: obje
         if most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
-    command = [sys.executable, "-m", "adapters.media.worker", str(os.getpid())]
+    command = [sys.executable, "-m", "adapters.media.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=limit) as process:
         process.stdin.write(json.dumps(told).encode() + b"\n")
         process.stdin.flush()
@@ -267,7 +267,8 @@ def test_promises_4_and_20_the_process_leaves_a_whole_file_or_none(tmp_path: Pat
 
 STARTER = """
 import os, subprocess, sys, time
-worker = subprocess.Popen([sys.executable, "-m", "adapters.media.worker", str(os.getpid())], stdin=subprocess.PIPE)
+command = ["-m", "adapters.process.helper", str(os.getpid()), "adapters.media.worker"]
+worker = subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE)
 worker.stdin.write(sys.argv[1].encode() + b"\\n")
 worker.stdin.close()
 print(worker.pid, flush=True)

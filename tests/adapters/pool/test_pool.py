@@ -13,6 +13,7 @@ from adapters.base import (
     Adapter,
     ImageAdapter,
     ImageRequest,
+    Kind,
     LoadProgress,
     Report,
     SpeechAdapter,
@@ -31,6 +32,7 @@ from adapters.errors import (
 )
 from adapters.fake.models import FakeText
 from adapters.pool.pool import Pool
+from adapters.pool.resolve import vendor_kinds
 
 
 class Fetches:
@@ -104,6 +106,25 @@ async def test_with_fallback_an_unknown_name_reaches_the_kinds_first_model(fetch
     assert pool.find("unknown", TextAdapter).name == "b"
     with pytest.raises(ModelNotFound):
         pool.find("unknown", ImageAdapter)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("whisper-1", "speech"),
+        ("gpt-transcribe", "speech"),
+        ("gpt-4o-mini-transcribe", "speech"),
+        ("gpt-tts", "voice"),
+        ("gpt-4o-mini-tts", "voice"),
+        ("sora-2", "video"),
+        ("text-embedding-3-large", "embedding"),
+        ("gpt-image-2", "image"),
+        ("gpt-5", "text"),
+    ],
+)
+def test_kinds_of_other_vendors_models(name: str, kind: Kind) -> None:
+    assert kind in vendor_kinds(name)
+    assert (kind == "text") == ("text" in vendor_kinds(name))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -46,9 +47,36 @@ def test_a_process_ends_at_once_if_its_parent_has_ended_before(platform: str) ->
     assert (done.returncode, done.stdout) == (1, b"")
 
 
+STARTER = """
+import asyncio
+from adapters.process import one_shot
+
+async def main():
+    async with one_shot.started("slow") as process:
+        print(process.pid, flush=True)
+        await process.wait()
+
+asyncio.run(main())
+"""
+
+
+def test_promise_2_a_helper_dies_with_a_killed_server_while_it_still_imports(tmp_path: Path) -> None:
+    program = f"import pathlib, time\npathlib.Path({str(tmp_path / 'up')!r}).touch()\ntime.sleep(60)\n"
+    (tmp_path / "slow.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-c", STARTER]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        helper = psutil.Process(int(server.stdout.readline()))
+        while not (tmp_path / "up").exists():
+            time.sleep(0.02)
+        server.kill()
+        helper.wait(5)
+
+
 def importing(folder: Path) -> dict[str, str]:
     """An environment in which a helper, which never imports its current directory, finds modules of this folder."""
-    return os.environ | {"PYTHONPATH": str(folder)}
+    return os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
 
 
 async def test_a_helper_never_imports_from_the_current_directory(

@@ -183,9 +183,9 @@ async def test_json(model: VllmText, output: Any):
     ],
     ids=str,
 )
-async def test_promise_28_a_schema_that_cannot_be_enforced_is_refused(model: VllmText, schema: dict[str, Any]):
+async def test_promise_28_a_strict_schema_that_cannot_be_enforced_is_refused(model: VllmText, schema: dict[str, Any]):
     with pytest.raises(UnsupportedOption) as caught:
-        await generated(model, chat("Anything.", output="json_schema", schema=schema))
+        await generated(model, chat("Anything.", output="json_schema", schema=schema, strict=True))
     assert caught.value.param == "response_format"
     assert (await generated(model, chat("Say hello.", max_tokens=3)))[0][0]
 
@@ -396,10 +396,11 @@ async def test_options_that_start_alike_are_scored_by_whole_sequences(model: Vll
     for question, found in zip(START_ALIKE, result.judgements, strict=True):
         prompt = await model._prompts.chat((first_token.message(request, question),), {})
 
-        def logprob(said: list[int], tokens: list[int], before: list[int] = prompt["prompt_token_ids"]) -> float:
+        def logprobs(said: list[int], before: list[int] = prompt["prompt_token_ids"]) -> Any:
+            """Of all tokens at the place of each token that was said, and after the last."""
             with torch.inference_mode():
-                logits = reference(torch.tensor([[*before, *said]])).logits[0, -1].float()
-            return logits.log_softmax(0)[tokens].logsumexp(0).item()
+                logits = reference(torch.tensor([[*before, *said]])).logits[0, len(before) - 1 :].float()
+            return logits.log_softmax(-1)
 
         options = first_token.spellings(question.options)
         nested = question is not START_ALIKE[2]
@@ -408,8 +409,10 @@ async def test_options_that_start_alike_are_scored_by_whole_sequences(model: Vll
             total = 0.0
             for text in dict.fromkeys(variants):
                 tokens = model._prompts.encode(text)
-                steps = [logprob(tokens[:at], [token]) for at, token in enumerate(tokens)]
-                total += math.exp(sum(steps) + (logprob(tokens, list(model._prompts.end_tokens)) if nested else 0))
+                found_at = logprobs(tokens)
+                steps = sum(found_at[at, token].item() for at, token in enumerate(tokens))
+                end = found_at[-1, list(model._prompts.end_tokens)].logsumexp(0).item() if nested else 0
+                total += math.exp(steps + end)
             scores.append(math.log(total))
         lengths = [len(model._prompts.encode(variants[0])) + nested for variants in options]
         if len(set(lengths)) > 1:

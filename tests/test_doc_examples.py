@@ -112,6 +112,9 @@ def test_bash(block: Block, server: Running, folder: Path, monkeypatch: pytest.M
     for variable in [name for name in os.environ if name.startswith("MUYBRIDGE_")]:
         monkeypatch.delenv(variable)
     monkeypatch.chdir(folder)
+    for other in EXAMPLES:  # files that the page shows, with their name in the first line
+        if other.page == block.page and (named := re.match(r"# (\S+\.yaml)\n", other.code)):
+            (folder / named[1]).write_text(other.code)
     for line in block.code.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words:

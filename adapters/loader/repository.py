@@ -23,7 +23,7 @@ from adapters.loader.hub_plan import (
     select,
 )
 from adapters.loader.verification import PICKLES, json_problems
-from adapters.registry import BACKENDS, Layout, detect, missing
+from adapters.registry import BACKENDS, Layout, default_backend, detect, missing
 
 RECOGNIZED = (INDEX, "config.json", "modules.json")
 """Files from which kind and backend are known."""
@@ -78,9 +78,10 @@ async def _inspect(source: HubSource, endpoint: str | None, half: bool) -> Repos
     if source.file is not None:
         if not source.file.endswith(".gguf"):
             raise ModelLoadFailed("a single file must be a GGUF file; leave it out to download what the model needs")
-        plan = await select(listing, pinned, "vllm", endpoint, LAST_SOURCE_TIMEOUT_S, half=half)
+        backend = default_backend("text")
+        plan = await select(listing, pinned, backend, endpoint, LAST_SOURCE_TIMEOUT_S, half=half)
         size = sum(file.size_bytes for file in plan.files)
-        return Repository(pinned, "text", "vllm", listing.license, len(plan.files), size, size)
+        return Repository(pinned, "text", backend, listing.license, len(plan.files), size, size)
     configs = {name: await _read(listing, name, endpoint) for name in RECOGNIZED if name in listing.names}
     layout = _layout(listing, configs)
     backend, found = _recognized(layout, configs)

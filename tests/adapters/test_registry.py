@@ -16,6 +16,7 @@ ALLOWED = {
     ("server/commands/doctor.py", "vllm"): "a distribution whose version is shown",
     ("server/commands/doctor.py", "faster-whisper"): "a distribution whose version is shown",
     ("adapters/engines/vllm.py", "vllm"): "vLLM's logger",
+    ("adapters/engines/vllm_architectures.py", "vllm"): "vLLM's package",
     ("adapters/process/compile_caches.py", "vllm"): "a folder's name",
 }
 """String constants that equal a backend's name and mean something else: (module, constant) to the meaning."""

@@ -121,6 +121,12 @@ def start(profile: str, environment: dict[str, str], log: Path) -> subprocess.Po
         return subprocess.Popen([sys.executable, "-m", "server", "serve"], env=environment, stderr=output, cwd=ROOT)
 
 
+def default_signals() -> None:
+    """For `preexec_fn`: signals end the process, also where the tests run under nohup or in the background."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def muybridge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs the command to its end, without the settings of this process."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}

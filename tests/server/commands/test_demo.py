@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.servers import ROOT
+from support.servers import ROOT, default_signals
 
 
 def until(reached, timeout_s: float = 30.0) -> None:
@@ -36,7 +36,7 @@ def test_what_ends_the_demo_ends_its_server(number: signal.Signals, status: int,
     env["PYTHONPATH"] = str(ROOT)
     log = tmp_path / "out" / "server.log"
     command = [sys.executable, "-P", "-m", "server", "demo", "--profile", "mine", "--output", str(log.parent)]
-    with subprocess.Popen(command, cwd=tmp_path, env=env) as demo:
+    with subprocess.Popen(command, cwd=tmp_path, env=env, preexec_fn=default_signals) as demo:
         until(lambda: log.exists() and "loaded " in log.read_text())  # the story's first request has come
         children = psutil.Process(demo.pid).children(recursive=True)
         assert len(children) == 2, children  # the server, the story

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.hub import Faults, Hub, weights
-from support.servers import ROOT, Running, muybridge, serving
+from support.servers import ROOT, Running, default_signals, muybridge, serving
 
 FILES = {"config.json": b"{}", "model.safetensors": weights(4_000_000)}
 CATALOG = """
@@ -47,6 +47,7 @@ class Command:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=default_signals,
         )
 
     def run(self, *arguments: str, status: int = 0, **env: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import pytest
 from support.servers import ROOT, default_signals
 
 
-def until(reached, timeout_s: float = 30.0) -> None:
+def until(reached, timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not reached():
         assert time.monotonic() < deadline

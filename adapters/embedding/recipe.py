@@ -68,7 +68,10 @@ class Recipe:
 
 def detect(configs: Mapping[str, Any]) -> Detected:
     """A sentence-transformers checkpoint by its config files. See `Backend.detect`."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    # INTERNAL transformers==5: the table that `AutoConfig` uses.
+    from transformers.models.auto.configuration_auto import (
+        CONFIG_MAPPING_NAMES,  # pyright: ignore[reportPrivateImportUsage]
+    )
 
     model_type = configs.get("config.json", {}).get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING_NAMES:

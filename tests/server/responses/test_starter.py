@@ -76,7 +76,7 @@ def test_a_real_model_refuses_what_it_cannot_do_and_drops_what_does_not_fit(star
         model=MODEL, input=long, truncation="auto", max_output_tokens=room, stream=True
     ) as stream:
         assert any(event.type == "response.output_text.delta" for event in stream)
-    broken = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "nonsense"}}}
+    broken = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "nonsense"}, "strict": True}}
     with pytest.raises(openai.BadRequestError) as refused:
         starter.responses.create(model=MODEL, input="x", text=broken, max_output_tokens=8)
     assert refused.value.param == "text.format"

@@ -12,6 +12,8 @@ from support.servers import ROOT, Running
 
 AGENTS = ROOT / "examples" / "agents"
 
+pytestmark = pytest.mark.long  # each installs packages, and its agent asks a model several times
+
 
 def run(command: list[str], server: Running, cwd: Path = ROOT, **env: str) -> None:
     """Runs an agent; it must call the tool with the city, and answer with what the tool said."""

@@ -67,12 +67,16 @@ def test_embeddings_place_like_beside_like_whatever_name_and_format(starter_serv
         default = sdk.embeddings.create(model="text-embedding-3-small", input=texts)
     with starter_server.sdk(timeout=600) as sdk:
         floats = sdk.embeddings.create(model="text-embedding-ada-002", input=texts, encoding_format="float")
+        windows = sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000, encoding_format="float")
         with pytest.raises(openai.BadRequestError, match=r"at most 256 tokens .* has 3002") as long:
-            sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000)
-        with pytest.raises(openai.BadRequestError, match="30521"):  # what LangChain sends, unless told otherwise
+            sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000, extra_body={"truncate": False})
+        with pytest.raises(
+            openai.BadRequestError, match="check_embedding_ctx_length"
+        ):  # what LangChain sends by default
             sdk.embeddings.create(model="text-embedding-3-small", input=[[9906, 100_257]])
     assert (long.value.code, long.value.param) == ("context_length_exceeded", "input")
     assert floats.data == default.data
+    assert sum(number * number for number in windows.data[0].embedding) == pytest.approx(1)
     assert default.model == "all-minilm-l6-v2"
     food, meal, stocks = (one.embedding for one in floats.data)
     assert (
@@ -90,6 +94,7 @@ def test_promise_10_cutting_a_real_stream_frees_its_slot_within_a_second(starter
     starter_server.wait_for_metric('muybridge_model_leases{model="qwen2.5-coder-0.5b-instruct"}', 0.0)
 
 
+@pytest.mark.long
 def test_promise_10_two_hundred_streams_cut_at_random_free_everything_within_a_second(
     starter_server: Running,
 ) -> None:

@@ -66,8 +66,7 @@ HOSTILE = {
     "too few pixels": bomb(4000, 4000),
     "animated PNG": animation("PNG"),
     "animated WebP": animation("WEBP"),
-    "GIF": encoded(plain(8, 8), "GIF"),
-    "BMP": encoded(plain(8, 8), "BMP"),
+    "animated GIF": animation("GIF"),
     "TIFF": encoded(plain(8, 8), "TIFF"),
     "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
     "JPEG without an end": encoded(plain(64, 64), "JPEG")[:200],
@@ -75,6 +74,8 @@ HOSTILE = {
     "playlist": b"#EXTM3U\nfile:///etc/passwd\n",
 }
 ODD_BUT_TRUE = {
+    "still GIF": encoded(plain(8, 8), "GIF"),
+    "BMP": encoded(plain(8, 8), "BMP"),
     "one pixel": encoded(plain(1, 1)),
     "a line": encoded(plain(20_000, 1)),
     "a column": encoded(plain(1, 20_000)),

@@ -68,7 +68,7 @@ def test_embeddings_place_like_beside_like_whatever_name_and_format(starter_serv
     with starter_server.sdk(timeout=600) as sdk:
         floats = sdk.embeddings.create(model="text-embedding-ada-002", input=texts, encoding_format="float")
         windows = sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000, encoding_format="float")
-        with pytest.raises(openai.BadRequestError, match=r"at most 256 tokens .* has 3002") as long:
+        with pytest.raises(openai.BadRequestError, match=r"maximum context length is 256 tokens .* has 3002") as long:
             sdk.embeddings.create(model="text-embedding-3-large", input="word " * 3000, extra_body={"truncate": False})
         with pytest.raises(
             openai.BadRequestError, match="check_embedding_ctx_length"

@@ -47,7 +47,8 @@ test: $(TESTS) lint typecheck  ## all that a change must pass, real engines incl
 	$(PYTEST) --numprocesses 2 --dist loadgroup -m "engine and not long"
 
 test-long: $(TESTS)  ## trainings, soaks, servers killed at any moment, the memory budget
-	$(PYTEST) -m long
+	$(PYTEST) --numprocesses 2 --dist loadgroup -m "long and not engine"
+	$(PYTEST) -m "long and engine"
 
 fix: $(TESTS)  ## format, and repair what the linter can repair
 	$(BIN)/ruff check --fix .

@@ -90,7 +90,7 @@ def test_promises_2_5_and_33_twenty_videos_deletes_and_restarts_end_in_true_stat
             found = folders(tmp_path)
             assert {one for one in left if made[one][1] == "completed"} == found.keys()
             for one, files in found.items():
-                stray = [name for name in files if not name.startswith(("film.", "key-")) or name.endswith(".part")]
+                stray = [name for name in files if not name.startswith(("video.", "key-")) or name.endswith(".part")]
                 assert not stray, (one, files)
             running.wait_for_metric('muybridge_model_leases{model="fake-video"}', 0.0)
             # Whoever was told of a video was told how it really ended; and of each that is left, somebody was.

@@ -215,7 +215,7 @@ class Settings(BaseSettings):
 
 
 def misspelt(variables: Iterable[str]) -> list[str]:
-    """Environment variables that look like settings and are none, as one sentence each."""
+    """Environment variables that look like settings but are not, as one sentence each."""
     fields = [name.upper() for name in Settings.model_fields]
     found: list[str] = []
     for variable in sorted(variables):

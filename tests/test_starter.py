@@ -99,17 +99,17 @@ def test_promise_10_two_hundred_streams_cut_at_random_free_everything_within_a_s
     starter_server: Running,
 ) -> None:
     def hello_s(text: str, timeout_s: float) -> float:
-        begun = time.monotonic()
+        started = time.monotonic()
         reply = httpx.post(
             f"{starter_server.url}/v1/chat/completions",
             json={"model": "gpt-4o", "messages": ask(text), "max_tokens": 1},
             timeout=timeout_s,
         )
         assert reply.status_code == 200
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     hello_s("Hi", 300)  # by then the model is loaded
-    # An engine cannot leave a step that it has begun: up to 2048 tokens of prompts, where a short one has some 35.
+    # An engine cannot leave a step that has started: up to 2048 tokens of prompts, where a short one has some 35.
     step_s = 60 * hello_s("Good morning", 60)
     chance = random.Random(10)
     streams: list[socket.socket] = []
@@ -321,11 +321,11 @@ def test_promise_2_everything_dies_with_a_killed_server(tmp_path: Path) -> None:
 
 
 def test_serving_is_quick_and_models_say_what_they_are(tmp_path: Path) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     with serving(tmp_path, profile="starter") as running:
         with running.sdk() as sdk:
             models = {model.id: model.model_extra for model in sdk.models.list()}
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
     for name in ("starter-image", "starter-video", "starter-vision"):
         assert "UNTRAINED" not in models[name]["description"]
         assert models[name]["state"] == "unloaded"

@@ -23,7 +23,7 @@ from adapters.loader.hub_plan import (
     select,
 )
 from adapters.loader.verification import PICKLES, json_problems
-from adapters.registry import BACKENDS, Layout, default_backend, detect, missing
+from adapters.registry import BACKENDS, Detected, Layout, default_backend, detect, missing
 
 RECOGNIZED = (INDEX, "config.json", "modules.json")
 """Files from which kind and backend are known."""
@@ -139,7 +139,7 @@ def _layout(listing: Listing, configs: Mapping[str, Any]) -> Layout:
     return "sentence-transformers" if "modules.json" in names else "flat"
 
 
-def _recognized(layout: Layout, configs: Mapping[str, Any]) -> Any:
+def _recognized(layout: Layout, configs: Mapping[str, Any]) -> tuple[str, Detected]:
     """(backend, what it detected) of the first backend that runs the model.
 
     Raises:

@@ -477,13 +477,13 @@ def test_promise_2_an_engine_dies_with_a_killed_server(qwen_path: Path, tmp_path
 
 async def test_promise_42_a_text_far_beyond_the_context_is_refused_before_it_is_tokenized(model: VllmText):
     text = "The fox crossed the river. " * 1_000_000
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with pytest.raises(ContextLengthExceeded, match="maximum context length"):
         async for _ in model.generate(chat(text)):
             pass
     with pytest.raises(ContextLengthExceeded):
         await model.judge(JudgeRequest((TextPart(text),), (Question("Is it long?"),)))
-    assert time.perf_counter() - begun < 3, "not in proportion to its length"
+    assert time.perf_counter() - started < 3, "not in proportion to its length"
 
 
 async def test_promise_43_an_engine_that_hangs_is_killed_and_interrupts_its_requests(

@@ -44,14 +44,14 @@ def slow_readers(port: int, count: int) -> Iterator[None]:
 
 def asked(running: Running, key: str = MODEST) -> tuple[int, float]:
     """Status and seconds of a short request."""
-    begun = time.monotonic()
+    started = time.monotonic()
     reply = httpx.post(
         f"{running.url}/v1/chat/completions",
         json={"model": "fake-text", "messages": [{"role": "user", "content": "one"}]},
         headers={"Authorization": f"Bearer {key}"},
         timeout=30,
     )
-    return reply.status_code, time.monotonic() - begun
+    return reply.status_code, time.monotonic() - started
 
 
 @pytest.mark.long

@@ -27,7 +27,7 @@ from server.http import protocol
 def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
     with socket.create_connection(("127.0.0.1", fake_server.port)) as slow:
         slow.settimeout(protocol.HEAD_TIMEOUT_S + 5)
-        begun = time.monotonic()
+        started = time.monotonic()
         dripping = threading.Event()
 
         def drip() -> None:
@@ -44,7 +44,7 @@ def test_promise_9_a_slow_head_is_cut_off(fake_server: Running) -> None:
         reply = slow.recv(65536)
         dripping.set()
         thread.join()
-    assert time.monotonic() - begun == pytest.approx(protocol.HEAD_TIMEOUT_S, abs=2)
+    assert time.monotonic() - started == pytest.approx(protocol.HEAD_TIMEOUT_S, abs=2)
     assert reply.startswith(b"HTTP/1.1 408 ")
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_timeout"
 
@@ -55,9 +55,9 @@ def test_promise_9_health_answers_while_hundreds_of_sockets_are_silent(fake_serv
         took = []
         with httpx.Client() as client:
             for _ in range(50):
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 assert client.get(f"{fake_server.url}/health/live").status_code == 200
-                took.append(time.perf_counter() - begun)
+                took.append(time.perf_counter() - started)
         assert sorted(took)[-2] < 0.1
     finally:
         for connection in silent:
@@ -217,14 +217,14 @@ def test_promise_14_the_drain_has_an_end(tmp_path: Path) -> None:
             lines = reply.iter_lines()
             next(lines)
             os.kill(running.process.pid, signal.SIGTERM)
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
                 rest = list(lines)
             except httpx.HTTPError:
                 rest = []
         assert "data: [DONE]" not in rest
         assert running.process.wait(8) == 0
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - started < 6
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -57,11 +57,11 @@ async def test_promise_36_a_body_that_drips_is_refused(monkeypatch: pytest.Monke
             await asyncio.sleep(0.02)
             return {"type": "http.request", "body": b"x", "more_body": True}
 
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(bodies.RequestError) as error:
         await reader.json_bytes(Drip())  # pyright: ignore[reportArgumentType]
     assert error.value.status == 408
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -217,9 +217,9 @@ async def test_promise_22_what_is_no_image_or_too_large_is_refused(web: Web, rep
 
 async def test_promise_22_a_slow_server_is_left_in_time(web: Web) -> None:
     web.drip_s = 0.05
-    begun = time.monotonic()
+    started = time.monotonic()
     await refused(near(timeout_s=0.5), web.url())
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
 
 
 def chat(url: str) -> dict[str, Any]:

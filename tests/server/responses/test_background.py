@@ -132,9 +132,9 @@ def test_promise_5_cancelling_stops_the_model_within_a_second(one: openai.OpenAI
     with ThreadPoolExecutor(1) as threads:
         following = threads.submit(lambda: list(one.responses.retrieve(response_id, stream=True)))
         time.sleep(0.3)
-        begun = time.monotonic()
+        started = time.monotonic()
         cancelled = one.responses.cancel(response_id)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - started < 2
         assert cancelled.status == "cancelled"
         assert lease(server) == 0.0
         last = following.result(10)[-1]

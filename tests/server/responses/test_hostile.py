@@ -91,7 +91,7 @@ def test_promise_23_ids_that_cannot_be_are_404(fake_server: Running, response_id
 
 
 def test_promise_8_large_inputs_end_quickly(fake_server: Running, client: openai.OpenAI) -> None:
-    begun = time.monotonic()
+    started = time.monotonic()
     for given in ("word " * 2_000_000, [{"role": "user", "content": "word " * 1000}] * 2000):
         reply = post(fake_server, input=given)  # 10 MB
         assert (
@@ -105,7 +105,7 @@ def test_promise_8_large_inputs_end_quickly(fake_server: Running, client: openai
         [{"role": "user", "content": [{"type": "input_text", "text": "x"}] * 10_000}],
     ):
         assert post(fake_server, input=given).status_code == 400
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
     deep = '{"model": "fake-text", "input": ' + "[" * 100_000 + "]" * 100_000 + "}"
     reply = httpx.post(f"{fake_server.url}/v1/responses", content=deep, headers={"content-type": "application/json"})
     assert reply.status_code == 400
@@ -187,8 +187,8 @@ def test_what_has_expired_is_gone_and_weighs_nothing(limited: Running, home: Pat
 def test_a_conversation_that_goes_on_keeps_its_beginning(limited: Running) -> None:
     sdk = limited.sdk(key="one")
     last = first = sdk.responses.create(model="fake-text", input="x")
-    begun = time.monotonic()
-    while time.monotonic() - begun < 8 + INTERVAL_S + 3:
+    started = time.monotonic()
+    while time.monotonic() - started < 8 + INTERVAL_S + 3:
         time.sleep(1.5)
         last = sdk.responses.create(model="fake-text", input="x", previous_response_id=last.id)
     assert sdk.responses.retrieve(first.id) == first

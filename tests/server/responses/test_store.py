@@ -145,10 +145,10 @@ async def test_long_conversations_are_walked_back_up_to_a_limit(tmp_path: Path) 
     chain: list[str] = []
     for _ in range(60):
         chain.append(await kept(store, "talker", chain[-1] if chain else None, chain[-1:]))
-    begun = time.monotonic()
+    started = time.monotonic()
     assert await reading.chain("talker", chain[-1]) == chain
     read = await reading.items_of(chain)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
     assert [item.wire["role"] for item in read if item.wire] == ["user", "assistant"] * 60
     assert MAX_TURNS >= 60
     with pytest.raises(RequestError, match="no response"):

@@ -165,9 +165,9 @@ def test_promise_8_large_requests_do_not_hold_the_loop(fake_server: Running) -> 
     def probe() -> None:
         with httpx.Client() as client:
             while not over.is_set():
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 client.get(f"{fake_server.url}/health/live")
-                waits.append(time.perf_counter() - begun)
+                waits.append(time.perf_counter() - started)
 
     thread = threading.Thread(target=probe)
     thread.start()

@@ -101,6 +101,8 @@ def _configured(file: LocatedFile, name: str, value: Any, catalog: Catalog) -> M
         wrong = unsupported(config, row)
         if config.device != "auto" and not row.supports("device"):
             wrong.append(f"device: cannot be set for {config.kind} models; leave it out")
+        if config.batch_size != 1 and not row.supports("batch_size"):
+            wrong.append(f"batch_size: cannot be set for {config.kind} models; leave it out")
         if wrong:
             raise ConfigurationError(wrong[0])
         return to_entry(config, known)

@@ -184,9 +184,10 @@ def to_entry(config: ModelConfig, entry: ModelEntry | None = None) -> ModelEntry
     defaults |= config.model_dump(include=set(row.sizes), exclude_none=True)
     data: dict[str, Any] = {"kind": config.kind, "backend": backend, "options": options, "defaults": defaults}
     try:
-        data["sources"] = entry.sources if entry else (f"hf://{config.model.removeprefix('hf://')}",)
-        if entry:
-            kept = ("license", "description", "unusable", "refiner", "loras", "devices", "pin", "idle_ttl_s")
+        if entry is None:
+            data["sources"] = (f"hf://{config.model.removeprefix('hf://')}",)
+        else:  # the memory at work was measured with other options
+            kept = ModelEntry.model_fields.keys() - data.keys() - {"memory_bytes"}
             data |= {name: getattr(entry, name) for name in kept}
         made = ModelEntry.model_validate(data)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def pipeline_class(model: ModelFiles) -> type[Any]:
     cls = _find(name)
     if cls is None:
         raise ModelLoadFailed(f"The pipeline class of the model {model.name} does not exist in diffusers.")
-    if not _generates_from_text(cls):
+    arguments = inspect.signature(cls.__call__).parameters
+    if not generates_from_text(arguments.keys(), _required(arguments)):
         raise ModelLoadFailed(f"The model {model.name} is a {name}, which does not generate images from text only.")
     return cls
 
@@ -77,9 +78,9 @@ def _find(name: Any) -> type[Any] | None:
     return cls if isinstance(cls, type) and issubclass(cls, DiffusionPipeline) else None
 
 
-def _generates_from_text(cls: type[Any]) -> bool:
-    arguments = inspect.signature(cls.__call__).parameters
-    return arguments.keys() >= NEEDED and "num_frames" not in arguments and not _required(arguments) - {"prompt"}
+def generates_from_text(arguments: Set[str], required: Set[str]) -> bool:
+    """Whether a pipeline whose call has these arguments generates images from text only."""
+    return arguments >= NEEDED and "num_frames" not in arguments and not required - {"prompt"}
 
 
 def _required(arguments: Any) -> set[str]:

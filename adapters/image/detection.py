@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.errors import ModelLoadFailed
-from adapters.image.capabilities import NEEDED
+from adapters.image.capabilities import generates_from_text
 from adapters.registry import Detected
 
 MAX_BASES = 4
@@ -24,7 +24,7 @@ def detect(configs: Mapping[str, Any]) -> Detected:
     if arguments is None:
         raise ModelLoadFailed(f"the installed diffusers has no pipeline class {str(name)[:80]!r}")
     required = {argument for argument, has_default in arguments.items() if not has_default}
-    if not arguments.keys() >= NEEDED or "num_frames" in arguments or required - {"prompt"}:
+    if not generates_from_text(arguments.keys(), required):
         raise ModelLoadFailed(f"{name} does not generate images from text only")
     return Detected("image")
 

@@ -289,3 +289,11 @@ def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_text('{\n  "a": {\n    "b": [1,\n      2]}}\n')
     assert read_located(path).lines == {("a",): 2, ("a", "b"): 3, ("a", "b", 0): 3, ("a", "b", 1): 4}
+
+
+def test_a_configured_model_keeps_the_size_of_its_files() -> None:
+    """Without it, an architecture that is known to no formula would be estimated as 0 bytes."""
+    entry = load_catalog().models["qwen3.5-9b"]
+    made = entry_of(ModelConfig(kind="text", model="qwen3.5-9b", context_length=4096), entry)
+    assert made.weights_bytes == entry.weights_bytes
+    assert entry.weights_bytes

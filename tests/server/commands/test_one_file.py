@@ -46,6 +46,7 @@ def test_one_file_has_settings_models_and_profiles(tmp_path: Path) -> None:
         ("kind: speech", "kind: image", ":6: models.ears.kind: 'whisper-small' is a model of kind speech, not image"),
         ("compute_type: int8", "compute_type: int3", ":6: models.ears.compute_type: Input should be "),
         ("compute_type: int8", "context_length: 100", ":6: models.ears.context_length: cannot be set for "),
+        ("device: cpu", "batch_size: 4", ":6: models.ears.batch_size: cannot be set for "),
         ("device: cpu", "num_frames: 9", ":6: models.ears.num_frames: cannot be set for "),
         ("fake-image, ears", "fake-image, eers", ":9: profiles.story.models.2: there is no model 'eers'"),
         ("gpt-4o: talk", "gpt-4o: tall", ":10: profiles.story.aliases.gpt-4o: refers to 'tall'"),

@@ -18,6 +18,7 @@ import subprocess
 import wave
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from support.pages import PAGES, ROOT, Block, blocks
 from support.servers import Running, serving
 from support.videos import clip
 
+from adapters import hardware
 from server.commands.config import check_file
 from server.commands.main import build_parser
 
@@ -111,6 +113,9 @@ def test_python(page: Path, server: Running, folder: Path, monkeypatch: pytest.M
 def test_bash(block: Block, server: Running, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in [name for name in os.environ if name.startswith("MUYBRIDGE_")]:
         monkeypatch.delenv(variable)
+    machine = hardware.find()
+    idle = tuple(replace(device, free_bytes=device.total_bytes) for device in machine.devices)
+    monkeypatch.setattr(hardware, "find", lambda: replace(machine, devices=idle))  # other tests may fill it just now
     monkeypatch.chdir(folder)
     for other in EXAMPLES:  # files that the page shows, with their name in the first line
         if other.page == block.page and (named := re.match(r"# (\S+\.yaml)\n", other.code)):

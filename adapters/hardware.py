@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 CGROUP = Path("/sys/fs/cgroup")
 """Mount point of control groups (version 2). In a container, its own group is the root."""
-CPUINFO = Path("/proc/cpuinfo")
 MIN_DRIVER = 580
 """The NVIDIA driver version that CUDA 13 needs, with which torch and vLLM are built."""
 MIN_CAPABILITY = (7, 5)
@@ -287,23 +286,9 @@ def _used(directory: Path) -> int:
     return max(0, used)
 
 
-@cache
-def slow_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether this CPU multiplies matrices of bfloat16 far slower than those of float32.
-
-    Without AVX-512, torch converts them on the way: with a model of 0.5B on two cores with AVX2, a prompt of 200 tokens
-    takes 17.1 s of CPU time instead of 2.9 s (docs/measurements/text.md).
-    """
-    try:
-        flags = next(line for line in cpuinfo.read_text("utf-8", "replace").splitlines() if line.startswith("flags"))
-    except (OSError, StopIteration):  # no Linux, or no x86
-        return False
-    return "avx512f" not in flags.split()
-
-
 def _cpu_name() -> str:
     try:
-        for line in CPUINFO.read_text("utf-8", "replace").splitlines():
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:

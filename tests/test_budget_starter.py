@@ -20,16 +20,13 @@ import psutil
 import pytest
 from support.servers import ROOT, Running, serving
 
-from adapters import hardware
-
 MINUTES = 2
 WARM_UP_S = 30.0
 SERVER_GROWTH = 1.05
 COME_TO_REST_S = 30.0
 """Within this, what unloaded models have left is given back (`adapters.process.memory_usage.MemoryTrimmer`), on a busy machine as well."""
-BUDGET_GIB = 5.4 if hardware.slow_bfloat16() else 4.2
-"""Holds the text model (4.7 GiB in float32, else 3.5) and one of the three small ones, or the vision model (2.2 GiB)
-and those."""
+BUDGET_GIB = 4.2
+"""Holds the text model (3.5 GiB) and one of the three small ones, or the vision model (2.2 GiB) and those."""
 
 
 def held_bytes(running: Running) -> int:

@@ -1,14 +1,11 @@
 """How a vLLM engine is configured: options of the operator, engine arguments, environment variables."""
 
-import json
 import logging
 import os
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from adapters import hardware
 from adapters.base import Adapter, ModelFiles
 from adapters.process import parent_death
 
@@ -78,23 +75,6 @@ def common_arguments(model: ModelFiles, options: EngineOptions, *, cpu: bool) ->
         # `kv_cache_memory_bytes` has set the cache: no engine would start beside another model, or beside a desktop.
         arguments["gpu_memory_utilization"] = 0.01
     return arguments
-
-
-def fastest_dtype(path: Path, dtype: str, *, cpu: bool) -> str:
-    """The dtype of a language model whose option is `dtype`: "auto" is float32 where a CPU is slow in bfloat16.
-
-    Args:
-        path: The checkpoint; one with quantized weights stays as it is.
-        dtype: The option.
-        cpu: Whether the engine runs on a CPU.
-    """
-    if dtype != "auto" or not cpu or not hardware.slow_bfloat16():
-        return dtype
-    try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):  # vLLM reports it
-        return dtype
-    return dtype if isinstance(config, dict) and "quantization_config" in config else "float32"
 
 
 def environment() -> dict[str, str]:

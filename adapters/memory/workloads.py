@@ -23,11 +23,8 @@ VLLM_EMBEDDING_PROCESS_BYTES = 1_400_000_000
 def vllm(entry: ModelEntry, device: DeviceKind, card_bytes: int | None = None) -> dict[str, Any]:
     """A language model on vLLM."""
     dtype = entry.options.get("dtype", "auto")
-    if dtype == "auto":  # as `adapters.engines.vllm_settings.fastest_dtype`
-        full = device == "cpu" and hardware.slow_bfloat16() and not entry.options.get("quantization")
-        dtype = "float32" if full else None
     return {
-        "dtype": dtype,
+        "dtype": None if dtype == "auto" else dtype,
         "sequences": entry.options.get("max_num_seqs") or (32 if device == "cpu" else 256),
         **_vllm_engine(entry.options, device, card_bytes),
     }

@@ -1,11 +1,10 @@
 """What the operator may set for a language model on vLLM, and how vLLM is told."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from adapters.engines.vllm_settings import EngineOptions, fastest_dtype
+from adapters.engines.vllm_settings import EngineOptions
 from adapters.errors import ModelLoadFailed
 
 RESERVED = frozenset({
@@ -29,8 +28,7 @@ class TextOptions(EngineOptions):
     max_model_len: int | None = Field(None, ge=16)
     """Tokens of prompt and answer together; None: the model's own limit, or what the cache can hold if that is less."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
-    """Of weights and activations; "auto": as in the checkpoint; float32 on a CPU without AVX-512, which is slow in 16
-    bit."""
+    """Of weights and activations; "auto": as in the checkpoint."""
     max_num_seqs: int | None = Field(None, ge=1, le=1024)
     """Answers that are generated at the same time; more wait. None: 32 on a CPU, 256 on a GPU."""
     sleep: bool = False
@@ -52,13 +50,8 @@ class TextOptions(EngineOptions):
     """For prepared images that come again, once in the server and once in the engine; for models that accept images."""
 
 
-def engine_arguments(path: Path, options: TextOptions, cpu: bool) -> dict[str, Any]:
+def engine_arguments(options: TextOptions, cpu: bool) -> dict[str, Any]:
     """Arguments of vLLM's `AsyncEngineArgs` for a language model.
-
-    Args:
-        path: The checkpoint.
-        options: What the operator has set.
-        cpu: Whether the engine runs on a CPU.
 
     Raises:
         ModelLoadFailed: An option needs a GPU.
@@ -68,7 +61,7 @@ def engine_arguments(path: Path, options: TextOptions, cpu: bool) -> dict[str, A
     if cpu and options.sleep:
         raise ModelLoadFailed("The option sleep needs a GPU. Leave it out: on a CPU models are unloaded instead.")
     return {
-        "dtype": fastest_dtype(path, options.dtype, cpu=cpu),
+        "dtype": options.dtype,
         "max_model_len": options.max_model_len or -1,  # -1: as long as model and cache allow.
         "max_num_seqs": options.max_num_seqs or (32 if cpu else 256),
         "enable_prefix_caching": True,

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field
@@ -96,7 +95,7 @@ class VllmText(TextAdapter):
         parsers.check_names(options.tool_call_parser, options.reasoning_parser)
         template = chat_templates.read(options.chat_template)
         report(LoadProgress("starting engine"))
-        engine = await Engine.start(model, options, lambda cpu: engine_arguments(Path(model.path), options, cpu))
+        engine = await Engine.start(model, options, lambda cpu: engine_arguments(options, cpu=cpu))
         try:
             adapter = cls(engine, options, template)
         except Exception as error:

@@ -129,12 +129,3 @@ def test_ram_of_a_process_is_never_taken_for_gpu_memory() -> None:
         assert used_bytes(os.getpid(), (0,)) is None
         assert used_bytes(os.getpid()) is None
         assert (used_bytes(os.getpid(), ()) or 0) > 10_000_000, "a model on the CPU of this machine"
-
-
-@pytest.mark.parametrize(("flags", "slow"), [("fpu avx avx2", True), ("fpu avx2 avx512f avx512bw", False)])
-def test_16_bit_is_slow_on_cpus_without_avx512(tmp_path: Path, flags: str, slow: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    assert hardware.slow_bfloat16(tmp_path / "cpuinfo") is slow
-    (tmp_path / "arm").write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
-    assert not hardware.slow_bfloat16(tmp_path / "arm")
-    assert not hardware.slow_bfloat16(tmp_path / "absent")

@@ -4,17 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from support.servers import ROOT
 
-from adapters import hardware
 from adapters.base import ModelFiles
-from adapters.catalog.catalog import load_catalog
 from adapters.embedding.vllm_embedding import VllmEmbedding
-from adapters.engines.vllm_settings import EngineOptions, common_arguments, fastest_dtype
-from adapters.memory.estimate import estimate_entry
+from adapters.engines.vllm_settings import EngineOptions, common_arguments
 from adapters.process import compile_caches, start_failure
 from adapters.text.options import TextOptions, engine_arguments
 
@@ -58,9 +55,9 @@ def test_the_cache_takes_what_the_budget_leaves(options: dict[str, Any], left: i
 def test_an_engine_on_a_gpu_has_the_settings_of_a_server() -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
-    assert engine_arguments(Path(), TextOptions(), cpu=False)["max_num_seqs"] >= 256
-    assert engine_arguments(Path(), TextOptions(), cpu=True)["max_num_seqs"] == 32
-    assert engine_arguments(Path(), TextOptions(max_num_seqs=8), cpu=False)["max_num_seqs"] == 8
+    assert engine_arguments(TextOptions(), cpu=False)["max_num_seqs"] >= 256
+    assert engine_arguments(TextOptions(), cpu=True)["max_num_seqs"] == 32
+    assert engine_arguments(TextOptions(max_num_seqs=8), cpu=False)["max_num_seqs"] == 8
     # The context that vLLM's own server passes is the one with defaults for large GPUs.
     tokens, _ = AsyncEngineArgs.get_batch_defaults(1)
     assert _usage_context() in tokens
@@ -83,7 +80,7 @@ def _usage_context() -> Any:
     directory = ROOT / "starter" / "checkpoints" / "vision"
     files = ModelFiles("m", "vllm", str(directory), {}, None)
     with patch.object(AsyncLLM, "from_engine_args", start), pytest.raises(Exception, match="did not start"):
-        engines._start(files, TextOptions(), lambda cpu: engine_arguments(Path(), TextOptions(), cpu=cpu))
+        engines._start(files, TextOptions(), lambda cpu: engine_arguments(TextOptions(), cpu=cpu))
     return seen.get("usage_context")
 
 
@@ -138,40 +135,3 @@ def test_compile_caches_are_in_the_cache_directory(tmp_path: Path, monkeypatch: 
     )
     shown = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert all(line.startswith(str(tmp_path)) for line in shown.stdout.split()[-2:]), shown
-
-
-def _checkpoint(folder: Path, config: str) -> Path:
-    folder.mkdir()
-    (folder / "config.json").write_text(config)
-    return folder
-
-
-@pytest.mark.parametrize("slow", [False, True])
-def test_a_cpu_that_is_slow_in_16_bit_computes_in_float32(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
-) -> None:
-    monkeypatch.setattr(hardware, "slow_bfloat16", lambda: slow)
-    plain = _checkpoint(tmp_path / "plain", '{"dtype": "bfloat16"}')
-    assert fastest_dtype(plain, "auto", cpu=True) == ("float32" if slow else "auto")
-    assert fastest_dtype(plain, "auto", cpu=False) == "auto"
-    assert fastest_dtype(plain, "bfloat16", cpu=True) == "bfloat16"
-    assert engine_arguments(plain, TextOptions(), cpu=True)["dtype"] == ("float32" if slow else "auto")
-    quantized = _checkpoint(tmp_path / "awq", '{"quantization_config": {"quant_method": "awq"}}')
-    assert fastest_dtype(quantized, "auto", cpu=True) == "auto"
-    for name, text in (("list", "[]"), ("cut", "{"), ("bytes", "\x00")):
-        assert fastest_dtype(_checkpoint(tmp_path / name, text), "auto", cpu=True) in ("auto", "float32")
-    assert fastest_dtype(tmp_path / "absent", "auto", cpu=True) == "auto"
-
-
-def test_the_estimate_counts_the_weights_as_they_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = load_catalog().models["qwen2.5-14b-instruct"]
-
-    def needed(device: Literal["cuda", "cpu"], slow: bool, **options: Any) -> int:
-        monkeypatch.setattr(hardware, "slow_bfloat16", lambda: slow)
-        changed = entry.model_copy(update={"options": {**entry.options, **options}})
-        return estimate_entry(changed, device=device)
-
-    weights = 29.5e9  # of 14.8e9 parameters in 16 bit
-    assert needed("cpu", True) - needed("cpu", False) == pytest.approx(weights, rel=0.1)
-    assert needed("cpu", True, dtype="bfloat16") == needed("cpu", False, dtype="bfloat16") == needed("cpu", False)
-    assert needed("cuda", True) == needed("cuda", False)

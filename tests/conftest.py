@@ -1,5 +1,8 @@
 """Fixtures and marks of the whole suite."""
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("gpu") and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def return_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Returns what a module's models took to the system: a process that runs many modules would grow by gigabytes."""
+    yield
+    if "torch" in sys.modules and needs.imports_engine(request.path):
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

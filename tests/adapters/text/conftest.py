@@ -1,4 +1,4 @@
-"""One vLLM engine for all tests of text: it takes half a minute to start."""
+"""One vLLM engine for the tests of a module: it takes half a minute to start, and gigabytes until it is stopped."""
 
 import os
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from adapters.base import ModelFiles
 from adapters.text.vllm_text import VllmText
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def vllm_text() -> AsyncIterator[VllmText]:
     """A small model with real weights: 1024 tokens of context, 4 requests at once. `test_vllm_text.py` ends it."""
     stages: list[str] = []

@@ -92,6 +92,12 @@ def add_reply_header(name: str, value: str) -> None:
         headers[name] = value
 
 
+def release(items: list[Any]) -> None:
+    """Frees what a list holds item by item: freed at once, a hundred thousand objects would stop all other threads."""
+    while items:
+        items.pop()
+
+
 def refuse_or_ignore(name: str) -> None:
     """An unknown file of a form: refused or ignored, as unknown fields are.
 

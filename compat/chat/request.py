@@ -21,7 +21,7 @@ from compat.chat.tools import (
     parse_tools,
 )
 from compat.errors import invalid
-from compat.wire import ignore, validate
+from compat.wire import ignore, release, validate
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -97,6 +97,7 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
         reasoning_effort=wire.reasoning_effort,
         **wire.sampling(),
     )
+    release(wire.messages)
     return ChatCall(wire.model, request, bool(wire.stream), wire.include_usage, tools.custom, tools.legacy)
 
 

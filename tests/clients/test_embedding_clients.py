@@ -97,7 +97,7 @@ def open_webui(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("batch", [1, 100])
 def test_open_webui_uploads_a_document(fake_server: Running, open_webui: Path, texts: Path, batch: int) -> None:
     """By its own functions. By default every chunk is a request of its own, all are sent at once, and none again."""
-    assert run(OPEN_WEBUI, open_webui, fake_server, texts, batch) == (CHUNKS, True)
+    assert run(OPEN_WEBUI, open_webui, fake_server, texts, batch=batch) == (CHUNKS, True)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def decoding_server(table: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_langchain_sends_ids_of_openais_tokenizer(
     decoding_server: Running, indexing: Path, table: Path, texts: Path
 ) -> None:
-    assert run(LANGCHAIN, indexing, decoding_server, texts, TIKTOKEN_CACHE_DIR=str(table)) == (20, True)
+    assert run(LANGCHAIN, indexing, decoding_server, texts, table=table) == (20, True)
 
 
 @pytest.mark.long

@@ -70,12 +70,12 @@ def test_promise_41_two_servers_start_on_one_directory_at_the_same_moment(tmp_pa
 @pytest.mark.slow
 def test_promise_41_a_dead_servers_videos_and_responses_are_taken_over(tmp_path: Path) -> None:
     """Two servers on one directory; the one that renders is killed with work queued, running, and streaming."""
-    directory = {"MUYBRIDGE_DATA_DIR": str(tmp_path / "data")}
+    data = str(tmp_path / "data")
     with ExitStack() as both:
-        first = both.enter_context(serving(tmp_path / "one", **directory))
+        first = both.enter_context(serving(tmp_path / "one", MUYBRIDGE_DATA_DIR=data))
         client = both.enter_context(first.sdk(strict=False))
         client.videos.create(model="fake-video", prompt="x")
-        second = both.enter_context(serving(tmp_path / "two", **directory))
+        second = both.enter_context(serving(tmp_path / "two", MUYBRIDGE_DATA_DIR=data))
         other = both.enter_context(second.sdk(strict=False))
         made = [client.videos.create(model="fake-video", prompt="[delay_ms=300] a fox").id for _ in range(3)]
         made.append(other.videos.create(model="fake-video", prompt="a hare").id)

@@ -79,10 +79,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(
-    program: str, python: Path, running: Running, texts: Path, batch: int = 1, **variables: str
+    program: str, python: Path, running: Running, texts: Path, *, batch: int = 1, table: Path = Path()
 ) -> tuple[int, bool]:
+    """How many vectors a client got, and whether a text has the same vector in all its ways."""
     command = [python, "-c", program, f"{running.url}/v1", str(batch)]
-    count, same = json.loads(run_program(command, texts.parent, stdin=texts, **variables))
+    count, same = json.loads(run_program(command, texts.parent, stdin=texts, TIKTOKEN_CACHE_DIR=str(table)))
     return count, same
 
 

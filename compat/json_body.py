@@ -24,6 +24,8 @@ READ_BY_MODELS = frozenset({
     "metadata", "client_metadata",
 })  # fmt: skip
 """Fields of JSON bodies that hold conversations and texts, where tools and files may leave any character."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8, which .NET and PowerShell write."""
 _HIGH, _LOW = rb"\\u[dD][89abAB][\da-fA-F]{2}", rb"\\u[dD][c-fC-F][\da-fA-F]{2}"
 _LONE_SURROGATE = re.compile(
     rb"(?:(?<!\\)|(?<=(?<!\\)\\\\))(?:%b(?!%b)|(?<!%b)%b)|\xed[\xa0-\xbf][\x80-\xbf]" % (_HIGH, _LOW, _HIGH, _LOW)
@@ -41,6 +43,7 @@ def decode(body: bytes) -> dict[str, Any]:
     Raises:
         RequestError: 400, 413.
     """
+    body = body.removeprefix(BYTE_ORDER_MARK)
     # Decoding blocks the interpreter, for a time that depends on the number of values, not of bytes.
     if _count(body) > MAX_JSON_VALUES:
         raise RequestError(

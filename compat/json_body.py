@@ -1,7 +1,7 @@
 """JSON bodies: decoded within limits, and without characters that no model and no database can hold."""
 
-import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,8 @@ that commas and brackets within strings count too."""
 MAX_LEVELS = 6
 """As deep as content parts in messages. Each level reads the body once more, which must not multiply for deep ones."""
 PIECE_BYTES = 64 * 1024
-"""A larger value is decoded item by item: while one is decoded, no other thread of this process runs."""
+"""A larger value is decoded item by item, and a larger string piece by piece: while one is decoded, no other thread of
+this process runs."""
 MAX_INT = 2**63
 """Integers beyond 64 bits have no meaning in this API, and some libraries fail on them."""
 READ_BY_MODELS = frozenset({
@@ -23,9 +24,17 @@ READ_BY_MODELS = frozenset({
     "metadata", "client_metadata",
 })  # fmt: skip
 """Fields of JSON bodies that hold conversations and texts, where tools and files may leave any character."""
-_UNREADABLE = re.compile("[\0\ud800-\udfff]")
-_RAW_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8, which .NET and PowerShell write."""
+_HIGH, _LOW = rb"\\u[dD][89abAB][\da-fA-F]{2}", rb"\\u[dD][c-fC-F][\da-fA-F]{2}"
+_LONE_SURROGATE = re.compile(
+    rb"(?:(?<!\\)|(?<=(?<!\\)\\\\))(?:%b(?!%b)|(?<!%b)%b)|\xed[\xa0-\xbf][\x80-\xbf]" % (_HIGH, _LOW, _HIGH, _LOW)
+)
+"""Its escape, which no backslash escapes, or its bytes."""
+_WHOLE_CHARACTERS = re.compile(
+    rb"(?:[^\\]++|%b%b|%b(?=[\s\S]{6})|\\u(?![dD][89abAB])[\da-fA-F]{4}|\\[^u])*+" % (_HIGH, _LOW, _HIGH)
+)
+"""As much of JSON as has no half of an escape sequence, or of two that are one character, at its end."""
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -34,18 +43,18 @@ def decode(body: bytes) -> dict[str, Any]:
     Raises:
         RequestError: 400, 413.
     """
+    body = body.removeprefix(BYTE_ORDER_MARK)
     # Decoding blocks the interpreter, for a time that depends on the number of values, not of bytes.
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
+    if _count(body) > MAX_JSON_VALUES:
         raise RequestError(
             f"The JSON has more than {MAX_JSON_VALUES} values. Send fewer.", code="request_too_large", status=413
         )
-    body = _RAW_SURROGATE.sub("\ufffd".encode(), body) if b"\xed" in body else body
     try:
         value = _decode_in_pieces(body)
     except RecursionError:
         raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
     except ValueError as error:  # msgspec's errors and bad UTF-8
-        value = _with_lone_surrogates(body, error)
+        value = _without_surrogates(body, error)
     if not isinstance(value, dict):
         raise RequestError('The body must be a JSON object, such as {"model": "..."}.', code="invalid_json")
     try:
@@ -54,32 +63,57 @@ def decode(body: bytes) -> dict[str, Any]:
         raise RequestError("The JSON is nested too deeply. Send a flatter object.", code="invalid_json") from None
 
 
+def _count(body: bytes) -> int:
+    pieces = range(0, len(body), PIECE_BYTES)
+    return sum(body.count(mark, at, at + PIECE_BYTES) for at in pieces for mark in (b",", b"[", b"{"))
+
+
 def _decode_in_pieces(body: bytes | msgspec.Raw, levels: int = MAX_LEVELS) -> Any:
-    if levels == 0 or len(memoryview(body)) < PIECE_BYTES:
+    if len(memoryview(body)) < PIECE_BYTES:
         return msgspec.json.decode(body)
     first = bytes(memoryview(body)[:PIECE_BYTES]).lstrip()[:1]
-    if first == b"{":
+    if first == b'"':
+        string = bytes(body).strip()
+        return "".join(msgspec.json.decode(b'"%b"' % piece) for piece in _pieces(string, 1, len(string) - 1))
+    if levels and first == b"{":
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return {name: _decode_in_pieces(value, levels - 1) for name, value in fields.items()}
-    if first == b"[":
+    if levels and first == b"[":
         return [_decode_in_pieces(value, levels - 1) for value in msgspec.json.decode(body, type=list[msgspec.Raw])]
     return msgspec.json.decode(body)
 
 
-def _with_lone_surrogates(body: bytes, error: ValueError) -> Any:
-    """The JSON by the standard library, which accepts escapes of lone surrogates, where these may be the fault."""
-    if _ESCAPED_SURROGATE.search(body) is not None:
-        with suppress(ValueError, RecursionError):
-            return json.loads(body, parse_constant=_no_constant)
+def _pieces(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Pieces of JSON that are cut between characters.
+
+    Raises:
+        ValueError: An escape sequence is invalid.
+    """
+    while start < end:
+        stop = min(start + PIECE_BYTES, end)
+        if stop < end and data.find(b"\\", start, stop) >= 0:
+            found = _WHOLE_CHARACTERS.match(data, start, stop)
+            if found is None or found.end() == start:
+                raise ValueError("JSON is malformed: invalid escape sequence")
+            stop = found.end()
+        for _ in range(3):
+            if stop < end and data[stop] & 0xC0 == 0x80:  # within a character of UTF-8
+                stop -= 1
+        yield data[start:stop]
+        start = stop
+
+
+def _without_surrogates(body: bytes, error: ValueError) -> Any:
+    """The JSON with NUL in place of lone surrogates, which `_checked` handles alike, where these are the fault."""
+    with suppress(ValueError, RecursionError):
+        repaired = b"".join(_LONE_SURROGATE.sub(rb"\\u0000", piece) for piece in _pieces(body, 0, len(body)))
+        if repaired != body:
+            return _decode_in_pieces(repaired)
     raise RequestError(f"The body is not valid JSON: {error}.", code="invalid_json") from None
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _checked(body: dict[str, Any]) -> dict[str, Any]:
-    """The body, with U+FFFD for NUL and lone surrogates in what a model reads; both are refused elsewhere.
+    """The body, with U+FFFD for NUL (and lone surrogates) in what a model reads; both are refused elsewhere.
 
     Raises:
         RequestError: 400, another field has such a character, or an integer is beyond 64 bits.
@@ -99,12 +133,12 @@ def _checked(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(stack: list[Any]) -> bool:
-    """Whether there are NUL characters or lone surrogates; rejects integers beyond 64 bits."""
+    """Whether there are NUL characters; rejects integers beyond 64 bits."""
     found = False
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            found = found or _is_unreadable(item)
+            found = found or "\0" in item
         elif isinstance(item, dict):
             stack.extend(item.keys())  # pyright: ignore[reportUnknownArgumentType] - JSON
             stack.extend(item.values())  # pyright: ignore[reportUnknownArgumentType] - JSON
@@ -118,20 +152,10 @@ def _check_values(stack: list[Any]) -> bool:
     return found
 
 
-def _is_unreadable(text: str) -> bool:
-    """As `_UNREADABLE.search`, many times as fast: a text may have 32 MB, and no other thread runs meanwhile."""
-    if text.isascii():
-        return "\0" in text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return "\0" in text
-
-
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
-        return _UNREADABLE.sub("\ufffd", value)
+        pieces = range(0, len(value), PIECE_BYTES)
+        return "".join(value[at : at + PIECE_BYTES].replace("\0", "\ufffd") for at in pieces)
     if isinstance(value, dict):
         items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
         return {_cleaned(key): _cleaned(item) for key, item in items}

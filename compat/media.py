@@ -31,6 +31,7 @@ UNTYPED = ("", "application/octet-stream")
 MIN_BARE_CHARACTERS = 64
 """Shorter text without "data:" is no file in base64, but a mistake."""
 _BARE = re.compile(r"[A-Za-z0-9+/_-]{60}")
+_PIECE = 64 * 1024
 _URL_SAFE = str.maketrans("-_", "+/")
 _MAGIC = (
     (b"\x89PNG", "image/png"),
@@ -141,11 +142,20 @@ def decode_base64(text: str, *, param: str) -> bytes:
     Raises:
         RequestError: It is not base64.
     """
-    compact = "".join((unquote(text) if "%" in text else text).split()).rstrip("=")
+    text = (unquote(text) if "%" in text else text).rstrip("= \t\r\n\v\f")
+    decoded, left = bytearray(), ""
     try:
-        return b64decode(compact.translate(_URL_SAFE) + "=" * (-len(compact) % 4), validate=True)
+        for start in range(0, len(text), _PIECE):  # in pieces, between which other threads run
+            piece = left + "".join(text[start : start + _PIECE].split())
+            whole = len(piece) - len(piece) % 4
+            left = piece[whole:]
+            decoded += b64decode(piece[:whole].translate(_URL_SAFE), validate=True)
+            if piece.endswith("="):
+                raise ValueError("padding before the end")
+        decoded += b64decode(left.translate(_URL_SAFE) + "=" * (-len(left) % 4), validate=True)
     except (binascii.Error, ValueError):  # ValueError: not ASCII.
         raise invalid(param, "the data URL is not valid base64") from None
+    return bytes(decoded)
 
 
 def _sniffed(data: bytes, kind: str) -> str:

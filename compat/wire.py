@@ -28,8 +28,10 @@ MAX_IGNORED = 32
 
 
 ASKS = frozenset({
-    "fps", "guidance_scale", "keyframes", "lora", "negative_prompt", "num_frames", "num_inference_steps", "refiner",
-    "scheduler", "seed", "strength", "true_cfg_scale",
+    "allowed_token_ids", "bad_words", "chat_template", "fps", "guidance_scale", "guided_choice", "guided_grammar",
+    "guided_json", "guided_regex", "keyframes", "lora", "negative_prompt", "num_frames", "num_inference_steps",
+    "refiner", "scheduler", "seed", "strength", "structured_outputs", "true_cfg_scale", "truncate_prompt_tokens",
+    "use_beam_search",
 })  # fmt: skip
 """Fields of some routes that change what the answer must be. A route that does not have one refuses it."""
 
@@ -49,7 +51,7 @@ class WireRequest(BaseModel):
         known = _names(cls)
         if not body.keys() <= known:
             for name in (key for key in body if key not in known and body[key] is not None):
-                if name in ASKS or not ignore(name):
+                if (name in ASKS and body[name] is not False) or not ignore(name):
                     raise PydanticCustomError("unknown_parameter", "{name} is unknown", {"name": name})
             body = {key: item for key, item in body.items() if key in known}
         if None in body.values():
@@ -90,6 +92,12 @@ def add_reply_header(name: str, value: str) -> None:
     """Adds a header to the reply, if that has not started."""
     if (headers := reply_headers.get()) is not None:
         headers[name] = value
+
+
+def release(items: list[Any]) -> None:
+    """Frees what a list holds item by item: freed at once, a hundred thousand objects would stop all other threads."""
+    while items:
+        items.pop()
 
 
 def refuse_or_ignore(name: str) -> None:

@@ -1,6 +1,8 @@
 """Adds a model to the operator's catalog file, and keeps the rest of the file as it is, comments included."""
 
+import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +11,10 @@ import yaml
 
 from adapters.catalog.model_config import write_text
 from adapters.catalog.yaml_lines import ConfigurationError, read_located
+
+_HEAD = "# Models of your own, added to the built-in ones (docs/configuration.md).\n"
+_COMMENT = re.compile(r"(?:^|\s)(#[^\n]*\S)")
+"""Also text that looks like one: all of it must be there afterwards."""
 
 
 def add_model(path: Path, name: str, entry: Mapping[str, Any], profile: str) -> None:
@@ -25,26 +31,27 @@ def add_model(path: Path, name: str, entry: Mapping[str, Any], profile: str) -> 
             cannot be extended.
     """
     before: Any = read_located(path).data if path.is_file() else {}
-    text = path.read_text("utf-8") if path.is_file() else _HEAD
     if not _has_sections(before or {}, profile):
         raise ConfigurationError(f"{path}: it is no catalog; `muybridge config check {path}` says why")
     wanted = _added(path, before or {}, name, entry, profile)
+    text = ""
     try:
-        for keys, key, value in _missing(before or {}, name, entry, profile):
-            text = _inserted(text, keys, key, value, as_json=path.suffix == ".json")
-        done = yaml.safe_load(text) == wanted
-    except (yaml.YAMLError, StopIteration, ValueError, TypeError, AttributeError, IndexError):
+        if path.suffix == ".json":
+            text = json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
+            done = True
+        else:
+            old = path.read_text("utf-8") if before else _comments(path)
+            text = _extended(old, name, entry, profile)
+            done = yaml.safe_load(text) == wanted and all(one in text for one in _COMMENT.findall(old))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         done = False
-    if not done:
+    if not done:  # for example, the list of models is an alias of another profile's
         shown = json.dumps({name: dict(entry)})
         raise ConfigurationError(
             f"{path}: the file has a form that cannot be extended; add this to its models: {shown}"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
-
-
-_HEAD = "# Models of your own, added to the built-in ones (docs/configuration.md).\n"
 
 
 def _has_sections(before: Any, profile: str) -> bool:
@@ -75,64 +82,76 @@ def _added(path: Path, before: Any, name: str, entry: Mapping[str, Any], profile
     }
 
 
-def _missing(
-    before: Any, name: str, entry: Mapping[str, Any], profile: str
-) -> list[tuple[tuple[str, ...], str | None, Any]]:
-    """What must be inserted: (keys of the collection, key of the new value or None for a list's item, the value)."""
-    changes: list[tuple[tuple[str, ...], str | None, Any]] = []
-    models, profiles = before.get("models"), before.get("profiles")
-    if not models:
-        changes.append(((), "models", {name: dict(entry)}))
-    elif name not in models:
-        changes.append((("models",), name, dict(entry)))
-    if not profiles:
-        changes.append(((), "profiles", {profile: {"models": [name]}}))
-    elif not profiles.get(profile):
-        changes.append((("profiles",), profile, {"models": [name]}))
-    elif name not in profiles[profile]["models"]:
-        changes.append((("profiles", profile, "models"), None, name))
-    return changes
+def _comments(path: Path) -> str:
+    """What is kept of a file without content."""
+    lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else [_HEAD]
+    return "".join(line for line in lines if line.lstrip().startswith("#"))
 
 
-def _inserted(text: str, keys: tuple[str, ...], key: str | None, value: Any, *, as_json: bool) -> str:
-    """The text with one more value in a collection: the first of a mapping, or the last of a list."""
-    library: Any = yaml  # its types are incomplete
-    node: Any = library.compose(text, yaml.SafeLoader)
-    first_line = 0
-    for step in keys:
-        children: list[tuple[Any, Any]] = node.value
-        at = next(number for number, (name, _) in enumerate(children) if name.value == step)
-        first_line, node = int(children[at][0].end_mark.line) + 1, children[at][1]
-    lines = text.splitlines(keepends=True)
-    if node is None or (not keys and not node.value):  # an empty file, or `{}`
-        assert key is not None
-        comments = "".join(line for line in lines if line.lstrip().startswith("#"))
-        return json.dumps({key: value}, indent=2) + "\n" if as_json else comments + _block({key: value}, 0)
-    if node.flow_style:
-        end = node.end_mark.index - 1
-        more = json.dumps(value) if key is None else f"{json.dumps(key)}: {json.dumps(value)}"
-        if key is None:
-            before = text[:end].rstrip()
-            comma = ", " if node.value and not before.endswith(",") else ""
-            return before + comma + more + text[len(before) :]
-        start = node.start_mark.index + 1
-        return text[:start] + more + (", " if node.value else "") + text[start:]
-    if not keys:  # A new section at the end; one that is empty (`models:`) is replaced.
-        kept = [line for line in lines if line.split("#")[0].rstrip() not in (f"{key}:", f"{key}: {{}}")]
-        body = "".join(kept)
-        return body + ("" if body.endswith("\n") else "\n") + _block({cast(str, key): value}, 0)
-    if key is None:
-        last = node.value[-1]
-        at = int(last.end_mark.line) + 1
-        if at > len(lines) or not lines[at - 1].endswith("\n"):
-            lines[-1] += "\n"
-        lines.insert(at, f"{' ' * node.start_mark.column}- {json.dumps(value)}\n")
-        return "".join(lines)
-    lines.insert(first_line, _block({key: value}, node.start_mark.column))
-    return "".join(lines)
+def _extended(text: str, name: str, entry: Mapping[str, Any], profile: str) -> str:
+    """The text of a YAML file with the model and the profile."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    library: Any = YAML(typ="rt")
+    library.preserve_quotes, library.width = True, 10_000
+    library.explicit_start = text.startswith("---")
+    indent, offset = _indentation(text)
+    library.indent(mapping=indent, sequence=offset + 2, offset=offset)
+    try:
+        document: Any = library.load(text) or CommentedMap()
+        for section in ("models", "profiles"):
+            if not document.get(section):
+                document[section] = CommentedMap()
+        _put_first(document, "models", name, dict(entry))
+        if not document["profiles"].get(profile):
+            document["profiles"].pop(profile, None)
+            _put_first(document, "profiles", profile, {"models": []})
+        _append(document["profiles"][profile]["models"], name)
+        written = io.StringIO()
+        library.dump(document, written)
+    except YAMLError as error:
+        raise ValueError(str(error)) from error
+    return (text if not document.ca.comment and _is_only_comments(text) else "") + written.getvalue()
 
 
-def _block(value: Mapping[str, Any], column: int) -> str:
-    """A mapping in YAML's block style, indented."""
-    written = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=10_000)
-    return "".join(" " * column + line for line in written.splitlines(keepends=True))
+def _is_only_comments(text: str) -> bool:
+    return all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines())
+
+
+def _indentation(text: str) -> tuple[int, int]:
+    """How far the file indents keys, and the dashes of lists, from the key above."""
+    nested = re.search(r"^[\w-]+:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]+)[^ #\n-]", text, re.MULTILINE)
+    dashes = re.search(r"^([ ]*)[\w-]+:[ ]*(?:#[^\n]*)?\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]*)- ", text, re.MULTILINE)
+    offset = len(dashes[2]) - len(dashes[1]) if dashes else 0
+    return len(nested[1]) if nested else 2, max(offset, 0)
+
+
+def _put_first(document: Any, name: str, key: str, value: Any) -> None:
+    """Adds a key to a section before all others: what follows the last one may be a comment on the next section."""
+    section = document[name]
+    if key in section:
+        return
+    first = next(iter(section), None)
+    section.insert(0, key, value)
+    above = document.ca.items.get(name, [None] * 4)[3]
+    if above and first is not None:  # comments on the key that was the first
+        document.ca.items[name][3] = None
+        if section.ca.comment:
+            section.ca.comment[1] = None
+        section.ca.items.setdefault(first, [None] * 4)[1] = above
+
+
+def _append(items: Any, value: str) -> None:
+    """Adds an item after all others, and before the comment on what follows the list."""
+    if value in items:
+        return
+    last = len(items) - 1
+    items.append(value)
+    token = (items.ca.items.get(last) or [None])[0] if hasattr(items, "ca") else None
+    if token is not None:
+        end_of_line, line_break, below = token.value.partition("\n")
+        if below.strip():
+            token.value = end_of_line + line_break
+            items.ca.items[last + 1] = [type(token)("\n" + below, token.start_mark, None), None, None, None]

@@ -5,13 +5,16 @@ from time import monotonic
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from adapters.base import Adapter
+from adapters.base import Adapter, EmbeddingAdapter
 from adapters.errors import CallerBusy, ModelBusy
 from adapters.pool.fair_share import CALLER
 from adapters.pool.slot import Slot
 
 MAX_LEASES = 512
 """Leases of one model at a time; one more is `ModelBusy`."""
+MAX_EMBEDDING_LEASES = 4096
+"""The same of an embedding model: as many as there are connections. Its requests are short, and clients that index a
+document send each of its chunks as a request of its own, all at once, and do not try again."""
 RESERVED = 0.25
 """The share of them that is kept for callers with few leases."""
 FEW_LEASES = 16
@@ -48,9 +51,10 @@ class Lease(Generic[A]):
         slot = self._slot
         self._caller = caller = CALLER.get()
         taken = slot.leases + slot.waiting
-        if taken >= MAX_LEASES:
-            raise ModelBusy(f"The model {slot.name!r} already has {MAX_LEASES} requests; send this one again later.")
-        if caller and taken >= MAX_LEASES * (1 - RESERVED) and slot.callers[caller] >= FEW_LEASES:
+        most = MAX_EMBEDDING_LEASES if self._kind is EmbeddingAdapter else MAX_LEASES
+        if taken >= most:
+            raise ModelBusy(f"The model {slot.name!r} already has {most} requests; send this one again later.")
+        if caller and taken >= most * (1 - RESERVED) and slot.callers[caller] >= FEW_LEASES:
             raise CallerBusy(
                 f"You already have {slot.callers[caller]} requests at the model {slot.name!r}, and its last places are "
                 "kept for others. Send this one again when some of yours have finished."

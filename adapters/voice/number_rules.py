@@ -68,11 +68,16 @@ def _month_first(match: re.Match[str]) -> str:
 def _clock(match: re.Match[str]) -> str:
     hours, minutes, seconds, half = int(match[1]), int(match[2]), match[3], (match[4] or "").lower()
     if seconds and not half and hours == 0:
-        return f" {_count(hours, 'hour')}, {_count(minutes, 'minute')} and {_count(int(seconds), 'second')} "
+        return f" {_count(hours, 'hour')}, {_count(minutes, 'minute')} and {_seconds(seconds)} "
     infix = "" if not minutes and half else "o'clock" if not minutes else ("oh " if minutes < 10 else "")
     words = f"{cardinal(hours)} {infix}{cardinal(minutes) if minutes else ''}".strip()
-    words += f" and {_count(int(seconds), 'second')}" if seconds else ""
+    words += f" and {_seconds(seconds)}" if seconds else ""
     return f"{words} {'ay' if half == 'a' else 'pea'} em" if half else words
+
+
+def _seconds(text: str) -> str:
+    whole, point, part = text.partition(".")
+    return f"{spoken_number(f'{int(whole)}.{part}')} seconds" if point else _count(int(whole), "second")
 
 
 def _count(number: int, name: str) -> str:
@@ -194,7 +199,8 @@ RULES: tuple[Rule, ...] = (
     ),
     (
         re.compile(
-            r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?(?:\.0+)?(?![\d:])(?:\s?([ap])m\b)?(?:Z\b)?", re.I
+            r"(?<![\d:])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{0,5}[1-9])?))?(?:\.0+)?(?![\d:])(?:\s?([ap])m\b)?(?:Z\b)?",
+            re.I,
         ),
         _clock,
     ),
@@ -238,7 +244,7 @@ RULES: tuple[Rule, ...] = (
     ),
     (re.compile(r"(?:(?<=[\s(=<>≤≥+*/×÷,;:\[])|^)-(?=\.?\d)"), lambda m: " minus "),
     # Versions, sizes, fractions, powers.
-    (re.compile(r"(?<![\w.])([vV])\.? ?(\d+(?:\.\d+)*)(?![\d.]*\d)"), _version),
+    (re.compile(r"(?<![\w.])([vV])\.? ?(\d+(?:\.\d+)*)(?![\d.]*\d)(?:-(?=[A-Za-z]))?"), _version),
     (re.compile(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?!\w)"), _version),
     (re.compile(r"(?<![\w.])(\d+) ?[x×] ?(\d+)(?: ?[x×] ?(\d+))?(?![\w.])"), _screen),
     (re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[x×](?=\s|$|[,;.!?])"), lambda m: f"{spoken_number(m[1])} times"),

@@ -1,6 +1,9 @@
 """/v1/audio/transcriptions and /v1/audio/translations: schemas, parse and render."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -92,7 +95,9 @@ class TranscriptionCreateRequest(TranslationCreateRequest):
 
 
 LISTS = ("languages", "keywords", "timestamp_granularities", "include", "temperature")
-"""Fields that may be sent several times, as `name[]`. A list of one is sent as `name[]` or `name`."""
+"""Fields that may be sent several times, as `name[]`. A list of one is sent as `name[]` or `name`, and by some
+clients as `name[0]` or as JSON."""
+_INDEX = re.compile(r"\[\d{0,3}\]$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +213,7 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
     """
     gathered: dict[str, Any] = {}
     for key, values in fields.items():
-        name = key.removesuffix("[]")
+        name = _INDEX.sub("", key)
         if name in SPEAKER_FIELDS and form is TranscriptionCreateRequest:
             raise invalid(name, "speaker diarization is not supported; omit the field", code="unsupported_parameter")
         outer, bracket, inner = name.partition("[")
@@ -221,7 +226,7 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
         if name not in form.model_fields:
             gathered[key] = values  # refused or ignored with the other unknown fields
         elif name in LISTS and (name != "temperature" or key.endswith("[]") or len(values) > 1):
-            gathered[name] = [*gathered.get(name, ()), *values]
+            gathered[name] = [*gathered.get(name, ()), *_items(values)]
         elif len(values) > 1 or name in gathered:
             raise invalid(name, "was sent more than once")
         else:
@@ -230,6 +235,14 @@ def _gathered(fields: Mapping[str, Sequence[str]], form: type[WireRequest]) -> d
         reason = "speaker diarization is not supported; use 'verbose_json'"
         raise invalid("response_format", reason, code="unsupported_value")
     return gathered
+
+
+def _items(values: Sequence[str]) -> Sequence[str]:
+    """The items of a list, which some clients send as JSON in one field."""
+    if len(values) == 1 and values[0].startswith("["):
+        with suppress(ValueError, RecursionError):
+            return [str(one) for one in json.loads(values[0])]
+    return values
 
 
 def render(call: TranscriptionCall, events: Sequence[SpeechEvent]) -> Rendered:

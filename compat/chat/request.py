@@ -21,7 +21,7 @@ from compat.chat.tools import (
     parse_tools,
 )
 from compat.errors import invalid
-from compat.wire import ignore, validate
+from compat.wire import ignore, release, validate
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -42,7 +42,7 @@ class ChatCompletionRequest(SamplingFields):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     reasoning_effort: ReasoningEffort | None = None
-    modalities: Annotated[list[Literal["text"]], Field(max_length=1)] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=2)] | None = None
     parallel_tool_calls: bool | None = None
     audio: None = None
     moderation: None = None
@@ -97,6 +97,7 @@ def parse(body: Mapping[str, Any]) -> ChatCall:
         reasoning_effort=wire.reasoning_effort,
         **wire.sampling(),
     )
+    release(wire.messages)
     return ChatCall(wire.model, request, bool(wire.stream), wire.include_usage, tools.custom, tools.legacy)
 
 

@@ -26,7 +26,7 @@ from compat.responses.tools import (
     render_tool,
     render_tool_choice,
 )
-from compat.wire import WireRequest, max_entries, new_id, validate
+from compat.wire import WireRequest, max_entries, new_id, release, validate
 
 MAX_LABEL = 512
 """Characters of a label."""
@@ -206,6 +206,8 @@ def parse_count(body: Mapping[str, Any]) -> ResponseCall:
 
 def _items(wire: PromptFields) -> tuple[Item, ...]:
     items = parse_input(wire.input)
+    if isinstance(wire.input, list):
+        release(wire.input)
     if not items and wire.previous_response_id is None:
         raise missing("input")
     return items

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from server.settings import Settings
 
 
-GC_THRESHOLD = 10_000
+GC_THRESHOLDS = (10_000, 3, 30)
 """New objects before Python's garbage collector runs. At Python's default of 700, a few concurrent requests trigger it
-all the time without any garbage, which is a tenth of the cost of a short answer."""
+all the time without any garbage, which is a tenth of the cost of a short answer. Of its young generations it looks at
+40,000 objects at most, which takes 10 ms; while it runs, nothing else does."""
 
 
 DESCRIPTORS = 65_536
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     keep_one_heap()
     raise_descriptor_limit()
-    gc.set_threshold(GC_THRESHOLD)
+    gc.set_threshold(*GC_THRESHOLDS)
     settings = read_settings(arguments)
     os.environ["PYTHONSAFEPATH"] = "1"  # vLLM starts `python -m`, which would look into the current directory first
     os.environ["MUYBRIDGE_LOG_LEVEL"] = settings.log_level  # the models' processes use the same level

@@ -20,6 +20,7 @@ from litestar import Request
 from adapters.pool.fair_share import FairSlots
 from compat import json_body
 from compat.errors import RequestError, storage_error
+from compat.wire import release
 from server.http.multipart import MAX_FIELDS, Form, Segments
 from server.http.streaming import connection_of
 
@@ -183,7 +184,17 @@ async def decoded(body: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
     """
     if len(body) < INLINE_BYTES:
         return parse(json_body.decode(body))
-    return await asyncio.to_thread(lambda: parse(json_body.decode(body)))
+    return await asyncio.to_thread(_parsed_and_freed, body, parse)
+
+
+def _parsed_and_freed(body: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
+    value = json_body.decode(body)
+    parsed = parse(value)
+    if parsed is not value:
+        for name in ("messages", "input"):
+            if isinstance(items := value.get(name), list):
+                release(items)  # pyright: ignore[reportUnknownArgumentType] - JSON
+    return parsed
 
 
 def _as_it_is(body: dict[str, Any]) -> dict[str, Any]:

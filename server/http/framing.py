@@ -23,7 +23,7 @@ BODILESS = (204, 304)
 
 
 class FramedProtocol(HttpToolsProtocol):
-    """HTTP/1 in which offers are declined and trailers are discarded."""
+    """HTTP/1 in which offers are declined, trailers discarded, and empty parameters of a query absent."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Takes what uvicorn passes to every protocol."""
@@ -83,6 +83,7 @@ class FramedProtocol(HttpToolsProtocol):
         if version not in VERSIONS:
             raise MalformedMessage(f"HTTP/{version} is not supported. Send HTTP/1.1.")
         super().on_headers_complete()
+        self.scope["query_string"] = _without_empty(self.scope["query_string"])
         self._in_body = True
         self._framing_bytes = 0
         if version == "1.0":
@@ -153,3 +154,11 @@ def _unframed(cycle: RequestResponseCycle) -> Callable[[Any], Awaitable[None]]:
         await send(message)
 
     return send_unframed
+
+
+def _without_empty(query: bytes) -> bytes:
+    """The query without parameters whose value is empty: they mean absent ones, as in forms."""
+    if b"=&" not in query and not query.endswith(b"="):
+        return query
+    parts = (part.partition(b"=") for part in query.split(b"&"))
+    return b"&".join(name + equals + value for name, equals, value in parts if value or not equals)

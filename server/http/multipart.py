@@ -20,6 +20,9 @@ MAX_IMAGE_UPLOAD_BYTES = 32 * 2**20
 INLINE_TEXT_BYTES = 64 * 1024
 """Longer text fields are kept on disk until the whole body is there, so that slow bodies occupy no memory."""
 
+MEDIA_TYPES = ("audio/", "image/", "video/")
+"""A part of such a type is a file, also without a file name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -112,6 +115,8 @@ class Segments:
             self._descriptor = -1
 
     def _begin(self, segment: multipart.MultipartSegment) -> None:
+        if segment.filename is None and (segment.content_type or "").startswith(MEDIA_TYPES):
+            segment.filename = ""
         self._segment = segment
         self._text.clear()
         self._size = 0

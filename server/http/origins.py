@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from compat.errors import RequestError
 from server.http.errors import send_error, to_wire_error
 
 NAME = re.compile(r"[a-z0-9_.:-]+", re.ASCII)
+HEALTH_PATHS = frozenset({"/health", "/health/live", "/health/ready"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -45,6 +46,11 @@ def is_address(name: str) -> bool:
     return True
 
 
+def _may_lack_host(scope: HTTPScope) -> bool:
+    """Whether it is a health check of HTTP/1.0, as load balancers send them. Browsers always send a Host header."""
+    return scope["http_version"] == "1.0" and scope["path"] in HEALTH_PATHS
+
+
 class OriginMiddleware:
     """ASGI middleware: 400 without exactly one Host header, 403 for an unknown Host, Origin or a cross-site request."""
 
@@ -66,17 +72,19 @@ class OriginMiddleware:
         """Passes the request on, or replies with 400 or 403."""
         if scope["type"] == "http":
             try:
-                self._check(scope["headers"])
+                self._check(scope["headers"], optional_host=_may_lack_host(scope))
             except RequestError as error:
                 return await send_error(send, to_wire_error(error))
         await self._app(scope, receive, send)
         return None
 
-    def _check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def _check(self, headers: Iterable[tuple[bytes, bytes]], *, optional_host: bool) -> None:
         seen: dict[bytes, list[str]] = {b"host": [], b"origin": [], b"sec-fetch-site": []}
         for name, value in headers:
             if name in seen:
                 seen[name].append(value.decode("latin-1"))
+        if optional_host and not any(seen.values()):
+            return
         if len(seen[b"host"]) != 1 or (name := host_name(seen[b"host"][0])) is None:
             raise RequestError(
                 "The Host header is missing, repeated or malformed. Send exactly one, as HOST or HOST:PORT.",

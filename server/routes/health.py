@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from litestar import Response, get
+from litestar import Response, get, route
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from compat.errors import RequestError
@@ -13,13 +13,13 @@ from server.services import Services
 STATES = ("unloaded", "loading", "ready", "draining", "unloading", "failed")
 
 
-@get("/health/live")
+@route("/health/live", http_method=replies.READ)
 async def live() -> Response[bytes]:
     """200 while the process runs."""
     return replies.json({"status": "ok"})
 
 
-@get(["/health", "/health/ready"])
+@route(["/health", "/health/ready"], http_method=replies.READ)
 async def ready(lifecycle: Lifecycle) -> Response[bytes]:
     """200 while new requests are accepted; 503 while the server shuts down. `/health` is its path in vLLM's server."""
     if lifecycle.draining:

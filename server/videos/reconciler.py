@@ -6,6 +6,7 @@ import time
 
 from adapters.errors import Interrupted
 from compat.errors import RequestError, wire_error
+from server.storage.clock import steady_time
 from server.videos.events import JobEvents
 from server.videos.files import JobFiles
 from server.videos.queue import JobQueue
@@ -87,7 +88,7 @@ class Reconciler:
             await self.discard(job_id)
         if time.monotonic() - self._swept_at >= SWEEP_S:
             # Folders of requests that a killed server never acknowledged, and of jobs that it was about to remove.
-            folders = await asyncio.to_thread(self._files.folders, max(self._started, time.time() - SWEEP_S))
+            folders = await asyncio.to_thread(self._files.folders, max(self._started, steady_time() - SWEEP_S))
             known = await self._store.ids(self._files.server)
             await self._files.remove(*(folders - known))
             self._swept_at = time.monotonic()

@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from server.outbound.webhook_client import WebhookClient
+from server.storage.clock import steady_time
 from server.videos.events import JobEvents
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class WebhookSender:
             status, reason = 0, type(error).__name__
         else:
             reason = str(status)
-        if not 200 <= status < 300 and time.time() - stored.created_at < RETRY_FOR_S:
+        if not 200 <= status < 300 and steady_time() - stored.created_at < RETRY_FOR_S:
             log.warning("the webhook %s was not accepted: %s", event_id, reason)
             raise DeliveryFailed(reason)
         if not 200 <= status < 300:

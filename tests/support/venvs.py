@@ -40,16 +40,23 @@ def outside(**variables: str) -> dict[str, str]:
     return kept | variables
 
 
-def run_program(command: list[str | Path], folder: Path, timeout: float = 300, **variables: str) -> str:
-    """The output of a client's program, which must succeed."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=outside(**variables),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-    )
+def run_program(
+    command: list[str | Path],
+    folder: Path,
+    timeout: float = 300,
+    stdin: Path = Path(os.devnull),
+    **variables: str,
+) -> str:
+    """The output of a client's program, which must succeed. It reads the file `stdin`."""
+    with stdin.open("rb") as given:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=outside(**variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=given,
+        )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.base import Tool
+from adapters.text.tools import json_rules
 from adapters.text.tools.schemas import enforceable
 
 MAX_CALLS = 16
@@ -30,6 +31,12 @@ class CallForm:
     """Whether the opening is a control token, which ordinary text never contains."""
 
 
+def json_only(schema: Mapping[str, Any], *, strict: bool) -> str | None:
+    """An answer of one JSON value of the schema; None for one that llguidance is to enforce as a whole."""
+    rules = json_rules.rules(schema, strict=strict, prefix="json")
+    return None if rules is None else "\n".join(["start: json", *rules, *json_rules.TERMINALS])
+
+
 def forced(form: CallForm, tools: Sequence[Tool], *, parallel: bool) -> str:
     """An answer of one or more calls and nothing else."""
     return _grammar("start: calls", form, tools, parallel=parallel)
@@ -40,8 +47,8 @@ def calls_or_json(
 ) -> str:
     """An answer that is either calls or one JSON value of the schema; if calls are not marked, at most one call."""
     if form.marked:
-        answer = json.dumps(enforceable(schema, strict=strict))
-        return _grammar(f"start: calls | answer\nanswer: %json {answer}", form, tools, parallel=parallel)
+        answer = "\n".join(_json("answer", schema, strict=strict))
+        return _grammar(f"start: calls | answer\n{answer}", form, tools, parallel=parallel)
     # Both start alike, and llguidance's lexer does not backtrack, so it must be one schema.
     calls = [
         {
@@ -71,9 +78,15 @@ def _grammar(start: str, form: CallForm, tools: Sequence[Tool], *, parallel: boo
     lines = [start, f"calls: call{more}", "call: " + " | ".join(f"call{index}" for index in range(len(tools)))]
     for index, tool in enumerate(tools):
         head = json.dumps(f'{{"name": {json.dumps(tool.name)}, "arguments": ')
-        lines.append(f'call{index}: {form.opening} {head} arguments{index} "}}" {form.closing}')
-        lines.append(f"arguments{index}: %json {json.dumps(enforceable(_parameters(tool), strict=tool.strict))}")
-    return "\n".join(lines)
+        lines.append(f'call{index}: {form.opening} {head} arguments{index}_ "}}" {form.closing}')
+        lines += _json(f"arguments{index}_", _parameters(tool), strict=tool.strict)
+    return "\n".join([*lines, *json_rules.TERMINALS])
+
+
+def _json(name: str, schema: Mapping[str, Any], *, strict: bool) -> list[str]:
+    """The rules of a JSON value of the schema."""
+    whole = [f"{name}: %json {json.dumps(enforceable(schema, strict=strict))}"]
+    return json_rules.rules(schema, strict=strict, prefix=name) or whole
 
 
 def _parameters(tool: Tool) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ class ToolCalling:
         from vllm.sampling_params import StructuredOutputsParams
 
         if schema is not None and not _callable(request):
-            return StructuredOutputsParams(json=enforceable(schema, strict=request.strict))
+            return _json_only(schema, strict=request.strict)
         parallel = request.parallel_tool_calls
         tools = request.tools
         if request.tool_choice not in ("auto", "required"):
@@ -184,12 +184,19 @@ def _output_schema(request: TextRequest) -> Mapping[str, Any] | None:
 
 
 def _forced_json(request: TextRequest) -> "StructuredOutputsParams":
-    from vllm.sampling_params import StructuredOutputsParams
     from vllm.tool_parsers.utils import get_json_schema_from_tools
 
     chat_request = _chat_request(request, native=False)
     schema: Any = get_json_schema_from_tools(chat_request.tool_choice, chat_request.tools, request.parallel_tool_calls)
-    return StructuredOutputsParams(json=enforceable(schema, strict=any(tool.strict for tool in request.tools)))
+    return _json_only(schema, strict=any(tool.strict for tool in request.tools))
+
+
+def _json_only(schema: Mapping[str, Any], *, strict: bool) -> "StructuredOutputsParams":
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if (grammar := grammars.json_only(schema, strict=strict)) is not None:
+        return StructuredOutputsParams(grammar=grammar)
+    return StructuredOutputsParams(json=enforceable(schema, strict=strict))
 
 
 def _chat_request(request: TextRequest, *, native: bool) -> Any:

@@ -468,3 +468,16 @@ def test_silence_is_an_empty_transcription() -> None:
     verbose = json.loads(transcriptions.render(parse(response_format="verbose_json"), silence).body)
     assert verbose["segments"] == []
     assert transcriptions.render(parse(response_format="srt"), silence).body == b""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timestamp_granularities[0]": "word", "timestamp_granularities[1]": "segment"},
+        {"timestamp_granularities": '["word", "segment"]'},
+        {"timestamp_granularities[]": '["word","segment"]'},
+    ],
+)
+def test_a_list_is_read_as_other_clients_write_it(fields: dict[str, str]) -> None:
+    assert parse(**fields, response_format="verbose_json").granularities == ("word", "segment")
+    assert parse(**{"keywords": "[sic]"}).request.hotwords == parse(**{"keywords[]": "[sic]"}).request.hotwords

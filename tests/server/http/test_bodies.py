@@ -283,6 +283,16 @@ def _chat(parts: int) -> bytes:
     return json.dumps({"model": "fake-text", "max_tokens": 1, "messages": content}).encode()
 
 
+def _one_text(text: bytes) -> bytes:
+    """For no model: the fake would say it all again, in one word."""
+    return b'{"model":"none","messages":[{"role":"user","content":"%b"}]}' % text
+
+
+def _one_image(data: bytes) -> bytes:
+    url = b'{"url":"data:image/png;base64,%b"}' % data.replace(b"\n", b"\\n")
+    return b'{"model":"fake-vision","messages":[{"role":"user","content":[{"type":"image_url","image_url":%b}]}]}' % url
+
+
 def _responses(parts: int) -> bytes:
     part = {"type": "input_text", "text": "a"}
     content = [{"role": "user", "content": [part] * (parts // 60)}] * 60
@@ -309,9 +319,17 @@ def _embeddings(tokens: int) -> bytes:
         ("/v1/decisions", _decisions),
         ("/v1/embeddings", lambda: _embeddings(200_000)),
         (CHAT, lambda: b'{"model":"fake-text","messages":[' + GOOD * 20_000 + b"]}"),
-        (CHAT, lambda: b'{"model":"fake-text","messages":[{"role":"user","content":"' + b"x" * 30_000_000 + b'"}]}'),
+        (CHAT, lambda: _one_text(b"x" * 30_000_000)),
+        (CHAT, lambda: _one_text(b"\\u00e9" * 5_000_000)),
+        (CHAT, lambda: _one_text(b"abcdef\\u0000" * 2_500_000)),
+        (CHAT, lambda: _one_text(b"\\ud83d" * 5_000_000)),
+        (CHAT, lambda: _one_text(b"\xed\x95\x9c" * 10_000_000)),
+        (CHAT, lambda: _one_image(b"QUFB\n" * 6_000_000)),
     ],
-    ids=["chat", "chat-413", "responses", "decisions", "embeddings", "invalid", "one-text"],
+    ids=[
+        *("chat", "chat-413", "responses", "decisions", "embeddings", "invalid"),
+        *("one-text", "escapes", "nul", "lone-surrogates", "korean", "base64"),
+    ],
 )
 def test_promise_37_legal_but_expensive_bodies_do_not_stall_the_loop(
     fake_server: Running, path: str, make_body: Callable[[], bytes]
@@ -319,11 +337,14 @@ def test_promise_37_legal_but_expensive_bodies_do_not_stall_the_loop(
     body = make_body()
     with LoopProbe(fake_server) as idle:
         time.sleep(1)
-    with LoopProbe(fake_server) as probe:
-        reply = post(fake_server.port, path, body, JSON, timeout=60)
-    assert reply.status in (200, 400, 413), reply.body[:300]
+    worst: list[float] = []
+    for _ in range(3):
+        with LoopProbe(fake_server) as probe:
+            reply = post(fake_server.port, path, body, JSON, timeout=60)
+        assert reply.status in (200, 400, 404, 413), reply.body[:300]
+        worst.append(probe.worst_s)
     # The promise is 0.05 s on a quiet machine; tests share theirs with others.
-    assert probe.worst_s < 0.5 + idle.worst_s, reply.status
+    assert min(worst) < 0.3 + idle.worst_s, worst
 
 
 def test_promise_8_deep_and_large_json_is_not_read_once_for_each_level(fake_server: Running) -> None:

@@ -1,5 +1,6 @@
 """POST /v1/embeddings, through the strict SDK and by hand, on the fake."""
 
+import asyncio
 import base64
 import math
 import struct
@@ -227,3 +228,13 @@ def test_ids_of_another_tokenizer_are_never_read_as_ids_of_the_model(tmp_path: P
             body = {"model": "text-embedding-3-small", "input": "word " * 5000, "truncate": truncate}
             reply = httpx.post(f"{running.url}/v1/embeddings", json=body)
             assert reply.status_code == status, reply.text
+
+
+@pytest.mark.slow
+async def test_hundreds_of_chunks_are_embedded_at_once(fake_server: Running) -> None:
+    """Open WebUI sends every chunk of a document in a request of its own, all at once, and none of them again."""
+    body = {"model": "text-embedding-3-small", "input": ["[delay_ms=1500] " + "x" * 900], "input_type": "passage"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=fake_server.url, limits=limits, timeout=60) as client:
+        replies = await asyncio.gather(*(client.post("/v1/embeddings", json=body) for _ in range(500)))
+    assert {reply.status_code for reply in replies} == {200}

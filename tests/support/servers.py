@@ -26,6 +26,11 @@ SERVER_KEYS = ("sk-first-secret", "sk-second-secret")
 CACHE = Path(os.environ.get("MUYBRIDGE_CACHE_DIR", "~/.cache/muybridge")).expanduser()
 
 
+OF_ENGINES = {"MUYBRIDGE_MEMORY_BUDGET_GIB": "10", "MUYBRIDGE_IDLE_TTL_S": "60"}
+"""For servers of real models. Other tests run beside them: the budget is no share of what is free, and idle models make
+room."""
+
+
 @dataclass(frozen=True)
 class Running:
     """A server process."""
@@ -93,8 +98,7 @@ def serving(tmp_path: Path, *, profile: str = "fake", timeout_s: float = 120, **
         "MUYBRIDGE_DATA_DIR": str(tmp_path / "data"),
         "MUYBRIDGE_CACHE_DIR": str(CACHE),
         "MUYBRIDGE_DRAIN_S": "5",
-        # Other tests run beside this one: the budget is no share of the free memory, and idle models make room.
-        **({} if profile == "fake" else {"MUYBRIDGE_MEMORY_BUDGET_GIB": "10", "MUYBRIDGE_IDLE_TTL_S": "60"}),
+        **(OF_ENGINES if profile in ("starter", "mine") else {}),
         **env,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUYBRIDGE_")}

@@ -78,7 +78,7 @@ def test_promise_1_to_45_are_kept_by_tests_with_their_numbers() -> None:
     for numbers, state in re.findall(
         r"^\| ([\d, ]+) \|.*\| ([^|]*) \|$", (ROOT / "docs/promises.md").read_text(), re.M
     ):
-        stated |= dict.fromkeys(map(int, numbers.split(", ")), state)
+        stated.update((int(number), str(state)) for number in numbers.split(", "))
     assert sorted(stated) == list(range(1, 46))
     tested: set[int] = set()
     for path in (ROOT / "tests").rglob("test_*.py"):

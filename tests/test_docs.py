@@ -70,3 +70,19 @@ def test_the_table_of_settings_is_fresh() -> None:
         [sys.executable, "scripts/settings_table.py", "--check"], cwd=ROOT, capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_promise_1_to_45_are_kept_by_tests_with_their_numbers() -> None:
+    """What docs/promises.md calls kept, or kept in its first form, has a test; and every promise is in its table."""
+    stated: dict[int, str] = {}
+    for numbers, state in re.findall(
+        r"^\| ([\d, ]+) \|.*\| ([^|]*) \|$", (ROOT / "docs/promises.md").read_text(), re.M
+    ):
+        stated.update((int(number), str(state)) for number in numbers.split(", "))
+    assert sorted(stated) == list(range(1, 46))
+    tested: set[int] = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for name in re.findall(r"def test_promise_((?:\d+_(?:and_)?)+)", path.read_text("utf-8")):
+            tested.update(map(int, re.findall(r"\d+", name)))
+    untested = [number for number, state in stated.items() if number not in tested and state != "open"]
+    assert untested == []

@@ -128,7 +128,7 @@ def test_the_profile_of_the_operators_own_file_is_extended(tmp_path: Path) -> No
         done = pull(hub, tmp_path, "org/tiny", "--catalog", str(catalog), "--profile", "story")
     assert done.returncode == 0, done.stderr
     text = catalog.read_text()
-    assert text.startswith("# ours\nprofiles:\n  story:\n    models: [fake-text, tiny]  # for now\n")
+    assert text.startswith("# ours\nprofiles:\n  story:\n    models: [fake-text, tiny] # for now\n")
     assert check_file(catalog)["errors"] == []
 
 

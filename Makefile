@@ -44,10 +44,10 @@ tests-without-engines: $(TESTS)
 
 test: $(TESTS) lint typecheck  ## all that a change must pass, real engines included
 	$(PYTEST) --numprocesses 4 --dist worksteal -m "not engine and not long"
-	$(PYTEST) --numprocesses 2 --dist loadgroup -m "engine and not long"
+	$(PYTEST) --numprocesses 2 --dist loadfile -m "engine and not long"
 
 test-long: $(TESTS)  ## trainings, soaks, servers killed at any moment, the memory budget
-	$(PYTEST) --numprocesses 2 --dist loadgroup -m "long and not engine"
+	$(PYTEST) --numprocesses 2 --dist worksteal -m "long and not engine"
 	$(PYTEST) -m "long and engine"
 
 fix: $(TESTS)  ## format, and repair what the linter can repair

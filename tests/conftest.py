@@ -5,15 +5,17 @@ import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import openai
 import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
+from xdist.scheduler import LoadScopeScheduling
 
-ENGINES = ("starter_server", "vllm_text")
-"""Fixtures that only one process may have: their models take long to load, and much memory."""
+STARTER = frozenset({"starter", "starter_server"})
+"""Fixtures that only one process should have: their models take long to load, and much memory."""
 
 hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes depends on what else runs
 hypothesis.settings.load_profile("tests")
@@ -36,8 +38,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return needs.imports_engine(collection_path) or None
 
 
+class FileScheduling(LoadScopeScheduling):
+    """The tests of a file run in one process, and so do those of all files that use the starter server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "starter" if needs.uses(needs.ROOT / file, STARTER) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """For `--dist loadfile`. The groups of pytest-xdist 3.8 have no effect with pytest 9.2."""
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks a test by what it needs, and by the group that runs in one process."""
+    """Marks a test by what it needs."""
     if isinstance(item, pytest.Function):
         names = {item.function.__name__, *item.fixturenames}
         for mark, known in needs.NAMES.items():
@@ -45,8 +60,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
                 item.add_marker(mark)
         if needs.imports_engine(item.path) or item.get_closest_marker("gpu"):
             item.add_marker("engine")
-        group = next((name for name in ENGINES if name in item.fixturenames), item.nodeid.partition("::")[0])
-        item.add_marker(pytest.mark.xdist_group(group))
         if item.get_closest_marker("gpu") and not has_gpu():
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
 

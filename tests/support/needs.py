@@ -51,6 +51,12 @@ def imports_engine(path: Path) -> bool:
 
 
 @cache
+def uses(path: Path, names: frozenset[str]) -> bool:
+    """Whether a function or class of this file uses one of these names, for example as a fixture."""
+    return any(names & used for used in _source(path).uses.values())
+
+
+@cache
 def definitions_that_need(mark: str, path: Path) -> frozenset[str]:
     """Functions and classes of a file that need what `mark` stands for, by themselves or through what they use."""
     _in_work.add(path)

@@ -7,6 +7,7 @@ INTERNAL vllm==0.32: the attributes that hold the sockets, and which of their me
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ class _Receiver:
                 return self._socket.recv_multipart(zmq.NOBLOCK, copy=copy)
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
-                self._fd = self._socket.FD
+                # A copy, which this class closes: the loop would not watch a number that it still has of a socket that
+                # was closed elsewhere.
+                self._fd = os.dup(self._socket.FD)
                 self._loop.add_reader(self._fd, self._wake)
                 continue  # A message may have arrived in between.
             self._waiter = self._loop.create_future()
@@ -60,6 +63,9 @@ class _Receiver:
     def close(self, linger: int | None = None) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
         self._close(linger=linger)
 
     def _wake(self) -> None:

@@ -15,8 +15,8 @@ COPY starter starter
 COPY examples examples
 COPY docs/example-configuration.yaml docs/example-configuration.yaml
 # pip's downloads stay with the builder, so that a change of the code does not fetch them again.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    /opt/muybridge/bin/python -I server/commands/install.py --engine "${ENGINE}"
+RUN --mount=type=cache,target=/var/cache/pip \
+    PIP_CACHE_DIR=/var/cache/pip /opt/muybridge/bin/python -I server/commands/install.py --engine "${ENGINE}"
 
 FROM python:3.11-slim-bookworm
 # libnuma1: vLLM's CPU kernels. gcc: torch and Triton compile small pieces at run time; Python's headers are there.

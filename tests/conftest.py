@@ -1,7 +1,5 @@
 """Fixtures and marks of the whole suite."""
 
-import ctypes
-import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,8 @@ import pytest
 from support import needs
 from support.servers import SERVER_KEYS, Running, has_gpu, serving
 from xdist.scheduler import LoadScopeScheduling
+
+from adapters.process.memory_usage import trim
 
 STARTER = frozenset({"starter", "starter_server"})
 """Fixtures that only one process should have: their models take long to load, and much memory."""
@@ -69,8 +69,7 @@ def return_memory(request: pytest.FixtureRequest) -> Iterator[None]:
     """Returns what a module's models took to the system: a process that runs many modules would grow by gigabytes."""
     yield
     if "torch" in sys.modules and needs.imports_engine(request.path):
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
+        trim()
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,8 @@ class _Receiver:
                 return self._socket.recv_multipart(zmq.NOBLOCK, copy=copy)
             if self._loop is None:
                 self._loop = asyncio.get_running_loop()
-                # A copy, which this class closes: the loop would not watch a number that it still has of a socket that
-                # was closed elsewhere.
+                # A duplicate, which this class alone closes. If ZeroMQ closed the descriptor first, uvloop would keep
+                # its entry, and ignore the next engine's socket where it has the same number.
                 self._fd = os.dup(self._socket.FD)
                 self._loop.add_reader(self._fd, self._wake)
                 continue  # A message may have arrived in between.

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from compat.errors import RequestError
+from server.http.auth import OPEN_PATHS
 from server.http.errors import send_error, to_wire_error
 
 NAME = re.compile(r"[a-z0-9_.:-]+", re.ASCII)
-HEALTH_PATHS = frozenset({"/health", "/health/live", "/health/ready"})
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -48,7 +48,7 @@ def is_address(name: str) -> bool:
 
 def _may_lack_host(scope: HTTPScope) -> bool:
     """Whether it is a health check of HTTP/1.0, as load balancers send them. Browsers always send a Host header."""
-    return scope["http_version"] == "1.0" and scope["path"] in HEALTH_PATHS
+    return scope["http_version"] == "1.0" and scope["raw_path"] in OPEN_PATHS
 
 
 class OriginMiddleware:
